@@ -73,6 +73,10 @@ def _subject(claims: dict[str, Any]) -> str:
 def _expiry(claims: dict[str, Any]) -> int:
     """Whole seconds, rounded down; PyJWT has already refused an `exp` in the past."""
     expiry = claims["exp"]
-    if isinstance(expiry, bool) or not isinstance(expiry, (int, float)) or not math.isfinite(expiry):
+    if (
+        isinstance(expiry, bool)
+        or not isinstance(expiry, (int, float))
+        or not math.isfinite(expiry)
+    ):
         raise InvalidToken("The token's exp is not a time")
     return math.floor(expiry)

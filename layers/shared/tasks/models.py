@@ -43,9 +43,7 @@ def _utc(value: datetime) -> datetime:
 Text = Annotated[str, AfterValidator(_without_nul)]
 UserId = Annotated[Text, Field(min_length=1, max_length=_USER_ID_LENGTH)]
 TaskId = Annotated[UUID, BeforeValidator(_uuid)]
-Title = Annotated[
-    Text, Field(min_length=1, max_length=_TITLE_LENGTH), AfterValidator(_trimmed)
-]
+Title = Annotated[Text, Field(min_length=1, max_length=_TITLE_LENGTH), AfterValidator(_trimmed)]
 Description = Annotated[Text, Field(max_length=_DESCRIPTION_LENGTH)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 

@@ -7,7 +7,6 @@ security reads; every statement names its user all the same.
 from uuid import UUID
 
 from neon import Effect, Row, Statement
-
 from tasks.database import database
 from tasks.ids import now, task_id
 from tasks.models import Task, TaskCreate, TaskUpdate
