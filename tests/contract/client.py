@@ -12,6 +12,9 @@ import httpx
 import jwt
 
 
+_http = httpx.Client(timeout=60, trust_env=False, limits=httpx.Limits(max_connections=200))
+
+
 @dataclass(frozen=True)
 class Client:
     """One user's view of the API at `base_url`; requests carry that user's token."""
@@ -39,9 +42,7 @@ class Client:
         """Send a request with this user's token, unless `headers` bring another."""
         headers = {"Authorization": f"Bearer {self.token()}"} | (options.pop("headers", None) or {})
         headers = {name: value for name, value in headers.items() if value is not None}
-        return httpx.request(
-            method, self.base_url + path, headers=headers, timeout=60, trust_env=False, **options
-        )
+        return _http.request(method, self.base_url + path, headers=headers, **options)
 
     def create(self, **body: Any) -> dict[str, Any]:
         """Create a task and hand it over."""

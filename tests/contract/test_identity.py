@@ -7,12 +7,13 @@ import uuid
 
 import jwt
 import pytest
-from local.template import read_template
+from local.template import Route, read_template
 
 from tests.contract.client import Client, problem
 from tests.running import ROOT
 
-_TEMPLATE = read_template(ROOT / "template.yaml")
+_SETTINGS = {"DATABASE_URL": "postgresql://any/database", "JWT_SECRET": "x" * 32}
+_TEMPLATE = read_template(ROOT / "template.yaml", _SETTINGS)
 _TASK_ROUTES = [route for route in _TEMPLATE.routes if route.authorizer is not None]
 _PUBLIC_ROUTES = [route for route in _TEMPLATE.routes if route.authorizer is None]
 
@@ -44,7 +45,7 @@ def test_the_template_has_the_six_task_routes_and_three_public_ones() -> None:
 
 
 @pytest.mark.parametrize("route", _TASK_ROUTES, ids=lambda r: f"{r.method} {r.path}")
-def test_every_task_route_without_a_token_is_401(client: Client, route: object) -> None:
+def test_every_task_route_without_a_token_is_401(client: Client, route: Route) -> None:
     response = client.send(route.method, _path(client, route.path), headers={"Authorization": None})
     assert response.status_code == 401
     assert response.json() == {"message": "Unauthorized"}
@@ -56,7 +57,7 @@ def test_every_task_route_without_a_token_is_401(client: Client, route: object) 
     ["expired", "another secret", "unsigned", "no exp", "no sub", "garbage", "basic", "cut off"],
 )
 def test_every_task_route_with_a_bad_token_is_401_with_the_challenge(
-    client: Client, route: object, kind: str
+    client: Client, route: Route, kind: str
 ) -> None:
     bad = {
         "expired": "Bearer " + client.token(exp=int(time.time()) - 1),
@@ -77,7 +78,7 @@ def test_every_task_route_with_a_bad_token_is_401_with_the_challenge(
 
 @pytest.mark.parametrize("route", _TASK_ROUTES, ids=lambda r: f"{r.method} {r.path}")
 def test_every_task_route_under_another_users_path_is_403_before_the_body_is_read(
-    client: Client, route: object
+    client: Client, route: Route
 ) -> None:
     path = _path(client.other(), route.path)
     response = client.send(route.method, path, content=b"{" if route.method in "POST PUT" else None)
@@ -129,6 +130,6 @@ def test_a_token_stops_working_when_it_expires_whatever_is_cached(client: Client
 
 
 @pytest.mark.parametrize("route", _PUBLIC_ROUTES, ids=lambda r: f"{r.method} {r.path}")
-def test_the_public_routes_need_no_token(client: Client, route: object) -> None:
+def test_the_public_routes_need_no_token(client: Client, route: Route) -> None:
     response = client.send(route.method, route.path, headers={"Authorization": None})
     assert response.status_code == 200
