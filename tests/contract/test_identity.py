@@ -7,8 +7,8 @@ import uuid
 
 import jwt
 import pytest
-from local.template import Route, read_template
 
+from local.template import Route, read_template
 from tests.contract.client import Client, problem
 from tests.running import ROOT
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
 import os
 import select
@@ -108,6 +110,10 @@ class Database:
                 return self._again(statements, settings or {}, effect, error)
             except psycopg.errors.IntegrityError as error:
                 raise Conflict(f"refused by a constraint ({error.sqlstate})") from error
+
+    def derive_key(self, purpose: bytes) -> bytes:
+        """A secret key of 32 bytes that everybody with the same connection string derives alike."""
+        return hmac.new(self._url.encode(), purpose, hashlib.sha256).digest()
 
     def close(self) -> None:
         """Close the connection; the next unit of work opens another."""
