@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 _READY = "Ready on "
@@ -56,19 +58,26 @@ def until_ready(process: subprocess.Popen[str]) -> Running:
     for line in process.stdout:
         banner.append(line.rstrip("\n"))
         if line.startswith(_READY):
+            # From here on somebody has to read on, or the API would block on a full pipe.
+            Thread(target=_read_to_the_end, args=[process.stdout], daemon=True).start()
             return Running(line.removeprefix(_READY).strip(), process, banner)
     raise AssertionError("the API ended before it was ready:\n" + "\n".join(banner))
 
 
+def _read_to_the_end(stream: TextIO) -> None:
+    with stream:
+        stream.read()
+
+
 def stop(process: subprocess.Popen[str]) -> None:
-    """Ctrl-C, then wait; what is still printed is read so that nobody blocks on a full pipe."""
+    """Ctrl-C, then wait. Raises TimeoutExpired, after killing it, when it does not end."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
-        process.communicate(timeout=30)
+        process.wait(timeout=30)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
         raise
 
 

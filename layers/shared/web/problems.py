@@ -116,7 +116,7 @@ _OF_TASKS: dict[type[Exception], Callable[[], Problem]] = {
     ),
     tasks.KeyReused: lambda: _refused(
         "header",
-        "Idempotency-Key",
+        "idempotency-key",
         "idempotency_key_reused",
         "Idempotency-Key was used before with another body",
     ),
