@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,22 +28,22 @@ class Running:
 
 
 @contextmanager
-def running(cwd: Path = ROOT, **settings: str) -> Iterator[Running]:
+def running(settings: Mapping[str, str], cwd: Path = ROOT) -> Iterator[Running]:
     """Start the API with `settings` on a free port, and stop it as Ctrl-C does."""
-    process = start(cwd, **settings)
+    process = start(settings, cwd)
     try:
         yield until_ready(process)
     finally:
         stop(process)
 
 
-def start(cwd: Path = ROOT, **settings: str) -> subprocess.Popen[str]:
+def start(settings: Mapping[str, str], cwd: Path = ROOT) -> subprocess.Popen[str]:
     """Start the API in a session of its own, with an environment without the tests' settings."""
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     return subprocess.Popen(
         [sys.executable, "-m", "local", "run"],
         cwd=cwd,
-        env=environment | {"PORT": str(free_port())} | settings,
+        env=environment | {"PORT": str(free_port())} | dict(settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

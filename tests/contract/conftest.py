@@ -26,7 +26,7 @@ def database(new_database: Callable[[], str]) -> str:
 def served(database: str) -> Iterator[Running]:
     """The local API on a database of its own."""
     settings = {"DATABASE_URL": database, "JWT_SECRET": SECRET}
-    with running(**settings) as api:
+    with running(settings) as api:
         yield api
 
 
