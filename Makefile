@@ -1,0 +1,96 @@
+# `make` alone lists what there is. Everything sets itself up: a Python, make and a package index
+# are all it takes.
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SHELLFLAGS := -ec
+SHELL := bash
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+BIN := .venv/bin
+SAM := .venv-sam/bin/sam
+export SAM_CLI_TELEMETRY := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# --- set-up --------------------------------------------------------------------------------------
+
+.venv/ready: requirements/uv.txt requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+	  echo "Python 3.11 or newer is needed: install it, or name one with PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || {
+	  echo "Python's venv module is missing: install it (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	echo "Installing the tools into .venv (once) ..." >&2
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt >.venv/log 2>&1 &&
+	  $(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt >>.venv/log 2>&1 || {
+	  tail -n 3 .venv/log >&2; echo "The tools could not be installed: is the package index reachable?" >&2; exit 1; }
+	touch $@
+
+.venv-sam/ready: .venv/ready requirements/sam.txt
+	@echo "Installing SAM CLI into .venv-sam (once) ..." >&2
+	rm -rf .venv-sam
+	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-sam
+	$(BIN)/uv pip sync --quiet --require-hashes --python .venv-sam/bin/python requirements/sam.txt || {
+	  echo "SAM CLI could not be installed: is the package index reachable?" >&2; exit 1; }
+	touch $@
+
+# --- every day -----------------------------------------------------------------------------------
+
+.PHONY: run
+run: .venv/ready ## serve the API on this machine, with an embedded Postgres (PORT, DATABASE_URL, JWT_SECRET, CORS_ORIGINS)
+	@exec $(BIN)/python -m local run
+
+.PHONY: token
+token: .venv/ready ## print a token for a user: make token USER=alice
+	@$(BIN)/python -m local.token "$$USER"
+
+.PHONY: invoke
+invoke: .venv/ready ## run one function once: make invoke F=CreateTask E=events/create_task.json
+	@$(BIN)/python -m local invoke "$$F" "$$E"
+
+.PHONY: migrate
+migrate: .venv/ready ## bring a database's schema up to date: make migrate DATABASE_URL=postgresql://...
+	@$(BIN)/python -m local migrate
+
+.PHONY: test
+test: .venv/ready .venv-sam/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
+	@$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: .venv/ready ## style, types, and whether the specification is what is served
+	@$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m local.specification --check
+
+# --- building ------------------------------------------------------------------------------------
+
+.PHONY: build
+build: .venv/ready .venv-sam/ready ## build what is deployed, into .aws-sam
+	@$(SAM) build
+
+.PHONY: validate
+validate: .venv-sam/ready ## check template.yaml
+	@$(SAM) validate --lint
+
+.PHONY: openapi
+openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
+	@$(BIN)/python -m local.specification
+
+.PHONY: lock
+lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
+	@cd requirements
+	for name in uv layer authorizer runtime dev sam; do
+	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
+	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt
+	done
+
+.PHONY: clean
+clean: ## remove what was built or installed; .local, with its database, stays
+	@rm -rf .aws-sam .venv .venv-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis artifacts

@@ -1,0 +1,59 @@
+"""GET /openapi.json and GET /docs: the specification, and a page to read and try it in.
+
+The specification is generated from the handlers and shipped beside this file; the page carries
+Swagger UI inside itself, so that nothing is fetched from another host.
+"""
+
+import gzip
+from functools import cache
+from pathlib import Path
+
+from aws_lambda_powertools.event_handler import Response, openapi
+
+from web import PUBLIC, api
+
+_HERE = Path(__file__).parent
+_SWAGGER_UI = Path(openapi.__file__).parent / "swagger_ui"
+_CACHE = {"Cache-Control": "public, max-age=300"}
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@api.get("/openapi.json", include_in_schema=False, security=PUBLIC)
+def specification() -> Response[str]:
+    """The OpenAPI 3.1 document of what is really served."""
+    return Response(200, "application/json", _document(), headers=dict(_CACHE))
+
+
+@api.get("/docs", include_in_schema=False, security=PUBLIC)
+def page() -> Response[bytes]:
+    """Swagger UI for the specification, compressed once and kept."""
+    headers = _CACHE | {"Content-Security-Policy": _POLICY, "Vary": "Accept-Encoding"}
+    accepted = api.current_event.headers.get("accept-encoding", "")
+    if "gzip" in accepted:
+        headers["Content-Encoding"] = "gzip"
+        return Response(200, "text/html; charset=utf-8", _compressed(), headers=headers)
+    return Response(200, "text/html; charset=utf-8", _html(), headers=headers)
+
+
+@cache
+def _document() -> str:
+    return (_HERE / "openapi.json").read_text()
+
+
+@cache
+def _compressed() -> bytes:
+    return gzip.compress(_html().encode(), mtime=0)
+
+
+@cache
+def _html() -> str:
+    page = (_HERE / "page.html").read_text()
+    css = (_SWAGGER_UI / "swagger-ui.min.css").read_text()
+    script = (_SWAGGER_UI / "swagger-ui-bundle.min.js").read_text()
+    return page.replace("/*swagger-ui.css*/", css).replace("/*swagger-ui.js*/", script)
+
+
+handler = api

@@ -1,0 +1,33 @@
+"""Task ids: UUIDs of version 7, so that the order of ids is the order of creation."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from uuid import UUID
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_lock = Lock()
+_last = _EPOCH
+
+
+def now() -> datetime:
+    """The time in UTC, later than at every earlier call in this process."""
+    global _last
+    with _lock:
+        _last = max(datetime.now(UTC), _last + _MICROSECOND)
+        return _last
+
+
+def task_id(created_at: datetime) -> UUID:
+    """A new id that sorts by `created_at`, to the microsecond.
+
+    RFC 9562, section 5.7, with method 3 of section 6.2: the 12 bits after the milliseconds hold
+    the fraction of the millisecond; 62 bits are random.
+    """
+    microseconds = (created_at - _EPOCH) // _MICROSECOND
+    milliseconds, rest = divmod(microseconds, 1000)
+    fraction = rest * 4096 // 1000
+    value = milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | secrets.randbits(62)
+    return UUID(int=value)

@@ -1,0 +1,64 @@
+"""The request's body: its size, its media type and its JSON, before any model sees it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from pydantic_core import from_json
+
+from web.problems import Problem, unsupported_media_type
+
+MAX_BYTES = 1_000_000
+
+
+def check(event: Mapping[str, Any]) -> None:
+    """Refuse a body that is too large (413) or said not to be JSON (415)."""
+    if len(read(event)) > MAX_BYTES:
+        raise Problem(413, f"The body is larger than {MAX_BYTES:,} bytes")
+    headers = event.get("headers")
+    declared = headers.get("content-type") if isinstance(headers, Mapping) else None
+    if isinstance(declared, str) and declared.strip() and not _is_json(declared):
+        raise unsupported_media_type()
+
+
+def read(event: Mapping[str, Any]) -> bytes:
+    """The body's bytes; the gateway hands over in base64 what is not text."""
+    body = event.get("body")
+    if not isinstance(body, str):
+        return b""
+    if not event.get("isBase64Encoded"):
+        return body.encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _invalid("json_invalid", "JSON decode error") from error
+
+
+def parse(raw: bytes) -> dict[str, Any]:
+    """The JSON object that the body holds. Raises RequestValidationError (422) otherwise.
+
+    Pydantic's parser is used because it bounds nesting and refuses what is not JSON (NaN, lone
+    surrogates, invalid UTF-8), where the standard library's accepts it or runs out of stack.
+    """
+    if not raw.strip():
+        raise _invalid("missing", "Field required")
+    try:
+        value = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise _invalid("json_invalid", "JSON decode error") from error
+    if not isinstance(value, dict):
+        raise _invalid("model_attributes_type", "Input should be a valid JSON object")
+    return value
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _invalid(type_: str, message: str) -> RequestValidationError:
+    return RequestValidationError([{"type": type_, "loc": ("body",), "msg": message}])

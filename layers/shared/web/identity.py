@@ -1,0 +1,73 @@
+"""Who is calling, as the gateway's authorizer found out, and whether they may go on.
+
+The authorizer's answer may have been cached by the gateway, so `exp` is checked here again.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from web.problems import Problem
+
+
+def caller(event: Mapping[str, Any]) -> str:
+    """The caller's user id. Raises a 401 Problem without a valid, unexpired identity."""
+    claims = _claims(event)
+    if "error" in claims:
+        raise unauthorized(str(claims["error"]))
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject:
+        raise unauthorized()
+    if not time.time() < _expiry(claims.get("exp")):
+        raise unauthorized("The token has expired")
+    return subject
+
+
+def require_owner(subject: str, user_id: str) -> None:
+    """Let the caller act under their own path only. Raises a 403 Problem."""
+    if not hmac.compare_digest(_bytes(subject), _bytes(user_id)):
+        raise Problem(403, "The token belongs to another user than the path")
+
+
+def unauthorized(reason: str | None = None) -> Problem:
+    """A 401 with the challenge of RFC 6750: a reason only when a token was sent."""
+    if reason is None:
+        return Problem(401, "Send a token: Authorization: Bearer <JWT>", _challenge("Bearer"))
+    safe = "".join(c for c in reason if " " <= c <= "~" and c not in '"\\')
+    challenge = f'Bearer error="invalid_token", error_description="{safe}"'
+    return Problem(401, safe, _challenge(challenge))
+
+
+def _claims(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What our authorizer (`lambda`) or the gateway's own JWT authorizer (`jwt`) said."""
+    authorizer = _mapping(_mapping(event.get("requestContext")).get("authorizer"))
+    return _mapping(authorizer.get("lambda")) or _mapping(
+        _mapping(authorizer.get("jwt")).get("claims")
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _expiry(value: object) -> float:
+    """Seconds since the epoch; a value that is no finite number has always expired."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return -math.inf
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        return -math.inf
+    return seconds if math.isfinite(seconds) else -math.inf
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _challenge(value: str) -> dict[str, str]:
+    return {"WWW-Authenticate": value}

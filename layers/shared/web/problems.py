@@ -1,0 +1,118 @@
+"""Every error answer: JSON with a `detail`, as problem+json (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import neon
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.event_handler.openapi.exceptions import (
+    RequestUnsupportedContentType,
+    RequestValidationError,
+)
+
+import tasks
+
+MEDIA_TYPE = "application/problem+json"
+
+# Python's own phrases differ between its versions; these are RFC 9110's.
+_TITLES = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+logger = Logger()
+
+
+class Problem(Exception):
+    """An error that has its HTTP answer. `slug` ends the `type`, by default from the status."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str | Sequence[Mapping[str, Any]],
+        headers: Mapping[str, str] | None = None,
+        *,
+        slug: str | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = _TITLES[status]
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.slug = slug or self.title.lower().replace(" ", "-")
+
+    def response(self, request_id: str | None) -> Response[str]:
+        """The answer, naming the request so that the log can be found."""
+        body = {
+            "type": f"/problems/{self.slug}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if request_id:
+            body["instance"] = request_id
+        return Response(
+            status_code=self.status,
+            content_type=MEDIA_TYPE,
+            headers=dict(self.headers),
+            body=json.dumps(body, separators=(",", ":")),
+        )
+
+
+def problem_of(error: Exception) -> Problem:
+    """The answer to any error. What is not foreseen is logged whole and answered as a bare 500."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestValidationError):
+        return invalid(error.errors())
+    if isinstance(error, tasks.TaskNotFound):
+        return Problem(404, "Task not found")
+    if isinstance(error, RequestUnsupportedContentType):
+        return unsupported_media_type()
+    if isinstance(error, neon.DatabaseError):
+        return _database_problem(error)
+    logger.exception("an unforeseen error")
+    return Problem(500, "Something went wrong; the request id names it in the logs")
+
+
+def invalid(errors: Sequence[Any]) -> Problem:
+    """A 422 that lists each error as FastAPI's clients expect it."""
+    return Problem(
+        422,
+        [
+            {"type": str(e["type"]), "loc": list(e["loc"]), "msg": str(e.get("msg", ""))}
+            for e in errors
+        ],
+    )
+
+
+def unsupported_media_type() -> Problem:
+    return Problem(415, "Send the body as application/json")
+
+
+def _database_problem(error: neon.DatabaseError) -> Problem:
+    logger.error("the database failed: %s", error, exc_info=error)
+    if isinstance(error, neon.OutcomeUnknown):
+        return Problem(
+            503,
+            "The connection was lost before the outcome was known; "
+            "retry with an Idempotency-Key, or look before you repeat",
+            {"Retry-After": "1"},
+            slug="outcome-unknown",
+        )
+    if isinstance(error, neon.Unavailable):
+        seconds = str(max(1, math.ceil(error.retry_after)))
+        return Problem(503, "The database is not available; try again", {"Retry-After": seconds})
+    return Problem(500, "Something went wrong; the request id names it in the logs")

@@ -1,0 +1,166 @@
+"""The one resolver of all functions: each adds its route, this settles everything around it.
+
+In Lambda only the function's own route is registered; where all functions are imported the whole
+API is, and its schema is the specification.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import neon
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder, Route
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import TypeAdapter, ValidationError
+
+import tasks
+from web import body, identity
+from web.problems import Problem, problem_of
+
+PUBLIC: list[dict[str, list[str]]] = []
+"""As a route's `security`: the one way to let callers in without an identity."""
+
+_user_id: TypeAdapter[str] = TypeAdapter(tasks.UserId)
+
+logger = Logger()
+metrics = Metrics()
+
+
+class Event(APIGatewayProxyEventV2):
+    """A payload 2.0 event whatever is missing from it, with one reading of its body."""
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        context = event.get("requestContext")
+        super().__init__(
+            {
+                **event,
+                "headers": _strings(event.get("headers"), str.lower),
+                "pathParameters": _strings(event.get("pathParameters")),
+                "queryStringParameters": _strings(event.get("queryStringParameters")),
+                "requestContext": context if isinstance(context, Mapping) else {},
+            }
+        )
+
+    @property
+    def json_body(self) -> Any:
+        """The body's JSON object. Raises RequestValidationError when it holds none."""
+        return body.parse(body.read(self.raw_event))
+
+    @property
+    def route(self) -> tuple[str, str]:
+        """The method and the path template that the gateway matched."""
+        method, _, path = str(self.raw_event.get("routeKey", "")).partition(" ")
+        return method, path
+
+
+class Resolver(APIGatewayHttpResolver):
+    """Powertools' resolver, closed by default, which answers every error as a problem.
+
+    The gateway has matched the route and decoded the path once; both are taken from the event
+    (`routeKey`, `pathParameters`), so that no second matching or decoding can disagree with it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(enable_validation=True)
+        self.exception_handler(Exception)(self._answer)
+
+    @property
+    def routes(self) -> list[Route]:
+        """Every route that the imported functions have added."""
+        return self._static_routes + self._dynamic_routes
+
+    def __call__(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """Answer one request. Nothing that a request holds makes it raise."""
+        started = time.perf_counter()
+        logger.append_keys(function_request_id=context.aws_request_id)
+        with neon.deadline(context.get_remaining_time_in_millis() / 1000):
+            answer = self.resolve(event if isinstance(event, dict) else {}, context)
+        self._record(answer["statusCode"], time.perf_counter() - started)
+        return answer
+
+    def _to_proxy_event(self, event: dict[str, Any]) -> Event:
+        return Event(event)
+
+    def _resolve(self) -> ResponseBuilder[Any]:
+        """Admit the request, then run its route; the answer carries what every answer carries."""
+        try:
+            route = self._matched()
+            self.append_context(_route=route, _path=route.path)
+            self._admit(route)
+            answer = self._call_route(route, dict(self.current_event.path_parameters))
+        except Exception as error:
+            answer = ResponseBuilder(self._answer(error), self._serializer)
+        answer.response.headers.update(
+            {
+                "Cache-Control": answer.response.headers.get("Cache-Control", "private, no-cache"),
+                "X-Content-Type-Options": "nosniff",
+                "X-Request-Id": self.lambda_context.aws_request_id,
+            }
+        )
+        return answer
+
+    def _matched(self) -> Route:
+        """The route that the gateway matched. Raises 404, or 405 with the methods there are."""
+        method, path = self.current_event.route
+        same_path = [
+            route
+            for route in self.routes
+            if route.openapi_path == path
+        ]
+        for route in same_path:
+            if route.method == method:
+                return route
+        if same_path:
+            allowed = ", ".join(sorted(route.method for route in same_path))
+            raise Problem(405, f"Use one of: {allowed}", {"Allow": allowed})
+        raise Problem(404, "There is no such path")
+
+    def _admit(self, route: Route) -> None:
+        """Identity first, then the path's owner, then the body's limits; the database last."""
+        if route.security != PUBLIC:
+            subject = identity.caller(self.current_event.raw_event)
+            identity.require_owner(subject, self._owner())
+        if route.dependant.body_params:
+            body.check(self.current_event.raw_event)
+            # Every JSON media type is read as JSON; Powertools knows only the plain one.
+            self.current_event.raw_event["headers"]["content-type"] = "application/json"
+
+    def _owner(self) -> str:
+        """The path's user id. Raises a 422 for one that no user can have."""
+        try:
+            return _user_id.validate_python(self.current_event.path_parameters.get("user_id"))
+        except ValidationError as error:
+            raise RequestValidationError(
+                [{**e, "loc": ("path", "user_id")} for e in error.errors()]
+            ) from error
+
+    def _answer(self, error: Exception) -> Any:
+        return problem_of(error).response(self.lambda_context.aws_request_id)
+
+    def _record(self, status: int, seconds: float) -> None:
+        """One log line and one metric record for each request, without anything it said."""
+        method, path = self.current_event.route
+        milliseconds = round(seconds * 1000, 1)
+        logger.info("request", method=method, route=path, status=status, ms=milliseconds)
+        metrics.add_dimension(name="route", value=f"{method} {path}" if path else "none")
+        metrics.add_metric(name="Requests", unit=MetricUnit.Count, value=1)
+        metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=int(status >= 500))
+        metrics.add_metric(name="Latency", unit=MetricUnit.Milliseconds, value=milliseconds)
+        metrics.flush_metrics()
+
+
+def _strings(value: object, name: Any = str) -> dict[str, str]:
+    """The text members of what should be a mapping of texts."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {name(key): text for key, text in value.items() if isinstance(text, str)}
+
+
+api = Resolver()
