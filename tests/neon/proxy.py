@@ -37,6 +37,7 @@ class Connection:
     is_swallowing: bool = False
     is_server_gone: bool = False
     running: int = 2
+    last: bytes = b""
     lock: threading.Lock = field(default_factory=threading.Lock)
     threads: list[threading.Thread] = field(default_factory=list)
 
@@ -99,6 +100,11 @@ class Proxy:
         """Round trips of all connections so far, TCP's handshakes among them."""
         return sum(each.round_trips for each in self.connections)
 
+    @property
+    def last_words(self) -> list[bytes]:
+        """What each client sent last."""
+        return [each.last for each in self.connections]
+
     def arm(self, fault: Fault, position: float = 0.5, *, reset: bool = False) -> None:
         """Let the next request meet the fault, cut at this part of its length."""
         self.position, self.reset = position, reset
@@ -155,6 +161,7 @@ class Proxy:
             if not connection.client_spoke_last:
                 connection.round_trips += 1
                 connection.client_spoke_last = True
+            connection.last = data
             time.sleep(self.latency)
             if connection.is_hole:
                 continue
@@ -174,8 +181,8 @@ class Proxy:
                 continue
             if connection.is_swallowing:
                 _sent(connection.client, data[: int(len(data) * self.position)])
-                connection.cut(reset=self.reset)
                 self.faulted.set()
+                connection.cut(reset=self.reset)
                 return
             connection.client_spoke_last = False
             _sent(connection.client, data)
@@ -198,8 +205,8 @@ class Proxy:
         parts = {Fault.CUT_BEFORE: 0, Fault.CUT_SENT: len(data)}
         cut_at = min(int(len(data) * self.position), len(data) - 1)
         _sent(connection.server, data[: parts.get(fault or Fault.CUT_REQUEST, cut_at)])
-        connection.cut(reset=self.reset and fault is not Fault.CUT_SENT)
         self.faulted.set()
+        connection.cut(reset=self.reset and fault is not Fault.CUT_SENT)
 
 
 def error_response(text: str, severity: str, sqlstate: str) -> bytes:
