@@ -106,9 +106,12 @@ def table(postgres: Postgres) -> Iterator[str]:
 def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Makes every host name resolve to these addresses; the answer lists what was asked for."""
     asked: list[str] = []
+    real = socket.getaddrinfo
 
     def resolve_to(*found: str) -> list[str]:
-        def getaddrinfo(host: str, port: int, **_: object) -> list[Any]:
+        def getaddrinfo(host: str, port: int, *rest: Any, **named: Any) -> list[Any]:
+            if host[-1].isdigit():
+                return real(host, port, *rest, **named)
             asked.append(host)
             return [_entry(each, port) for each in found]
 

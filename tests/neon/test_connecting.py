@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,6 @@ from tests.neon.servers import (
     Certificate,
     PgBouncer,
     Postgres,
-    free_port,
     pgbouncer_version,
 )
 
@@ -67,7 +66,7 @@ def test_a_neon_host_gets_direct_tls_and_a_remote_one_is_verified_in_full(
         # What Neon's console shows says `require`, which verifies nothing.
         url = _url(HOST, proxy.port, "?sslmode=require&channel_binding=prefer")
         assert connect(url).run(ONE, effect=READ) == [[{"one": 1}]]
-        assert proxy.round_trips - 2 == 5
+        assert proxy.round_trips - 1 == 5
         assert proxy.accepted == 1
     assert asked == [HOST]
 
@@ -160,6 +159,20 @@ def test_loopback_and_unix_sockets_work_without_tls(connect: Connect, postgres: 
         assert connect(url).run(ONE, effect=READ) == [[{"one": 1}]]
 
 
+def test_a_neon_host_has_to_bind_the_login_to_its_tls_channel(
+    connect: Connect,
+    new_pooler: Callable[..., PgBouncer],
+    authority: Authority,
+    addresses: Addresses,
+) -> None:
+    """PgBouncer itself cannot; Neon's proxy, which can, is told apart from it by that."""
+    addresses("127.0.0.1")
+    pooler = new_pooler(certificate=_issued(authority, HOST))
+    parameters = f"?sslnegotiation=postgres&sslrootcert={authority.roots}"
+    with pytest.raises(Misconfigured, match="channel binding"):
+        connect(_url(HOST, pooler.port, parameters)).run(ONE, effect=READ)
+
+
 # -- refusals ------------------------------------------------------------------------------------
 
 PERMANENT = [
@@ -184,8 +197,7 @@ TRANSIENT = [
     "the database system is starting up",
 ]
 BUSY = [
-    "Failed to acquire permit to connect to the database. Too many database connection attempts"
-    " are currently ongoing.",
+    "Failed to acquire permit to connect to the database. Too many attempts are ongoing.",
     "Too many connections attempts",
     "no more connections allowed (max_client_conn)",
 ]
@@ -266,7 +278,7 @@ def test_a_connect_that_is_never_answered_ends_with_the_deadline(
     connect: Connect, proxy: Proxy
 ) -> None:
     proxy.arm(Fault.BLACK_HOLE)
-    with deadline(0.5), pytest.raises(Unavailable, match="tried 1 times.*timeout"):
+    with deadline(0.5), pytest.raises(Unavailable, match=r"tried 1 times.*in time"):
         connect(through(proxy)).run(ONE, effect=Effect.ONCE)
 
 
@@ -361,7 +373,11 @@ def _direct_tls(target: int, certificate: Certificate) -> Iterator[int]:
                 raw, _ = listener.accept()
             except OSError:
                 return
-            client = context.wrap_socket(raw, server_side=True)
+            try:
+                client = context.wrap_socket(raw, server_side=True)
+            except OSError:
+                raw.close()
+                continue
             server = socket.create_connection(("127.0.0.1", target))
             for one, other in ((client, server), (server, client)):
                 threads.append(threading.Thread(target=_copy, args=(one, other)))
@@ -369,10 +385,8 @@ def _direct_tls(target: int, certificate: Certificate) -> Iterator[int]:
 
     threads.append(threading.Thread(target=accept))
     threads[0].start()
-    port: int = listener.getsockname()[1]
-    assert port != free_port()
     try:
-        yield port
+        yield listener.getsockname()[1]
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -388,13 +402,5 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
         pass  # the other direction has closed it
     finally:
         for side in (source, sink):
-            with_shutdown(side)
-
-
-def with_shutdown(side: socket.socket) -> None:
-    try:
-        side.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
-    finally:
-        side.close()
+            with suppress(OSError), side:  # the other direction may have been first
+                side.shutdown(socket.SHUT_RDWR)

@@ -42,7 +42,7 @@ def hits(postgres: Postgres, op: str) -> int:
 @pytest.fixture(params=["fin", "reset"])
 def reset(request: pytest.FixtureRequest) -> bool:
     """How the connection ends."""
-    return request.param == "reset"
+    return bool(request.param == "reset")
 
 
 @pytest.mark.parametrize("fault", CUTS)
@@ -285,7 +285,7 @@ def test_a_transaction_whose_block_raises_is_rolled_back(
     connect: Connect, postgres: Postgres
 ) -> None:
     database = connect(postgres.url)
-    with pytest.raises(ZeroDivisionError), database.transaction() as transaction:
+    with pytest.raises(ZeroDivisionError), database.transaction() as transaction:  # noqa: PT012
         transaction.run(insert("a"))
         raise ZeroDivisionError
     assert hits(postgres, "a") == 0
@@ -298,7 +298,7 @@ def test_a_transaction_that_failed_cannot_end_as_a_success(
     connect: Connect, postgres: Postgres
 ) -> None:
     database = connect(postgres.url)
-    with (
+    with (  # noqa: PT012  the block is what is tested
         pytest.raises(StatementError, match="rolled back"),
         database.transaction() as transaction,
     ):
@@ -314,7 +314,7 @@ def test_a_transaction_cut_before_its_commit_did_nothing(
     connect: Connect, proxy: Proxy, postgres: Postgres, fault: Fault
 ) -> None:
     database = connect(through(proxy))
-    with (
+    with (  # noqa: PT012  the block is what is tested
         pytest.raises(Unavailable),
         database.transaction() as transaction,
     ):
@@ -348,7 +348,7 @@ def test_a_commit_that_was_cut_is_settled(
 @pytest.mark.usefixtures("table")
 def test_a_commit_that_cannot_be_settled_is_unknown(connect: Connect, proxy: Proxy) -> None:
     database = connect(through(proxy))
-    with (
+    with (  # noqa: PT012  the block is what is tested
         pytest.raises(OutcomeUnknown),
         deadline(1.0),
         database.transaction() as transaction,

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from neon import Database, Effect, Statement
+from neon import Database, Effect, Statement, StatementError
 from tests.neon.servers import USER, PgBouncer, Postgres, python, until
 
 READ, ONCE = Effect.READ, Effect.ONCE
@@ -17,7 +17,7 @@ Connect = Callable[..., Database]
 
 _WORKER = """
 import json, sys
-from neon import Database, Effect, Statement
+from neon import Database, Effect, Statement, StatementError
 database = Database(sys.argv[1], seconds=60)
 me, leaks = sys.argv[2], []
 sys.stdin.readline()
@@ -71,12 +71,10 @@ def test_the_acting_user_is_never_visible_to_the_next_client_of_a_server_connect
 def test_a_unit_of_work_that_failed_leaves_no_setting_behind(
     connect: Connect, new_pooler: Callable[..., PgBouncer], failing: str
 ) -> None:
-    from neon import StatementError
-
     pooler = new_pooler()
     one, other = connect(pooler.url()), connect(pooler.url())
     with pytest.raises(StatementError):
-        one.run(Statement(failing), effect=ONCE, settings={"app.user_id": "user1"})  # type: ignore[arg-type]
+        one.run(Statement(failing), effect=ONCE, settings={"app.user_id": "user1"})
     assert not other.run(WHO, effect=READ)[0][0]["who"]
 
 

@@ -93,7 +93,7 @@ def test_more_statements_than_are_kept_prepared_still_run(
     database = connect(postgres.url)
     for number in range(300):
         sql = f"SELECT {number} AS n"
-        assert database.run(Statement(sql), effect=READ) == [[{"n": number}]]  # type: ignore[arg-type]
+        assert database.run(Statement(sql), effect=READ) == [[{"n": number}]]
     assert len(database.run(PREPARED, effect=READ)[0]) == 256
 
 

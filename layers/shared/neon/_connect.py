@@ -7,11 +7,13 @@ import random
 import select
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from psycopg.pq import ConnStatus, PGconn, PollingStatus
 from psycopg.pq.abc import PGconn as PGconnection
 
 from neon._address import Target, Transport, resolved
+from neon._deadline import part_of
 from neon._errors import Misconfigured, Unavailable
 from neon._refusal import ConnectFailed, Refusal
 from neon._telemetry import Telemetry
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 # Neon advises 10 to 15 s: https://neon.com/docs/connect/connection-latency
 _ATTEMPT_SECONDS = 15.0
+_TLS_SECONDS = 2.0
 _TWO_TRIES = {Refusal.CONTROL_PLANE, Refusal.UNKNOWN}
 _BASE_SECONDS = {Refusal.BUSY: 1.0}
 _RETRY_AFTER_SECONDS = {Refusal.BUSY: 5.0}
@@ -36,6 +39,27 @@ def pause(tries: int, *, base: float = 0.1) -> float:
     """
     longest = min(_LONGEST_PAUSE_SECONDS, base * 2.0**tries)
     return random.SystemRandom().uniform(0.0, longest)
+
+
+class _Limits(NamedTuple):
+    """Until when, by `time.monotonic`, each stage of one attempt may last.
+
+    TCP has a share, so that a dead address leaves time for the next one. TLS has less than all
+    while it is not known whether the server understands direct TLS: those that do not may wait
+    for more instead of refusing. The rest has all the time: that is where a database wakes up.
+    """
+
+    tcp: float
+    tls: float
+    all: float
+
+    def of(self, status: int) -> tuple[float, str]:
+        """The limit of the stage that a connection is in, and the stage's name."""
+        if status == ConnStatus.STARTED:
+            return self.tcp, "TCP"
+        if status in (ConnStatus.MADE, ConnStatus.SSL_STARTUP):
+            return self.tls, "SSL"
+        return self.all, "login"
 
 
 class Connector:
@@ -123,8 +147,10 @@ class Connector:
         transport: Transport | None = self._transport or untried[0]
         while transport:
             untried.remove(transport)
+            is_guess = transport.negotiation == "direct" and transport != self._transport
+            tls = min(part_of(end, 3), time.monotonic() + _TLS_SECONDS) if is_guess else end
             try:
-                pgconn = _dial(target.conninfo(address, transport), share, end)
+                pgconn = _dial(target.conninfo(address, transport), _Limits(share, tls, end))
             except ConnectFailed as failure:
                 transport = _instead_of(transport, untried, str(failure))
                 if transport is None:
@@ -160,32 +186,27 @@ def _instead_of(failed: Transport, untried: list[Transport], text: str) -> Trans
     return next(others, None)
 
 
-def _dial(conninfo: bytes, share: float, end: float) -> PGconnection:
-    """One attempt on one address.
-
-    Until TCP stands it may last until `share`, so that a dead address leaves time for the next
-    one; afterwards until `end`, because a database that wakes up takes its time there.
-    """
+def _dial(conninfo: bytes, limits: _Limits) -> PGconnection:
+    """One attempt on one address, in one way."""
     pgconn = PGconn.connect_start(conninfo)
     try:
-        _finish(pgconn, share, end)
+        _finish(pgconn, limits)
     except BaseException:
         pgconn.finish()
         raise
     return pgconn
 
 
-def _finish(pgconn: PGconnection, share: float, end: float) -> None:
+def _finish(pgconn: PGconnection, limits: _Limits) -> None:
     events = select.POLLOUT
     while True:
         if pgconn.status == ConnStatus.BAD:
             raise ConnectFailed(_said_by(pgconn))
-        is_dialing = pgconn.status == ConnStatus.STARTED
-        seconds = (share if is_dialing else end) - time.monotonic()
+        limit, stage = limits.of(pgconn.status)
         poll = select.poll()  # anew each time: libpq may have opened another socket
         poll.register(pgconn.socket, events)
-        if not poll.poll(max(0.0, seconds * 1000)):
-            raise ConnectFailed("the server does not answer (timeout)")
+        if not poll.poll(max(0.0, (limit - time.monotonic()) * 1000)):
+            raise ConnectFailed(f"the server does not answer in time ({stage})")
         state = pgconn.connect_poll()
         if state == PollingStatus.OK:
             return

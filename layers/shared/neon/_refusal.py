@@ -107,7 +107,8 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
 def classify(text: str) -> Refusal:
     """The meaning of libpq's error text for a connect that failed."""
     # Without libpq's own prefix: host and user names in it are no evidence.
-    message = text.rpartition(" failed: ")[2].lower()
+    before, _, after = text.lower().partition(" failed: ")
+    message = after if before.startswith("connection to server") else text.lower()
     if not message.startswith(("fatal:", "error:")):
         tls = any(fragment in text.lower() for fragment in _PERMANENT_TLS)
         return Refusal.PERMANENT if tls else Refusal.NETWORK
