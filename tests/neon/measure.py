@@ -5,11 +5,13 @@ With `--overhead URL` it measures the overhead against that database alone.
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,7 @@ ROW = Statement(
     """,
     ("alice",),
 )
+PID = Statement("SELECT pg_backend_pid() AS pid")
 ONE = Statement("SELECT 1 AS one")
 
 
@@ -58,13 +61,33 @@ def overhead(url: str, statement: Statement) -> Overhead:
         def unit() -> None:
             database.run(statement, effect=Effect.READ, settings={"app.user_id": "alice"})
 
-        pairs = [(_round(bare), _round(unit)) for _ in range(ROUNDS)][5:]
+        rows = database.run(PID, effect=Effect.READ)
+        with _placed(connection.info.backend_pid, rows[0][0]["pid"]):
+            pairs = [(_round(bare), _round(unit)) for _ in range(ROUNDS)][5:]
     database.close()
     return Overhead(
         _medians([bare for bare, _ in pairs]),
         _medians([unit for _, unit in pairs]),
         *_medians([(unit[0] / bare[0], unit[1] / bare[1]) for bare, unit in pairs]),
     )
+
+
+@contextmanager
+def _placed(*backends: int) -> Iterator[None]:
+    """Keep this process on one CPU and both backends on another, where that is allowed.
+
+    Else the scheduler decides, connection by connection, whether a query has to change CPUs, and
+    that is a larger difference than the one that is measured.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    with suppress(PermissionError):
+        for backend in backends:
+            os.sched_setaffinity(backend, allowed[1:2] or allowed)
+    os.sched_setaffinity(0, allowed[:1])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _round(run: Callable[[], object]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ _NEON = (".neon.tech", ".neon.build")
 # An unanswered segment ends the connection after this many milliseconds; keepalives alone did
 # not within 25 s, and they stand still while Lambda has the environment frozen.
 _TCP_USER_TIMEOUT = "3000"
+# A server setting among `options`, not the `endpoint=...` that Neon's proxy reads itself.
+_OPTION = re.compile(r"(^|\s)-[c-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def _refuse_unsuitable(given: Mapping[str, str]) -> None:
         raise Misconfigured("the connection string's port is no number")
     if not _is_local(host) and given.get("sslmode") == "disable":
         raise Misconfigured("sslmode=disable is for loopback and Unix sockets; remove it")
-    if _is_neon(host) and "-pooler." in host and "-c" in given.get("options", ""):
+    if _is_neon(host) and "-pooler." in host and _OPTION.search(given.get("options", "")):
         raise Misconfigured(
             "Neon's pooled host refuses options=-c...; use ALTER ROLE ... SET or settings"
         )

@@ -30,6 +30,7 @@ Row = dict[str, Any]
 _Key = tuple[bytes, tuple[int, ...]]  # a statement's text and its parameters' types
 
 _PREPARED_LIMIT = 256
+_SYNCED = ExecStatus.PIPELINE_SYNC
 _FINE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
 # Prepared where another server connection has to execute; prepared twice on one: the pooler
 # keeps no account of prepared statements. And: the table changed under a plan.
@@ -78,7 +79,7 @@ class Connection:
         # Jittered, or a fleet that started together reconnects together.
         self._max_life = max_life * random.SystemRandom().uniform(0.9, 1.0)
         self._ended = False
-        self._opened = self._used = (time.monotonic(), time.time())
+        self._opened = self._used = _clocks()
         self._prepare = prepare
         self.batches = 0
 
@@ -86,7 +87,10 @@ class Connection:
 
     def unusable(self) -> str | None:
         """Why the next batch needs another connection: `stale`, `expired` or None; no traffic."""
-        if _elapsed(self._used) > self._max_idle or _elapsed(self._opened) > self._max_life:
+        now = _clocks()
+        if _elapsed(self._used, now) > self._max_idle:
+            return "expired"
+        if _elapsed(self._opened, now) > self._max_life:
             return "expired"
         return None if self._alive() else "stale"
 
@@ -120,7 +124,7 @@ class Connection:
         self.batches += 1
         pending = self._queue(batch, prepare=prepare and self._prepare)
         results = self._answers(end)
-        self._used = (time.monotonic(), time.time())
+        self._used = _clocks()
         return self._judged(results, pending)
 
     def _queue(self, batch: Sequence[Bound], *, prepare: bool) -> list[_Key | None]:
@@ -139,7 +143,7 @@ class Connection:
         text, values, types, formats = bound
         name = self._prepared_name((text, types), pending) if prepare else None
         if name is None:
-            self._pgconn.send_query_params(text, values, types, formats)
+            self._pgconn.send_query_params(text, values, types or None, formats)
         else:
             self._pgconn.send_query_prepared(name, values, formats)
         pending.append(None)
@@ -157,24 +161,28 @@ class Connection:
     def _answers(self, end: float) -> list[PGresult]:
         results: list[PGresult] = []
         try:
-            while not self._collect(results):
+            while True:
                 self._wait(end)
                 self._pgconn.consume_input()
+                if self._collect(results):
+                    return results
         except psycopg.OperationalError as error:
             raise _lost(results, _first_line(error)) from None
-        return results
 
     def _collect(self, results: list[PGresult]) -> bool:
         """Take the results that are complete; whether the Sync's answer was among them."""
         pgconn = self._pgconn
+        ends = 0
         while not pgconn.is_busy():
             result = pgconn.get_result()
-            if result is None:
-                if pgconn.status != ConnStatus.OK:
+            if result is None:  # the end of one statement's results
+                ends += 1
+                if ends > 1:
                     raise _lost(results, "the connection was closed")
-            elif result.status == ExecStatus.PIPELINE_SYNC:
+            elif result.status == _SYNCED:
                 return True
             else:
+                ends = 0
                 results.append(result)
         return False
 
@@ -259,10 +267,13 @@ class Connection:
         self._connection.close()
 
 
-def _elapsed(since: tuple[float, float]) -> float:
+def _clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()
+
+
+def _elapsed(since: tuple[float, float], now: tuple[float, float]) -> float:
     """Seconds by the clock that moved more: the monotonic one may rest while Lambda freezes."""
-    monotonic, wall = since
-    return max(time.monotonic() - monotonic, time.time() - wall)
+    return max(now[0] - since[0], now[1] - since[1])
 
 
 def _milliseconds(end: float) -> float:

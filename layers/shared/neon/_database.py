@@ -113,8 +113,11 @@ class Database:
         or no time is left to.
         """
         end = deadline_or(self._seconds)
-        with self._held(end):
+        self._hold(end)
+        try:
             return self._run(statements, effect, settings or {}, end)
+        finally:
+            self._lock.release()
 
     @contextmanager
     def transaction(self, *, settings: Mapping[str, str] | None = None) -> Iterator[Transaction]:
@@ -127,15 +130,16 @@ class Database:
         deadline. The connection is held for the whole block: keep it short.
         """
         end = deadline_or(self._seconds)
-        with self._held(end):
-            transaction = Transaction(self, settings or {}, end)
-            self._is_in_transaction = True
-            try:
-                yield transaction
-                transaction._commit()
-            finally:
-                self._is_in_transaction = False
-                transaction._abort()
+        self._hold(end)
+        transaction = Transaction(self, settings or {}, end)
+        self._is_in_transaction = True
+        try:
+            yield transaction
+            transaction._commit()
+        finally:
+            self._is_in_transaction = False
+            transaction._abort()
+            self._lock.release()
 
     def close(self) -> None:
         """Close the connection; the next unit of work opens another."""
@@ -209,7 +213,7 @@ class Database:
         until: float,
     ) -> list[list[Row]]:
         local = {"statement_timeout": statement_timeout(end), **settings}
-        batch = [bind_settings(local.items(), connection.transformer)]
+        batch = [bind_settings(local)]
         batch += [bind(each, connection.transformer) for each in statements]
         results = self._exchange(connection, batch, until)
         if connection.in_transaction:
@@ -271,17 +275,13 @@ class Database:
 
     # -- the connection ------------------------------------------------------------------------
 
-    @contextmanager
-    def _held(self, end: float) -> Iterator[None]:
-        """The connection for this thread alone; Unavailable when others hold it too long."""
+    def _hold(self, end: float) -> None:
+        """Take the lock, to be released; Unavailable when other threads hold it too long."""
         if not self._lock.acquire(timeout=max(0.0, end - time.monotonic())):
             raise Unavailable("other threads hold the connection")
-        try:
-            if self._is_in_transaction:
-                raise StatementError("inside a transaction() block its own run() is the one")
-            yield
-        finally:
+        if self._is_in_transaction:
             self._lock.release()
+            raise StatementError("inside a transaction() block its own run() is the one")
 
     def _connected(self, end: float) -> Connection:
         if self._connection is not None:
@@ -309,7 +309,7 @@ class Database:
     def _open_early(self) -> None:
         end = time.monotonic() + min(_WARM_SECONDS, self._seconds)
         try:
-            with self._held(end):
+            with self._lock:
                 self._connected(end)
         except DatabaseError as error:
             logger.warning("not connected ahead of the first request: %s", error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -47,7 +47,7 @@ class Bound(NamedTuple):
     text: bytes
     values: Sequence[Buffer | None] = ()
     types: tuple[int, ...] = ()
-    formats: Sequence[int] = ()
+    formats: Sequence[int] | None = None
 
 
 class _Compiled(NamedTuple):
@@ -69,18 +69,25 @@ def bind(statement: Statement, transformer: Transformer) -> Bound:
     except (psycopg.Error, ValueError, KeyError, OverflowError) as error:
         # From None: psycopg's own text, in a logged traceback, could hold the value.
         raise StatementError(f"a parameter cannot be bound ({type(error).__name__})") from None
-    return Bound(text, dumped, tuple(transformer.types or ()), transformer.formats or ())
+    return Bound(text, dumped, tuple(transformer.types or ()), transformer.formats)
 
 
-def bind_settings(settings: Iterable[tuple[str, str]], transformer: Transformer) -> Bound:
+def bind_settings(settings: Mapping[str, str]) -> Bound:
     """One statement that makes all settings for the transaction that it is sent in."""
-    values = tuple(word for pair in settings for word in pair)
-    return bind(Statement(_set_config(len(values) // 2), values), transformer)
+    try:
+        values = [word.encode() for pair in settings.items() for word in pair]
+    except UnicodeEncodeError:
+        raise StatementError("a setting is no valid Unicode") from None
+    for value in values:
+        if b"\0" in value:  # libpq would end the value there
+            raise StatementError("a setting cannot hold a NUL")
+    return Bound(_set_config(len(settings)), values)
 
 
 @lru_cache(maxsize=32)
-def _set_config(count: int) -> LiteralString:
-    return "SELECT " + ", ".join(["set_config(%s, %s, true)"] * count)
+def _set_config(count: int) -> bytes:
+    calls = (f"set_config(${n}, ${n + 1}, true)" for n in range(1, 2 * count, 2))
+    return f"SELECT {', '.join(calls)}".encode()
 
 
 def _in_order(

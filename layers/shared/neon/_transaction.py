@@ -79,7 +79,7 @@ class Transaction:
             "idle_in_transaction_session_timeout": timeout,
             **settings,
         }
-        batch = [*before, bind_settings(local.items(), connection.transformer)]
+        batch = [*before, bind_settings(local)]
         batch += [bind(each, connection.transformer) for each in statements]
         results = self._database._exchange(connection, [*batch, _XID], self._end, prepare=False)
         rows = [connection.rows(each) for each in results[len(before) + 1 :]]
