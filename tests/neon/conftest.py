@@ -94,8 +94,12 @@ def connect() -> Iterator[Callable[..., Database]]:
 
 @pytest.fixture
 def table(postgres: Postgres) -> Iterator[str]:
-    """An empty table of `op` and `at`, which role `api` may write to; no constraint helps."""
-    postgres.admin("CREATE TABLE hits (op text)", f"GRANT ALL ON hits TO {servers.USER}")
+    """An empty table of operations; a constraint helps only those that are declared repeatable."""
+    postgres.admin(
+        "CREATE TABLE hits (op text, repeatable bool NOT NULL DEFAULT false)",
+        "CREATE UNIQUE INDEX ON hits (op) WHERE repeatable",
+        f"GRANT ALL ON hits TO {servers.USER}",
+    )
     yield "hits"
     # Whoever still holds a lock has no one left to hold it for.
     postgres.terminate()

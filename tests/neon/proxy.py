@@ -69,6 +69,7 @@ class Proxy:
         self.target = target
         self.latency = latency
         self.drops_fin = False
+        self.drops_last_words = False
         self.refusals: list[bytes] = []
         self.accepted = 0
         self.fault: Fault | None = None
@@ -177,7 +178,7 @@ class Proxy:
     def _downstream(self, connection: Connection) -> None:
         while data := _received(connection.server):
             time.sleep(self.latency)
-            if connection.is_hole:
+            if connection.is_hole or self.drops_last_words:
                 continue
             if connection.is_swallowing:
                 _sent(connection.client, data[: int(len(data) * self.position)])

@@ -16,6 +16,7 @@ READ, REPEATABLE, ONCE = Effect.READ, Effect.REPEATABLE, Effect.ONCE
 ONE = Statement("SELECT 1 AS one")
 CUTS = [fault for fault in Fault if fault is not Fault.BLACK_HOLE]
 ARRIVED = {Fault.CUT_ANSWERED, Fault.CUT_ANSWER}
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 Connect = Callable[..., Database]
 
 
@@ -25,11 +26,8 @@ def insert(op: str) -> Statement:
 
 
 def insert_again(op: str) -> Statement:
-    """Repeatable: the row is there afterwards, once."""
-    return Statement(
-        "INSERT INTO hits SELECT %(op)s WHERE NOT EXISTS (SELECT FROM hits WHERE op = %(op)s)",
-        {"op": op},
-    )
+    """Repeatable: the row is there afterwards, once, were the first attempt still running."""
+    return Statement("INSERT INTO hits VALUES (%s, true) ON CONFLICT DO NOTHING", (op,))
 
 
 def hits(postgres: Postgres, op: str) -> int:
@@ -118,17 +116,62 @@ def test_a_connection_that_died_while_idle_costs_no_error(
 def test_a_lost_fin_costs_no_error(
     connect: Connect, proxy: Proxy, postgres: Postgres, effect: Effect
 ) -> None:
+    database = connect(through(proxy))
+    database.run(ONE, effect=READ)
+    proxy.drops_fin = proxy.drops_last_words = True
+    postgres.terminate()
+    until(lambda: proxy.connections[0].is_server_gone)
+    proxy.drops_last_words = False
+    assert database.run(ONE, effect=effect) == [[{"one": 1}]]
+    assert (database.telemetry.stale, database.telemetry.retries) == (0, {"lost": 1})
+
+
+def test_a_servers_last_words_are_enough_to_know_that_it_is_gone(
+    connect: Connect, proxy: Proxy, postgres: Postgres
+) -> None:
     proxy.drops_fin = True
     database = connect(through(proxy))
     database.run(ONE, effect=READ)
     postgres.terminate()
     until(lambda: proxy.connections[0].is_server_gone)
-    # The server's last words are lost as well: nothing is there to read.
-    connection = database._connection
-    assert connection is not None
-    connection._ended = False
-    assert database.run(ONE, effect=effect) == [[{"one": 1}]]
-    assert database.telemetry.connects == 2
+    assert database.run(ONE, effect=ONCE) == [[{"one": 1}]]
+    assert (database.telemetry.stale, database.telemetry.retries) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("effect", "error", "tries"), [(READ, Unavailable, 5), (ONCE, OutcomeUnknown, 1)]
+)
+def test_a_statement_that_kills_its_server_is_not_repeated_for_ever(
+    connect: Connect, postgres: Postgres, effect: Effect, error: type[Exception], tries: int
+) -> None:
+    database = connect(postgres.url, seconds=60)
+    poison = Statement("SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(error):
+        database.run(poison, effect=effect)
+    assert database.telemetry.connects == tries
+
+
+@pytest.mark.parametrize("text", ["endpoint is disabled", "Couldn't connect to compute node"])
+def test_a_repeatable_write_that_cannot_be_repeated_is_unknown(
+    connect: Connect, proxy: Proxy, text: str
+) -> None:
+    """It was sent, and then there was no way back to the database to send it again."""
+    database = connect(through(proxy))
+    database.run(ONE, effect=READ)
+    proxy.arm(Fault.CUT_ANSWERED)
+    proxy.refuse(*[text] * 1000)
+    with deadline(0.5), pytest.raises(OutcomeUnknown):
+        database.run(ONE, effect=REPEATABLE)
+
+
+@pytest.mark.parametrize("effect", Effect)
+def test_without_time_nothing_is_sent(connect: Connect, proxy: Proxy, effect: Effect) -> None:
+    database = connect(through(proxy))
+    database.run(ONE, effect=READ)
+    before = proxy.round_trips
+    with deadline(0), pytest.raises(Unavailable, match="no time is left"):
+        database.run(ONE, effect=effect)
+    assert proxy.round_trips == before
 
 
 @pytest.mark.parametrize("effect", [READ, REPEATABLE])
@@ -166,7 +209,7 @@ def test_a_backend_killed_in_the_middle_of_a_statement(
     connect: Connect, postgres: Postgres
 ) -> None:
     """It waits for a lock, so that it is there to be killed."""
-    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    kill = WAITING.replace("pid", "pg_terminate_backend(pid)", 1)
     holder, database = connect(postgres.url), connect(postgres.url)
     with holder.transaction() as transaction:
         transaction.run(Statement("LOCK TABLE hits"))
@@ -193,6 +236,31 @@ def test_a_pooler_that_was_restarted_costs_no_error(
     pooler.start()
     database.run(insert("a"), effect=effect)
     assert hits(postgres, "a") == 1
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("effect", Effect)
+def test_a_pooler_killed_in_the_middle_of_a_unit_of_work(
+    connect: Connect, new_pooler: Callable[..., PgBouncer], postgres: Postgres, effect: Effect
+) -> None:
+    pooler = new_pooler()
+    holder, database = connect(postgres.url), connect(pooler.url())
+    with ThreadPoolExecutor() as threads:
+        with holder.transaction() as transaction:
+            transaction.run(Statement("LOCK TABLE hits"))
+            running = threads.submit(database.run, insert_again("a"), effect=effect)
+            until(lambda: postgres.admin(WAITING))
+            pooler.kill()
+            pooler.start()
+        if effect is ONCE:
+            with pytest.raises(OutcomeUnknown):
+                running.result()
+        else:
+            running.result()
+    database.close()
+    until(lambda: postgres.sessions("active", "idle in transaction") == 0)
+    # The first backend finds its client gone only when it has something to say.
+    assert hits(postgres, "a") in ((0, 1) if effect is ONCE else (1,))
 
 
 def test_a_pooler_that_is_down_is_unavailable_and_then_back(

@@ -21,7 +21,7 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from neon._errors import DatabaseError, StatementError, error_of
+from neon._errors import StatementError, error_of
 from neon._statement import Bound
 
 __all__ = ["Connection", "Lost", "PreparedRefused", "Row"]
@@ -125,7 +125,7 @@ class Connection:
         pending = self._queue(batch, prepare=prepare and self._prepare)
         results = self._answers(end)
         self._used = _clocks()
-        return self._judged(results, pending)
+        return self._judged(results, pending, prepared=prepare and self._prepare)
 
     def _queue(self, batch: Sequence[Bound], *, prepare: bool) -> list[_Key | None]:
         """Hand the batch to libpq; for each answer to come, what it prepares, if anything."""
@@ -199,7 +199,9 @@ class Connection:
         if not self._poll.poll(_milliseconds(end)):
             raise Lost("no answer came in time", sent=True)
 
-    def _judged(self, results: list[PGresult], pending: list[_Key | None]) -> list[PGresult]:
+    def _judged(
+        self, results: list[PGresult], pending: list[_Key | None], *, prepared: bool
+    ) -> list[PGresult]:
         """The statements' results, or the error for which everything was rolled back.
 
         One more result than expected is an error of the commit itself (a deferred constraint).
@@ -207,22 +209,13 @@ class Connection:
         answers = []
         for position, result in enumerate(results):
             if result.status not in _FINE:
-                raise self._refused(result)
+                raise (_refused_to_prepare(result) if prepared else None) or error_of(result)
             key = pending[position] if position < len(pending) else None
             if key is None:
                 answers.append(result)
             else:
                 self._prepared[key] = _name_of(*key)
         return answers
-
-    @staticmethod
-    def _refused(result: PGresult) -> DatabaseError | PreparedRefused:
-        sqlstate = result.error_field(DiagnosticField.SQLSTATE)
-        if sqlstate in _PREPARED_REFUSALS:
-            return PreparedRefused(pooler=True)
-        if sqlstate == b"0A000" and _PLAN_CHANGED in _message(result):
-            return PreparedRefused(pooler=False)
-        return error_of(result)
 
     def stop_preparing(self) -> None:
         """Send every statement unprepared from here on."""
@@ -287,6 +280,15 @@ def _name_of(text: bytes, types: tuple[int, ...]) -> bytes:
     a name; under this one it can only be the same statement.
     """
     return b"neon_" + blake2b(text + repr(types).encode(), digest_size=12).hexdigest().encode()
+
+
+def _refused_to_prepare(result: PGresult) -> PreparedRefused | None:
+    sqlstate = result.error_field(DiagnosticField.SQLSTATE)
+    if sqlstate in _PREPARED_REFUSALS:
+        return PreparedRefused(pooler=True)
+    if sqlstate == b"0A000" and _PLAN_CHANGED in _message(result):
+        return PreparedRefused(pooler=False)
+    return None
 
 
 def _lost(results: Sequence[PGresult], text: str) -> Lost:

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 # Lambda gives INIT 10 s, and a restore from a snapshot too.
 _WARM_SECONDS = 5.0
+_EXIT_SECONDS = 0.5
 _RESENDS = 4
 
 
@@ -284,6 +285,8 @@ class Database:
             raise StatementError("inside a transaction() block its own run() is the one")
 
     def _connected(self, end: float) -> Connection:
+        if time.monotonic() >= end:
+            raise Unavailable("no time is left")
         if self._connection is not None:
             reason = self._connection.unusable()
             if reason is None:
@@ -323,6 +326,12 @@ class Database:
         """After a restore from a snapshot: nothing from before it is true any more."""
         self.close()
         self._open_early()
+
+    def _exiting(self) -> None:
+        """At exit: close, unless a thread that is still at work holds the connection."""
+        if self._lock.acquire(timeout=_EXIT_SECONDS):
+            self._drop()
+            self._lock.release()
 
     def _forked(self) -> None:
         """In a forked child: the connection, and whoever held the lock, are the parent's."""

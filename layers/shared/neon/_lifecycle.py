@@ -18,7 +18,7 @@ class Closable(Protocol):
     """What this module needs to know of a database."""
 
     def close(self) -> None: ...
-    def warm(self) -> None: ...
+    def _exiting(self) -> None: ...
     def _forked(self) -> None: ...
     def _restored(self) -> None: ...
 
@@ -69,7 +69,7 @@ def _exit(_signal: int, _frame: FrameType | None) -> None:
 
 def _close_all() -> None:
     for database in list(_watched):
-        database.close()
+        database._exiting()
 
 
 def _forked() -> None:

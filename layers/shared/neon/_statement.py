@@ -31,9 +31,10 @@ class Statement:
 class Effect(Enum):
     """What sending a unit of work a second time would do.
 
-    READ: nothing, it changes nothing. REPEATABLE: it leaves the same state and the same answer,
-    also when it had been done already (`ON CONFLICT DO NOTHING`, `SET done = true`; not
-    `SET n = n + 1`). ONCE: it would happen twice.
+    READ: nothing, it changes nothing. REPEATABLE: it leaves the same state and an answer as good,
+    when it had been done already and when the first one is still being done (`ON CONFLICT DO
+    NOTHING`, `SET done = true`; not `SET n = n + 1`, not `WHERE NOT EXISTS`, and not an update
+    that must not undo what another client wrote in between). ONCE: it would happen twice.
     """
 
     READ = "read"
