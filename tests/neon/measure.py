@@ -17,9 +17,17 @@ from pathlib import Path
 
 import psycopg
 
-from neon import Database, Effect, Statement
-from tests.neon.proxy import Proxy
-from tests.neon.servers import QUOTED, USER, Authority, PgBouncer, Postgres, pgbouncer_version
+from neon import Database, DatabaseError, Effect, Statement
+from tests.neon.proxy import Fault, Proxy, direct_tls
+from tests.neon.servers import (
+    QUOTED,
+    USER,
+    Authority,
+    Certificate,
+    PgBouncer,
+    Postgres,
+    pgbouncer_version,
+)
 
 LATENCY = 0.025  # each way, so 50 ms a round trip
 ROUNDS, REPEATS = 60, 50
@@ -113,6 +121,9 @@ def main() -> None:
             _print_round_trips(directory, postgres)
             _print_overhead(postgres)
             _print_liveness(postgres)
+            print("\n| fault | read | repeatable write | other write | commit |")
+            print("|---|---|---|---|---|")
+            _print_faults(postgres)
 
 
 def _print_round_trips(directory: Path, postgres: Postgres) -> None:
@@ -131,11 +142,29 @@ def _print_round_trips(directory: Path, postgres: Postgres) -> None:
         )
         database.run(ONE, effect=Effect.READ)
         row("connect, TLS after Postgres's own request", f"{proxy.round_trips - 1} round trips")
+        _print_direct(directory, postgres, authority, certificate)
         _print_trips("unit of work: user, time-out, one SELECT", proxy, lambda: _unit(database))
         _print_trips("unit of work: three statements", proxy, lambda: _three(database))
         _print_trips("interactive transaction, one run", proxy, lambda: _interactive(database))
         assert database._connection is not None
         _print_trips("liveness check", proxy, database._connection.unusable)
+        database.close()
+
+
+def _print_direct(
+    directory: Path, postgres: Postgres, authority: Authority, certificate: Certificate
+) -> None:
+    with (
+        PgBouncer(directory / "plain", postgres) as pooler,
+        direct_tls(pooler.port, certificate.chain, certificate.key) as port,
+        Proxy(port, latency=LATENCY) as proxy,
+    ):
+        database = Database(
+            f"postgresql://{USER}:{QUOTED}@localhost:{proxy.port}/postgres"
+            f"?sslmode=verify-full&sslrootcert={authority.roots}&sslnegotiation=direct"
+        )
+        database.run(effect=Effect.READ)
+        row("connect, direct TLS, as to Neon", f"{proxy.round_trips - 1} round trips")
         database.close()
 
 
@@ -170,6 +199,45 @@ def _print_liveness(postgres: Postgres) -> None:
     assert connection.unusable() == "stale"
     row("finding a killed backend", f"{(time.perf_counter() - started) * 1e6:.0f} µs")
     database.close()
+
+
+def _print_faults(postgres: Postgres) -> None:
+    postgres.admin("CREATE TABLE hits (op text)", f"GRANT ALL ON hits TO {USER}")
+    postgres.admin("CREATE UNIQUE INDEX ON hits (op) WHERE op LIKE 'repeatable%'")
+    for fault in Fault:
+        kinds = ("read", "repeatable", "once", "commit")
+        outcomes = [_outcome(postgres, fault, kind) for kind in kinds]
+        print(f"| {fault.value} | {' | '.join(outcomes)} |", flush=True)
+
+
+def _outcome(postgres: Postgres, fault: Fault, kind: str) -> str:
+    """What the caller is told, and what is in the table afterwards."""
+    op = f"{kind} {fault.name}"
+    with Proxy(postgres.port) as proxy:
+        url = f"postgresql://{USER}:{QUOTED}@127.0.0.1:{proxy.port}/postgres"
+        database = Database(url, seconds=3, patience=0.3)
+        database.run(ONE, effect=Effect.READ)
+        try:
+            _meet(database, proxy, fault, kind, Statement("INSERT INTO hits VALUES (%s)", (op,)))
+        except DatabaseError as error:
+            told = type(error).__name__
+        else:
+            told = "succeeds"
+        database.close()
+    postgres.terminate()
+    times = len(postgres.admin(f"SELECT 1 FROM hits WHERE op = '{op}'"))
+    return told if kind == "read" else f"{told}, happened {times} x"
+
+
+def _meet(database: Database, proxy: Proxy, fault: Fault, kind: str, insert: Statement) -> None:
+    if kind == "commit":
+        with database.transaction() as transaction:
+            transaction.run(insert)
+            proxy.arm(fault)
+        return
+    again = Statement("INSERT INTO hits VALUES (%s) ON CONFLICT DO NOTHING", insert.params)
+    proxy.arm(fault)
+    database.run({"read": ONE, "repeatable": again}.get(kind, insert), effect=Effect(kind))
 
 
 def row(what: str, measured: str) -> None:

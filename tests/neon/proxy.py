@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Self
 
 _RESET = struct.pack("ii", 1, 0)
@@ -237,3 +240,51 @@ def _sent(side: socket.socket, data: bytes) -> None:
         side.sendall(data)
     except OSError:
         return  # the other end has gone; what it missed is what the test is about
+
+
+@contextmanager
+def direct_tls(target: int, certificate: Path, key: Path) -> Iterator[int]:
+    """Ends TLS that comes without Postgres's request for it, as Neon's proxy does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["postgresql"])
+    listener = socket.create_server(("127.0.0.1", 0))
+    threads: list[threading.Thread] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                raw, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                client = context.wrap_socket(raw, server_side=True)
+            except OSError:
+                raw.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", target))
+            for one, other in ((client, server), (server, client)):
+                threads.append(threading.Thread(target=_copy, args=(one, other)))
+                threads[-1].start()
+
+    threads.append(threading.Thread(target=accept))
+    threads[0].start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for thread in threads:
+            thread.join()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        pass  # the other direction has closed it
+    finally:
+        for side in (source, sink):
+            with suppress(OSError), side:  # the other direction may have been first
+                side.shutdown(socket.SHUT_RDWR)

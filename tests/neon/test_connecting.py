@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,12 @@ import pytest
 from neon import Database, Effect, Misconfigured, Statement, Unavailable, _address, deadline
 from neon._connect import pause
 from tests.neon.conftest import HOST, _issued, through, verified
-from tests.neon.proxy import Fault, Proxy
+from tests.neon.proxy import Fault, Proxy, direct_tls
 from tests.neon.servers import (
     PASSWORD,
     QUOTED,
     USER,
     Authority,
-    Certificate,
     PgBouncer,
     Postgres,
     pgbouncer_version,
@@ -44,7 +42,10 @@ def test_a_connect_over_tls_costs_six_round_trips_and_five_where_tls_comes_first
         assert proxy.round_trips - 1 == 6
     plain = new_pooler()
     certificate = _issued(authority, "localhost")
-    with _direct_tls(plain.port, certificate) as port, Proxy(port, latency=0.02) as proxy:
+    with (
+        direct_tls(plain.port, certificate.chain, certificate.key) as port,
+        Proxy(port, latency=0.02) as proxy,
+    ):
         parameters = verified(authority) + "&sslnegotiation=direct"
         connect(_url("localhost", proxy.port, parameters)).run(effect=READ)
         assert proxy.round_trips - 1 == 5
@@ -59,8 +60,9 @@ def test_a_neon_host_gets_direct_tls_and_a_remote_one_is_verified_in_full(
 ) -> None:
     monkeypatch.setattr(_address, "_SHIPPED_ROOTS", str(authority.roots))
     plain, asked = new_pooler(), addresses("127.0.0.1")
+    certificate = _issued(authority, HOST)
     with (
-        _direct_tls(plain.port, _issued(authority, HOST)) as port,
+        direct_tls(plain.port, certificate.chain, certificate.key) as port,
         Proxy(port, latency=0.02) as proxy,
     ):
         # What Neon's console shows says `require`, which verifies nothing.
@@ -356,51 +358,3 @@ def _deaf(port: int) -> Iterator[str]:
     yield DEAD
     for each in (listener, *fillers):
         each.close()
-
-
-@contextmanager
-def _direct_tls(target: int, certificate: Certificate) -> Iterator[int]:
-    """Ends TLS that comes without Postgres's request for it, as Neon's proxy does."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.chain, certificate.key)
-    context.set_alpn_protocols(["postgresql"])
-    listener = socket.create_server(("127.0.0.1", 0))
-    threads: list[threading.Thread] = []
-
-    def accept() -> None:
-        while True:
-            try:
-                raw, _ = listener.accept()
-            except OSError:
-                return
-            try:
-                client = context.wrap_socket(raw, server_side=True)
-            except OSError:
-                raw.close()
-                continue
-            server = socket.create_connection(("127.0.0.1", target))
-            for one, other in ((client, server), (server, client)):
-                threads.append(threading.Thread(target=_copy, args=(one, other)))
-                threads[-1].start()
-
-    threads.append(threading.Thread(target=accept))
-    threads[0].start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for thread in threads:
-            thread.join()
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-    except OSError:
-        pass  # the other direction has closed it
-    finally:
-        for side in (source, sink):
-            with suppress(OSError), side:  # the other direction may have been first
-                side.shutdown(socket.SHUT_RDWR)
