@@ -27,45 +27,41 @@ def fetch(url: str, *, seconds: float = SECONDS, max_bytes: int = MAX_BYTES) -> 
     """
     deadline = time.monotonic() + seconds
     try:
-        connection = _connect(url, deadline)
-        try:
-            return _get(connection, url, max_bytes)
-        finally:
-            connection.close()
+        with _connect(url, deadline) as connected:
+            return _get(_Bounded(connected, deadline), url, max_bytes)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise FetchError(f"the keys did not come: {type(error).__name__}") from error
 
 
-def _get(connection: http.client.HTTPConnection, url: str, max_bytes: int) -> bytes:
+def _get(bounded: _Bounded, url: str, max_bytes: int) -> bytes:
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    connection = http.client.HTTPConnection(parts.hostname or "")
+    connection.sock = bounded
     headers = {"Host": parts.netloc, "Accept": "application/json", "Connection": "close"}
     connection.request("GET", target, headers=headers)
-    response = connection.getresponse()
-    if response.status != http.client.OK:
-        raise FetchError(f"the keys did not come: status {response.status}")
-    body = response.read(max_bytes + 1)
+    with connection.getresponse() as response:
+        if response.status != http.client.OK:
+            raise FetchError(f"the keys did not come: status {response.status}")
+        body = response.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise FetchError(f"the keys did not come: more than {max_bytes} bytes")
     return body
 
 
-def _connect(url: str, deadline: float) -> http.client.HTTPConnection:
-    """A connection whose every operation ends at the deadline, TLS and its handshake included."""
+def _connect(url: str, deadline: float) -> socket.socket:
+    """A connected socket; TLS, where the URL says so, verifies the host by the system's roots."""
     parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
-    plain = _first(host, port, deadline)
+    host = parts.hostname or ""
+    if parts.scheme != "https":
+        return _first(host, parts.port or 80, deadline)
+    plain = _first(host, parts.port or 443, deadline)
     try:
-        if secure:
-            plain.settimeout(_left(deadline))
-            plain = ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+        plain.settimeout(_left(deadline))
+        return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
     except BaseException:
         plain.close()
         raise
-    connection = http.client.HTTPConnection(host, port)
-    connection.sock = _Bounded(plain, deadline)
-    return connection
 
 
 def _first(host: str, port: int, deadline: float) -> socket.socket:
@@ -87,10 +83,14 @@ def _left(deadline: float) -> float:
 
 
 class _Bounded(io.RawIOBase):
-    """As much of a socket as http.client uses; a time-out of its own would begin anew each read."""
+    """As much of a socket as http.client uses, with one deadline for all that it does.
 
-    def __init__(self, plain: socket.socket, deadline: float) -> None:
-        self._socket = plain
+    A socket's own time-out would begin anew with each byte. Closing leaves the socket open, since
+    http.client closes it while the body is still to be read.
+    """
+
+    def __init__(self, connected: socket.socket, deadline: float) -> None:
+        self._socket = connected
         self._deadline = deadline
 
     def sendall(self, data: bytes) -> None:
@@ -98,7 +98,7 @@ class _Bounded(io.RawIOBase):
         self._socket.sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
+        return io.BufferedReader(_Bounded(self._socket, self._deadline))
 
     def readable(self) -> bool:
         return True
@@ -106,7 +106,3 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._socket.settimeout(_left(self._deadline))
         return self._socket.recv_into(buffer)
-
-    def close(self) -> None:
-        self._socket.close()
-        super().close()

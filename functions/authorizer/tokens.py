@@ -22,7 +22,7 @@ from settings import Issuer
 _MAX_LENGTH = 10_240  # what the gateway takes of headers in all
 _EARLY_SECONDS = 5  # an issuer's clock may be that much ahead of ours
 _LAST_SECOND = 253_402_300_799  # of the year 9999; an `exp` in milliseconds lies beyond it
-_CREDENTIALS = re.compile(r" *bearer +(.+?) *", re.IGNORECASE | re.ASCII)  # RFC 9110, 11.4
+_CREDENTIALS = re.compile(r" *bearer +([^ ].*?) *", re.IGNORECASE | re.ASCII)  # RFC 9110, 11.4
 _PARTS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")  # RFC 7515, 3.1
 _FOREIGN_KEYS = {"jwk", "jku", "x5u", "x5c"}
 _TYPES = {"jwt", "at+jwt", "application/at+jwt"}  # RFC 8725, 3.11; RFC 9068, 2.1

@@ -1,7 +1,7 @@
 """The operations on tasks: each one statement, one round trip, and scoped to its user.
 
-The acting user travels with every unit of work as the setting `app.user_id`, which row-level
-security reads; every statement names its user all the same.
+Every unit of work also carries the acting user for row-level security, which would hide and
+refuse the rows of others if a statement forgot to name its user.
 """
 
 from uuid import UUID
@@ -110,8 +110,17 @@ def delete(user_id: str, id_: UUID) -> None:
         raise TaskNotFound
 
 
+def acting_as(user_id: str) -> dict[str, str]:
+    """The settings of a transaction for one user, to be applied in this order.
+
+    Whatever role the connection has (its owner's may bypass row-level security), the statements
+    run as `task_api`, which may not.
+    """
+    return {"role": "task_api", "app.user_id": user_id}
+
+
 def _run(user_id: str, statement: Statement, effect: Effect) -> list[Row]:
-    (rows,) = database().run(statement, effect=effect, settings={"app.user_id": user_id})
+    (rows,) = database().run(statement, effect=effect, settings=acting_as(user_id))
     return rows
 
 
