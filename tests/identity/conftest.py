@@ -12,12 +12,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
 
 from tests.identity.harness import ROOT, load
+
+with load("migrate") as _modules:
+    _runner: Any = _modules["runner"]
 
 _AS_OWNER = ("--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
 
@@ -101,10 +105,8 @@ def postgres() -> Iterator[Postgres]:
 
 def migrate(url: str) -> list[str]:
     """Bring a database up to date as `make migrate` does; the names of what was applied."""
-    with load("migrate") as modules:
-        runner = modules["runner"]
-        files = runner.migrations(ROOT / "functions" / "migrate" / "migrations")
-        applied: list[str] = runner.Runner(url, files).run()
+    files = _runner.migrations(ROOT / "functions" / "migrate" / "migrations")
+    applied: list[str] = _runner.Runner(url, files).run()
     return applied
 
 
