@@ -80,7 +80,7 @@ class Key:
 
 @dataclass
 class Jwks:
-    """An issuer's JWKS on loopback. What it answers can be changed at any time; asks are counted."""
+    """A JWKS on loopback. What it answers may change at any time; how often is counted."""
 
     keys: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
@@ -109,7 +109,7 @@ class Jwks:
 class _Handler(BaseHTTPRequestHandler):
     jwks: Jwks
 
-    def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+    def do_GET(self) -> None:
         self.jwks.asked += 1
         body = self.jwks.body
         if body is None:
