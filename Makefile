@@ -66,7 +66,10 @@ test: .venv/ready .venv-sam/ready ## run all tests and checks (REQUIRE_ALL=1 all
 lint: .venv/ready ## style, types, and whether the specification is what is served
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy layers/shared local tests
+	for folder in functions/*/; do  # each is a top level of its own, as in Lambda
+	  (cd "$$folder" && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache .)
+	done
 	$(BIN)/python -m local.specification --check
 
 # --- building ------------------------------------------------------------------------------------

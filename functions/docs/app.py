@@ -21,13 +21,13 @@ _POLICY = (
 )
 
 
-@api.get("/openapi.json", include_in_schema=False, security=PUBLIC)
+@api.get("/openapi.json", include_in_schema=False, security=PUBLIC, enable_validation=False)
 def specification() -> Response[str]:
     """The OpenAPI 3.1 document of what is really served."""
     return Response(200, "application/json", _document(), headers=dict(_CACHE))
 
 
-@api.get("/docs", include_in_schema=False, security=PUBLIC)
+@api.get("/docs", include_in_schema=False, security=PUBLIC, enable_validation=False)
 def page() -> Response[bytes]:
     """Swagger UI for the specification, compressed once and kept."""
     headers = _CACHE | {"Content-Security-Policy": _POLICY, "Vary": "Accept-Encoding"}
@@ -35,7 +35,7 @@ def page() -> Response[bytes]:
     if "gzip" in accepted:
         headers["Content-Encoding"] = "gzip"
         return Response(200, "text/html; charset=utf-8", _compressed(), headers=headers)
-    return Response(200, "text/html; charset=utf-8", _html(), headers=headers)
+    return Response(200, "text/html; charset=utf-8", _html().encode(), headers=headers)
 
 
 @cache

@@ -40,13 +40,14 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
-UserId = Annotated[Text, Field(min_length=1, max_length=_USER_ID_LENGTH)]
+NoNul = AfterValidator(_without_nul)
+
+UserId = Annotated[str, Field(min_length=1, max_length=_USER_ID_LENGTH), NoNul]
 TaskId = Annotated[UUID, BeforeValidator(_uuid)]
 Title = Annotated[
-    Text, Field(min_length=1, max_length=_TITLE_LENGTH), AfterValidator(_trimmed)
+    str, Field(min_length=1, max_length=_TITLE_LENGTH), NoNul, AfterValidator(_trimmed)
 ]
-Description = Annotated[Text, Field(max_length=_DESCRIPTION_LENGTH)]
+Description = Annotated[str, Field(max_length=_DESCRIPTION_LENGTH), NoNul]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 
 

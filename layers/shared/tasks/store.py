@@ -7,7 +7,6 @@ refuse the rows of others if a statement forgot to name its user.
 from uuid import UUID
 
 from neon import Effect, Row, Statement
-
 from tasks.database import database
 from tasks.ids import now, task_id
 from tasks.models import Task, TaskCreate, TaskUpdate

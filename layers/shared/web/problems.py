@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import neon
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.exceptions import (
@@ -15,6 +14,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestValidationError,
 )
 
+import neon
 import tasks
 
 MEDIA_TYPE = "application/problem+json"
@@ -83,7 +83,7 @@ def problem_of(error: Exception) -> Problem:
         return unsupported_media_type()
     if isinstance(error, neon.DatabaseError):
         return _database_problem(error)
-    logger.exception("an unforeseen error")
+    logger.error("an unforeseen error", exc_info=error)
     return Problem(500, "Something went wrong; the request id names it in the logs")
 
 

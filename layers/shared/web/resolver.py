@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import neon
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder, Route
@@ -20,6 +19,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter, ValidationError
 
+import neon
 import tasks
 from web import body, identity
 from web.problems import Problem, problem_of
@@ -67,6 +67,8 @@ class Resolver(APIGatewayHttpResolver):
     (`routeKey`, `pathParameters`), so that no second matching or decoding can disagree with it.
     """
 
+    current_event: Event
+
     def __init__(self) -> None:
         super().__init__(enable_validation=True)
         self.exception_handler(Exception)(self._answer)
@@ -92,7 +94,7 @@ class Resolver(APIGatewayHttpResolver):
         """Admit the request, then run its route; the answer carries what every answer carries."""
         try:
             route = self._matched()
-            self.append_context(_route=route, _path=route.path)
+            self.context.update(_route=route, _path=route.path)
             self._admit(route)
             answer = self._call_route(route, dict(self.current_event.path_parameters))
         except Exception as error:
@@ -109,11 +111,7 @@ class Resolver(APIGatewayHttpResolver):
     def _matched(self) -> Route:
         """The route that the gateway matched. Raises 404, or 405 with the methods there are."""
         method, path = self.current_event.route
-        same_path = [
-            route
-            for route in self.routes
-            if route.openapi_path == path
-        ]
+        same_path = [route for route in self.routes if route.openapi_path == path]
         for route in same_path:
             if route.method == method:
                 return route

@@ -1,0 +1,64 @@
+"""The command line: `python -m local [run | invoke FUNCTION EVENTFILE | migrate]`.
+
+It works on the folder that it is called in. What goes wrong is one sentence on stderr and exit
+status 1; Ctrl-C and SIGTERM end everything and are no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+
+from local.errors import LocalError
+from local.invoke import invoke, migrate
+from local.run import run
+from local.settings import read_settings
+
+_USAGE = "usage: python -m local [run | invoke FUNCTION EVENTFILE | migrate]"
+
+
+def main() -> None:
+    """Run one subcommand and exit with its status."""
+    try:
+        sys.exit(asyncio.run(_until_signalled(_command(sys.argv[1:] or ["run"]))))
+    except asyncio.CancelledError:
+        sys.exit(0)  # Ctrl-C is how `run` is meant to end
+    except LocalError as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error.strerror or error}: {error.filename or 'no file'}")
+
+
+def _command(arguments: list[str]) -> Coroutine[None, None, int]:
+    settings = read_settings(Path.cwd(), os.environ)
+    match arguments:
+        case ["run"]:
+            return run(settings)
+        case ["invoke", function, event]:
+            return invoke(settings, function, Path(event))
+        case ["migrate"]:
+            return migrate(settings)
+    raise LocalError(_USAGE)
+
+
+async def _until_signalled(work: Coroutine[None, None, int]) -> int:
+    """Run `work`; the first signal cancels it, and further ones do not disturb its ending."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
+    return await task
+
+
+def _cancel_once(task: asyncio.Task[int]) -> None:
+    if not task.cancelling():
+        task.cancel()
+
+
+if __name__ == "__main__":
+    main()

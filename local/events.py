@@ -1,0 +1,235 @@
+"""Events and answers of an HTTP API, payload format 2.0, exactly as AWS shapes them.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qsl
+
+from local.environment import trace_id
+from local.intrinsics import ACCOUNT, REGION
+from local.routing import Match
+
+API_ID = "local"
+STAGE = "$default"
+
+# What a proxy uses up instead of passing it on (RFC 9110, section 7.6.1).
+_HOP_BY_HOP = frozenset(
+    (
+        *("connection", "expect", "keep-alive", "proxy-authenticate", "proxy-authorization"),
+        *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    )
+)
+_TEXT = re.compile(r"(text/|application/([\w.-]+\+)?(json|xml)\b|application/javascript\b)", re.I)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_IN_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, decoded as far as an HTTP API decodes it.
+
+    `headers` have lower-case names, duplicates joined by commas, no cookies; `path` is
+    percent-decoded once.
+    """
+
+    id: str
+    method: str
+    path: str
+    query: str
+    protocol: str
+    headers: Mapping[str, str]
+    cookies: tuple[str, ...]
+    source: str
+    body: bytes = b""
+    received: float = field(default_factory=time.time)
+
+    def parameters(self) -> dict[str, str]:
+        """Return the decoded query parameters; the values of a repeated one joined by commas."""
+        pairs = parse_qsl(self.query, keep_blank_values=True, errors="replace")
+        joined: dict[str, str] = {}
+        for name, value in pairs:
+            joined[name] = f"{joined[name]},{value}" if name in joined else value
+        return joined
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back to the client."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+def message(status: int, text: str, *headers: tuple[str, str]) -> Answer:
+    """Return one of the gateway's own answers: `{"message": ...}`."""
+    body = json.dumps({"message": text}, separators=(",", ":")).encode()
+    return Answer(status, (("content-type", "application/json"), *headers), body)
+
+
+def read_headers(raw: tuple[tuple[bytes, bytes], ...]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the headers and the cookies of a request as its events have them."""
+    headers: dict[str, str] = {}
+    cookies: list[str] = []
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1").lower(), _header_text(raw_value)
+        if name == "cookie":
+            cookies += [cookie.strip() for cookie in value.split(";") if cookie.strip()]
+        elif name not in _HOP_BY_HOP:
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers, tuple(cookies)
+
+
+def forwarded(headers: Mapping[str, str], source: str, port: int) -> dict[str, str]:
+    """Return the headers with those that the gateway adds."""
+    known = headers.get("x-forwarded-for")
+    return {
+        **headers,
+        "x-amzn-trace-id": headers.get("x-amzn-trace-id") or trace_id().split(";")[0],
+        "x-forwarded-for": f"{known}, {source}" if known else source,
+        "x-forwarded-port": str(port),
+        "x-forwarded-proto": "http",
+    }
+
+
+def function_event(request: Request, match: Match, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the event for a route's function; `identity` is `requestContext.authorizer` or {}."""
+    event = _common(request, match)
+    if identity:
+        event["requestContext"]["authorizer"] = identity
+    event["isBase64Encoded"] = False
+    if request.body:
+        event["body"], event["isBase64Encoded"] = _body(request)
+    return event
+
+
+def authorizer_event(request: Request, match: Match, identity: list[str]) -> dict[str, Any]:
+    """Return the event for a Lambda authorizer, format 2.0; it never sees the body."""
+    arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{API_ID}/{STAGE}/{request.method}{request.path}"
+    extra = {"type": "REQUEST", "routeArn": arn, "identitySource": identity}
+    return {**_common(request, match), **extra}
+
+
+def read_answer(payload: bytes) -> Answer | None:
+    """Return the HTTP answer that a function's result stands for; None when it is malformed."""
+    result = json.loads(payload)
+    if not isinstance(result, dict) or "statusCode" not in result:
+        body = result.encode() if isinstance(result, str) else payload
+        return Answer(200, (("content-type", "application/json"),), body)
+    try:
+        status, body = int(result["statusCode"]), _answer_body(result)
+        headers = _answer_headers(result.get("headers") or {}, result.get("cookies") or [])
+    except (TypeError, ValueError, AttributeError, binascii.Error):
+        return None
+    if not 200 <= status <= 599:
+        return None
+    if body and not any(name == "content-type" for name, _ in headers):
+        headers += (("content-type", "text/plain; charset=utf-8"),)
+    return Answer(status, headers, b"" if has_no_body(status) else body)
+
+
+def has_no_body(status: int) -> bool:
+    """Tell whether HTTP forbids a body with this status."""
+    return status in (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+
+def _common(request: Request, match: Match) -> dict[str, Any]:
+    """Return what both kinds of event have, with the keys in AWS' order."""
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": match.route.key,
+        "rawPath": request.path,
+        "rawQueryString": request.query,
+    }
+    if request.cookies:
+        event["cookies"] = list(request.cookies)
+    event["headers"] = dict(request.headers)
+    if parameters := request.parameters():
+        event["queryStringParameters"] = parameters
+    event["requestContext"] = _context(request, match)
+    if match.parameters:
+        event["pathParameters"] = dict(match.parameters)
+    return event
+
+
+def _context(request: Request, match: Match) -> dict[str, Any]:
+    domain = re.sub(r":\d+$", "", request.headers.get("host", "localhost"))
+    return {
+        "accountId": ACCOUNT,
+        "apiId": API_ID,
+        "domainName": domain,
+        "domainPrefix": domain.split(".")[0],
+        "http": {
+            "method": request.method,
+            "path": request.path,
+            "protocol": request.protocol,
+            "sourceIp": request.source,
+            "userAgent": request.headers.get("user-agent", ""),
+        },
+        "requestId": request.id,
+        "routeKey": match.route.key,
+        "stage": STAGE,
+        "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(request.received)),
+        "timeEpoch": int(request.received * 1000),
+    }
+
+
+def _body(request: Request) -> tuple[str, bool]:
+    """Return the body as text where its type says text and it is valid UTF-8, else as base64."""
+    is_text = _TEXT.match(request.headers.get("content-type", ""))
+    if is_text and "content-encoding" not in request.headers:
+        try:
+            return request.body.decode(), False
+        except UnicodeDecodeError:
+            pass  # base64 carries it unharmed
+    return base64.b64encode(request.body).decode(), True
+
+
+def _answer_body(result: Mapping[str, Any]) -> bytes:
+    body = result.get("body")
+    if body is None:
+        return b""
+    if not isinstance(body, str):
+        raise TypeError("body")
+    if result.get("isBase64Encoded"):
+        return base64.b64decode(body)
+    return body.encode()
+
+
+def _answer_headers(headers: Mapping[str, Any], cookies: list[str]) -> tuple[tuple[str, str], ...]:
+    pairs = [(str(name).lower(), _scalar(value)) for name, value in headers.items()]
+    pairs += [("set-cookie", _scalar(cookie)) for cookie in cookies]
+    for name, value in pairs:
+        if not _HEADER_NAME.fullmatch(name) or _NOT_IN_HEADER.search(value):
+            raise ValueError(name)
+    return tuple(
+        pair for pair in pairs if pair[0] not in _HOP_BY_HOP and pair[0] != "content-length"
+    )
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, (str, int, float)):
+        raise TypeError("header")
+    text = str(value)
+    text.encode()  # a lone surrogate cannot be sent: UnicodeEncodeError is a ValueError
+    return text
+
+
+def _header_text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

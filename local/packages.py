@@ -1,0 +1,134 @@
+"""The locked dependencies of functions, each set in a folder of its own under .local/packages.
+
+A handler sees what is deployed with it and nothing else: not the virtual environment that the
+gateway runs in, so a dependency that was never locked fails here before it fails in AWS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from local.errors import LocalError
+from local.template import Function
+
+Progress = Callable[[str], None]
+
+
+class Packages:
+    """Where a function's imports come from, and what has to be installed for it.
+
+    From the sources, the layer's dependencies are those of `requirements/layer.txt`, a function's
+    own those of the file that is named like its folder. With `built=True` both lie beside the
+    code, as `sam build` put them there; Lambda's own runtime is `requirements/runtime.txt`.
+    """
+
+    def __init__(self, root: Path, progress: Progress, *, built: bool = False) -> None:
+        self._requirements = root / "requirements"
+        self._installed = root / ".local" / "packages"
+        self._progress = progress
+        self._built = built
+
+    def import_path(self, function: Function) -> list[Path]:
+        """Return the folders to import from, in Lambda's order: function, layers, runtime."""
+        if self._built:
+            layers = [layer / "python" for layer in function.layers]
+            return [function.code, *layers, *self._folders({"runtime"})]
+        own = self._folders({function.code.name})
+        layers = [*function.layers, *self._folders({"layer"} if function.layers else set())]
+        return [function.code, *own, *layers, *self._folders({"runtime"})]
+
+    def watched(self, function: Function) -> list[Path]:
+        """Return the folders whose changes take effect on the next request.
+
+        Of a build there are none: `sam build` rewrites the template, and that is noticed.
+        """
+        return [] if self._built else [function.code, *function.layers]
+
+    async def install(self, functions: Iterable[Function]) -> None:
+        """Install what is missing, with hashes checked and byte code compiled.
+
+        Raises LocalError with the installer's last line when that fails, for instance without
+        network; nothing half-installed is ever used.
+        """
+        names = {"runtime"}
+        if not self._built:
+            for function in functions:
+                names |= {function.code.name, *(["layer"] if function.layers else [])}
+        for name in sorted(names):
+            folder = self._folder(name)
+            if folder is not None and not folder.is_dir():
+                self._progress(f"Installing requirements/{name}.txt ...")
+                await self._install(name, folder)
+
+    def _folders(self, names: set[str]) -> list[Path]:
+        return [folder for name in names if (folder := self._folder(name))]
+
+    def _folder(self, name: str) -> Path | None:
+        """Return where `requirements/<name>.txt` is installed; None when there is no such file."""
+        try:
+            content = (self._requirements / f"{name}.txt").read_bytes()
+        except FileNotFoundError:
+            return None
+        # Wheels and byte code fit one Python version on one kind of machine.
+        kind = f"{sys.implementation.cache_tag}-{sys.platform}-{platform.machine()}"
+        digest = hashlib.sha256(content + kind.encode()).hexdigest()[:12]
+        return self._installed / f"{name}-{digest}"
+
+    async def _install(self, name: str, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = folder.with_name(f".{folder.name}-{os.getpid()}")
+        try:
+            await _run_installer(self._requirements / f"{name}.txt", unfinished)
+            _publish(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _publish(unfinished: Path, folder: Path) -> None:
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process was faster, with the same content
+            raise
+
+
+async def _run_installer(requirements: Path, target: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *_installer(),
+        *("--target", target, "--require-hashes", "-r", requirements),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise LocalError(
+            f"requirements/{requirements.name} cannot be installed"
+            f" (is the package index reachable?): {_reason(output.decode(errors='replace'))}"
+        )
+
+
+def _installer() -> list[str]:
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
+    if uv:
+        return [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", sys.executable]
+    return [sys.executable, "-m", "pip", "install", "--quiet"]
+
+
+def _reason(output: str) -> str:
+    """Return the installer's error in one line; what it says last is the cause."""
+    lines = [re.sub(r"^\W+", "", line) for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else "the installer said nothing."

@@ -1,0 +1,89 @@
+"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CORS_ORIGINS, CONCURRENCY, BUILT.
+
+Any other parameter of template.yaml is set in the same way, by an environment variable of its
+name in upper case with underscores; the template's own rules say what is a good value.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.errors import LocalError
+
+HOST = "127.0.0.1"
+SECRET_BYTES = 32  # RFC 7518, section 3.2: a key of the hash's size or larger
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one run. `environ` has what template parameters are taken from."""
+
+    root: Path
+    port: int
+    concurrency: int
+    built: bool
+    database_url: str | None
+    environ: Mapping[str, str]
+
+    @property
+    def state(self) -> Path:
+        """The folder for everything that is kept on this machine."""
+        return self.root / ".local"
+
+    @property
+    def template(self) -> Path:
+        """The template to serve: the sources' own, or the one that `sam build` wrote."""
+        return self.root / (".aws-sam/build/template.yaml" if self.built else "template.yaml")
+
+
+def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
+    """Read all settings, and make the JWT secret when there is none.
+
+    Raises LocalError with a sentence that names the variable whose value is not usable. An empty
+    value counts as not given, because that is what `make VARIABLE=` passes on.
+    """
+    given = {name: value for name, value in environ.items() if value}
+    given["JWT_SECRET"] = _jwt_secret(given.get("JWT_SECRET"), root / ".local" / "jwt_secret")
+    return Settings(
+        root=root,
+        port=_number(given, "PORT", default=3000, least=0, most=65535),
+        concurrency=_number(given, "CONCURRENCY", default=10, least=1, most=1000),
+        built=given.get("BUILT") == "1",
+        database_url=given.get("DATABASE_URL"),
+        environ=given,
+    )
+
+
+def _number(given: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:
+    text = given.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise LocalError(f"{name} has to be a whole number from {least} to {most}.")
+    return int(text)
+
+
+def _jwt_secret(given: str | None, kept: Path) -> str:
+    secret, source = (given, "JWT_SECRET") if given else (_kept_secret(kept), str(kept))
+    if len(secret.encode(errors="surrogateescape")) < SECRET_BYTES:
+        raise LocalError(f"{source} is shorter than {SECRET_BYTES} bytes.")
+    return secret
+
+
+def _kept_secret(path: Path) -> str:
+    """Return the secret of earlier runs, so that tokens outlive a restart; or make one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        unfinished = path.with_name(f".{path.name}-{os.getpid()}")
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        try:
+            os.link(unfinished, path)  # unlike rename it leaves a faster process' secret alone
+        except FileExistsError:
+            pass
+        finally:
+            unfinished.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,40 @@
+"""What all tests share: a real Postgres, and skips that CI does not allow."""
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from local.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One embedded Postgres for the whole run; tests take databases of their own from it."""
+    with Postgres(tmp_path_factory.mktemp("postgres") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: Postgres) -> Callable[[], str]:
+    """Makes an empty database; the answer is its connection string."""
+
+    def create() -> str:
+        name = f"test_{uuid4().hex}"
+        with psycopg.connect(postgres.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return postgres.url_for("postgres", name)
+
+    return create
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With REQUIRE_ALL=1 a skip is a failure: what it needs can be installed."""
+    report = yield
+    if os.environ.get("REQUIRE_ALL") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although REQUIRE_ALL=1 is set: {report.longrepr}"
+    return report

@@ -1,0 +1,38 @@
+"""Handlers under test, on a database of their own."""
+
+import os
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+
+import tasks
+from tests.functions.handlers import handler
+
+os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "task-api")
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
+os.environ.setdefault("JWT_SECRET", "a-secret-that-only-these-tests-know-0123456789")
+
+
+@pytest.fixture(scope="session")
+def database_url(new_database: Callable[[], str]) -> str:
+    """A migrated database."""
+    url = os.environ["DATABASE_URL"] = new_database()
+    handler("migrate")({}, None)
+    return url
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[None]:
+    """The database of these tests, and no connection that outlives one."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    tasks.database.cache_clear()
+    yield
+    tasks.database().close()
+    tasks.database.cache_clear()
+
+
+@pytest.fixture
+def user() -> str:
+    """A user whom no other test knows."""
+    return f"user-{uuid4()}"

@@ -1,0 +1,76 @@
+"""The handlers as Lambda imports them, and events to call them with."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+from tests.running import ROOT
+
+Handler = Callable[[Any, Any], Any]
+
+EVENTS = ROOT / "events"
+TASKS = "/api/{user_id}/tasks"
+TASK = TASKS + "/{task_id}"
+
+
+@dataclass
+class Context:
+    """What a handler may know of its invocation."""
+
+    aws_request_id: str = field(default_factory=lambda: str(uuid4()))
+    function_name: str = "under-test"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:123456789012:function:under-test"
+    remaining: float = 15.0
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds, as Lambda's context says it."""
+        return int(self.remaining * 1000)
+
+
+@cache
+def modules(function: str) -> dict[str, Any]:
+    """A function's `app` and the modules beside it, imported as Lambda does: its folder first."""
+    folder = ROOT / "functions" / function
+    names = {path.stem for path in folder.glob("*.py")}
+    sys.path.insert(0, str(folder))
+    try:
+        app = importlib.import_module("app")
+        return {name: sys.modules[name] for name in names if name in sys.modules} | {"app": app}
+    finally:
+        sys.path.remove(str(folder))
+        for name in names:  # another function has modules of the same names
+            sys.modules.pop(name, None)
+
+
+def handler(function: str) -> Handler:
+    """A function's handler."""
+    entry: Handler = modules(function)["app"].handler
+    return entry
+
+
+def recorded(name: str) -> Any:
+    """An event of the folder events/."""
+    return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+def event(
+    method: str, resource: str, *, user: str, body: object = None, **parameters: str
+) -> dict[str, Any]:
+    """An event as the gateway sends it for `user` under their own path."""
+    base: dict[str, Any] = recorded("list_tasks")
+    base["routeKey"] = base["requestContext"]["routeKey"] = f"{method} {resource}"
+    base["requestContext"]["http"]["method"] = method
+    base["requestContext"]["authorizer"]["lambda"]["sub"] = user
+    base["pathParameters"] = {"user_id": user, **parameters}
+    if body is not None:
+        base["body"] = json.dumps(body)
+        base["headers"]["content-type"] = "application/json"
+    return base

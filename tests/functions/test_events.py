@@ -1,0 +1,96 @@
+"""Every event of events/ is answered as expected by the function that it is for."""
+
+import base64
+import gzip
+import json
+
+import psycopg
+import pytest
+
+from tests.functions.handlers import EVENTS, Context, handler, recorded
+
+TASK_ID = "019a9f3c-5b1e-7c64-8f0a-3f1d2b7c9e55"
+STATUS = {
+    "create_task": 201,
+    "create_task_blank_title": 422,
+    "create_task_malformed": 422,
+    "create_task_not_json": 415,
+    "create_task_not_utf8": 422,
+    "create_task_without_body": 422,
+    "delete_task": 200,
+    "docs": 200,
+    "docs_openapi": 200,
+    "get_task": 200,
+    "get_task_bad_id": 422,
+    "health": 200,
+    "list_tasks": 200,
+    "list_tasks_encoded_user": 200,
+    "list_tasks_expired": 401,
+    "list_tasks_of_another_user": 403,
+    "list_tasks_with_a_bad_token": 401,
+    "list_tasks_without_identity": 401,
+    "toggle_task": 200,
+    "update_task": 200,
+    "update_task_clear_description": 200,
+    "update_task_invalid": 422,
+}
+AUTHORIZER = {
+    "authorizer": "The token is not valid",
+    "authorizer_not_a_bearer": "Send the token as: Authorization: Bearer <JWT>",
+    "authorizer_unsigned_token": "The token is not valid",
+}
+
+
+def _function(name: str) -> str:
+    folders = sorted((p.parent.name for p in EVENTS.parent.glob("functions/*/app.py")), key=len)
+    return next(folder for folder in reversed(folders) if name.startswith(folder))
+
+
+@pytest.fixture
+def alices_task(database_url: str) -> None:
+    """The task that the events name."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DELETE FROM tasks WHERE user_id = 'alice'")
+        connection.execute(
+            "INSERT INTO tasks (user_id, id, title, description) VALUES ('alice', %s, 'Tea', 'x')",
+            (TASK_ID,),
+        )
+
+
+def test_every_function_has_an_event_and_every_event_an_expected_answer() -> None:
+    names = {path.stem for path in EVENTS.glob("*.json")}
+    assert names == {*STATUS, *AUTHORIZER, "migrate"}
+    functions = {path.parent.name for path in EVENTS.parent.glob("functions/*/app.py")}
+    assert {_function(name) for name in names} == functions
+
+
+@pytest.mark.usefixtures("alices_task")
+@pytest.mark.parametrize("name", STATUS)
+def test_an_event_is_answered_with_the_expected_status(name: str) -> None:
+    answer = handler(_function(name))(recorded(name), Context())
+    assert answer["statusCode"] == STATUS[name], answer["body"]
+    if answer["statusCode"] >= 400:
+        assert json.loads(answer["body"])["status"] == STATUS[name]
+    json.dumps(answer)  # Lambda has to be able to return it
+
+
+@pytest.mark.parametrize("name", AUTHORIZER)
+def test_the_authorizer_lets_a_bad_token_through_with_the_reason(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    answer = handler("authorizer")(recorded(name), Context())
+    assert answer == {"isAuthorized": True, "context": {"error": AUTHORIZER[name]}}
+
+
+def test_the_migrate_event_finds_nothing_left_to_do() -> None:
+    answer = handler("migrate")(recorded("migrate"), Context())
+    assert answer["applied"] == []
+    assert answer["version"] >= 1
+
+
+def test_the_docs_page_is_handed_over_compressed() -> None:
+    answer = handler("docs")(recorded("docs"), Context())
+    assert answer["isBase64Encoded"] is True
+    page = gzip.decompress(base64.b64decode(answer["body"])).decode()
+    assert page.startswith("<!DOCTYPE html>")

@@ -1,0 +1,133 @@
+"""Migrations: once each, in order, forward only, also when two start at the same time."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.functions.handlers import modules
+from tests.running import ROOT
+
+
+@pytest.fixture(scope="module")
+def runner() -> Any:
+    """The module that applies migrations."""
+    return modules("migrate")["runner"]
+
+
+@pytest.fixture
+def url(new_database: Callable[[], str]) -> str:
+    """An empty database."""
+    return new_database()
+
+
+def _folder(tmp_path: Path, **files: str) -> Path:
+    for name, sql in files.items():
+        (tmp_path / f"{name}.sql").write_text(sql)
+    return tmp_path
+
+
+def _run(runner: Any, url: str, folder: Path) -> list[str]:
+    names: list[str] = runner.Runner(url, runner.migrations(folder)).run()
+    return names
+
+
+def test_the_products_own_migrations_apply_and_a_second_run_does_nothing(
+    runner: Any, url: str
+) -> None:
+    folder = ROOT / "functions" / "migrate" / "migrations"
+    names = sorted(path.stem for path in folder.glob("*.sql"))
+    assert _run(runner, url, folder) == names
+    assert _run(runner, url, folder) == []
+
+
+def test_two_runners_at_the_same_time_apply_each_migration_once(
+    runner: Any, url: str, tmp_path: Path
+) -> None:
+    steps = {
+        f"{n:04}_step": f"CREATE TABLE t{n} (x int); INSERT INTO t{n} VALUES (1);"
+        for n in range(1, 9)
+    }
+    folder = _folder(tmp_path, **steps)
+    with ThreadPoolExecutor(4) as pool:
+        applied = list(pool.map(lambda _: _run(runner, url, folder), range(4)))
+    assert sorted(name for names in applied for name in names) == sorted(steps)
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM t8").fetchone() == (1,)
+
+
+def test_a_later_migration_is_applied_by_the_next_run(
+    runner: Any, url: str, tmp_path: Path
+) -> None:
+    folder = _folder(tmp_path, **{"0001_one": "CREATE TABLE one (x int)"})
+    assert _run(runner, url, folder) == ["0001_one"]
+    _folder(tmp_path, **{"0002_two": "CREATE TABLE two (x int)"})
+    assert _run(runner, url, folder) == ["0002_two"]
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself_and_keeps_the_earlier(
+    runner: Any, url: str, tmp_path: Path
+) -> None:
+    broken = "CREATE TABLE half (x int); SELECT 1/0;"
+    folder = _folder(tmp_path, **{"0001_one": "CREATE TABLE one (x int)", "0002_broken": broken})
+    with pytest.raises(runner.MigrationError, match="0002_broken failed: division by zero"):
+        _run(runner, url, folder)
+    with psycopg.connect(url) as connection:
+        tables = connection.execute("SELECT to_regclass('one'), to_regclass('half')").fetchone()
+    assert tables == ("one", None)
+    (tmp_path / "0002_broken.sql").write_text("CREATE TABLE half (x int)")
+    assert _run(runner, url, folder) == ["0002_broken"]
+
+
+def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
+    runner: Any, url: str, tmp_path: Path
+) -> None:
+    folder = _folder(tmp_path, **{"0001_one": "CREATE TABLE one (x int)"})
+    _run(runner, url, folder)
+    _folder(tmp_path, **{"0001_one": "CREATE TABLE one (x bigint)"})
+    with pytest.raises(runner.MigrationError, match="0001_one was changed"):
+        _run(runner, url, folder)
+
+
+def test_a_database_that_is_further_than_these_files_stays_where_it_is(
+    runner: Any, url: str, tmp_path: Path
+) -> None:
+    both = {"0001_one": "CREATE TABLE one (x int)", "0002_two": "CREATE TABLE two (x int)"}
+    _run(runner, url, _folder(tmp_path, **both))
+    (tmp_path / "0002_two.sql").unlink()
+    assert _run(runner, url, tmp_path) == []
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT to_regclass('two')").fetchone() == ("two",)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["0001_a", "0003_b"], "without a gap"),
+        (["0001_a", "0001_b"], "gap"),
+        (["one"], "not named"),
+    ],
+)
+def test_files_that_leave_the_order_open_are_refused(
+    runner: Any, tmp_path: Path, names: list[str], message: str
+) -> None:
+    with pytest.raises(runner.MigrationError, match=message):
+        runner.migrations(_folder(tmp_path, **dict.fromkeys(names, "SELECT 1")))
+
+
+def test_migrations_go_to_the_direct_host(runner: Any) -> None:
+    pooled = "postgresql://u:p@ep-x-123-pooler.eu-central-1.aws.neon.tech/db?sslmode=require"
+    assert runner.direct_url(pooled) == pooled.replace("-pooler", "")
+
+
+def test_a_database_that_cannot_be_reached_is_one_sentence_without_the_password(
+    runner: Any, tmp_path: Path
+) -> None:
+    url = "postgresql://someone:hush@127.0.0.1:1/tasks"
+    with pytest.raises(runner.MigrationError, match="cannot be reached") as caught:
+        _run(runner, url, _folder(tmp_path, **{"0001_one": "SELECT 1"}))
+    assert "hush" not in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,93 @@
+"""`sam build` makes, on any host, exactly what is deployed."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT
+from tests.sam import sam
+from tests.test_template import FUNCTIONS
+
+RUNTIME = "3.13"
+# Python 3.13's magic number, then the flags of an unchecked hash (PEP 552): valid whatever the
+# files' times are, which packing and unpacking change.
+MAGIC = (3571).to_bytes(2, "little") + b"\r\n" + (1).to_bytes(4, "little")
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """A Python of the runtime's version, which byte code needs."""
+    found = subprocess.run(
+        [ROOT / "layers" / "find-python", RUNTIME], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        pytest.skip(found.stderr.strip())
+    return found.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def built(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts, in a folder of their own."""
+    assert python
+    folder = tmp_path_factory.mktemp("sam build")  # with a blank in its path
+    result = sam("build", "--build-dir", str(folder))
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+def test_every_module_has_byte_code_of_the_runtime(built: Path) -> None:
+    sources = list(built.rglob("*.py"))
+    assert len(sources) > 300
+    for source in sources:
+        compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+        assert compiled.read_bytes()[:8] == MAGIC, source
+
+
+def test_the_layer_has_the_locked_packages_and_ours_and_no_tools(built: Path) -> None:
+    layer = built / "SharedLayer" / "python"
+    names = {path.name for path in layer.iterdir()}
+    assert {"neon", "tasks", "web", "psycopg", "psycopg_binary", "pydantic"} <= names
+    assert not names & {"bin", "boto3", "pytest", "jwt", "aiohttp"}
+    assert list(layer.glob("psycopg_binary/*x86_64-linux-gnu.so"))
+
+
+def test_the_authorizers_packages_are_its_alone(built: Path) -> None:
+    assert (built / "Authorizer" / "jwt").is_dir()
+    assert not list(built.glob("*/pydantic"))
+    assert not list(built.glob("SharedLayer/python/jwt"))
+    assert [path.parent.name for path in built.glob("*/jwt")] == ["Authorizer"]
+
+
+def test_the_migrations_and_the_specification_are_shipped(built: Path) -> None:
+    assert (built / "Migrate" / "migrations" / "0001_tasks.sql").is_file()
+    assert (built / "Docs" / "openapi.json").is_file()
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_a_built_handler_imports_with_nothing_but_what_is_deployed(
+    built: Path, python: str, function: str
+) -> None:
+    layer = [] if function == "Authorizer" else [str(built / "SharedLayer" / "python")]
+    code = f"import sys; sys.path += {[str(built / function), *layer]!r}; import app; app.handler"
+    environment = {
+        "POWERTOOLS_METRICS_NAMESPACE": "TaskApi",
+        "POWERTOOLS_SERVICE_NAME": "task-api",
+        "JWT_SECRET": "x" * 32,
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    }
+    result = subprocess.run(
+        [python, "-S", "-B", "-W", "error", "-c", code],
+        env=environment,
+        cwd=built,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_magic_number_is_the_runtimes(python: str) -> None:
+    code = "import importlib.util; print(importlib.util.MAGIC_NUMBER.hex())"
+    result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    assert bytes.fromhex(result.stdout.strip()) == MAGIC[:4]

@@ -1,0 +1,87 @@
+"""template.yaml is valid, and what it names is there."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.running import ROOT
+from tests.sam import sam
+
+FUNCTIONS = {
+    "ListTasks",
+    "CreateTask",
+    "GetTask",
+    "UpdateTask",
+    "DeleteTask",
+    "ToggleTask",
+    "Authorizer",
+    "Docs",
+    "Health",
+    "Migrate",
+}
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    """The template as plain data."""
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return parsed
+
+
+def _functions(template: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: resource["Properties"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+
+
+def test_sam_finds_nothing_wrong_with_the_template() -> None:
+    result = sam("validate", "--lint")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_function_of_the_template_has_its_folder_and_the_other_way_round(
+    template: dict[str, Any],
+) -> None:
+    functions = _functions(template)
+    assert set(functions) >= FUNCTIONS
+    folders = {Path(properties["CodeUri"]) for properties in functions.values()}
+    assert {ROOT / folder for folder in folders} == {
+        path.parent for path in (ROOT / "functions").glob("*/app.py")
+    }
+
+
+def test_all_but_the_authorizer_share_the_layer(template: dict[str, Any]) -> None:
+    without = {name for name, p in _functions(template).items() if "Layers" not in p}
+    assert without == {"Authorizer"}
+
+
+def test_the_secret_of_the_tokens_reaches_the_authorizer_alone(template: dict[str, Any]) -> None:
+    knows = {name for name, p in _functions(template).items() if "JWT_SECRET" in str(p)}
+    assert knows == {"Authorizer"}
+
+
+def test_no_lock_file_names_a_package_host() -> None:
+    for path in (ROOT / "requirements").glob("*.txt"):
+        assert "://" not in path.read_text(), path.name
+
+
+def test_every_locked_package_has_its_hashes() -> None:
+    for path in (ROOT / "requirements").glob("*.txt"):
+        text = path.read_text()
+        assert text.count("==") <= text.count("--hash=sha256:"), path.name
+
+
+def test_the_specification_is_what_is_served() -> None:
+    result = subprocess.run(
+        [ROOT / ".venv" / "bin" / "python", "-m", "local.specification", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
