@@ -44,8 +44,10 @@ def _get(bounded: _Bounded, url: str, max_bytes: int) -> bytes:
         if response.status != http.client.OK:
             raise FetchError(f"the keys did not come: status {response.status}")
         body = response.read(max_bytes + 1)
-    if len(body) > max_bytes:
-        raise FetchError(f"the keys did not come: more than {max_bytes} bytes")
+        if len(body) > max_bytes:
+            raise FetchError(f"the keys did not come: more than {max_bytes} bytes")
+        if response.length:  # http.client takes an end before the announced one for the end
+            raise FetchError("the keys did not come: cut off")
     return body
 
 

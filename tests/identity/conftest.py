@@ -1,4 +1,7 @@
-"""A real Postgres for these tests, and databases whose schema the project's own runner made."""
+"""Clusters as Neon has them: the schema is made by an owner who is no superuser.
+
+They are these tests' own, because a role belongs to the whole cluster and who made it matters.
+"""
 
 from __future__ import annotations
 
@@ -35,22 +38,22 @@ def postgres_versions() -> list[Path]:
     return [embedded, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
 
 
-class Postgres:
+class Cluster:
     """A cluster in a directory of its own, reached over a Unix socket by its superuser."""
 
-    def __init__(self, directory: Path, binaries: Path | None = None) -> None:
+    def __init__(self, directory: Path, binaries: Path) -> None:
         self._directory = directory
-        self._binaries = binaries or postgres_versions()[0]
+        self._binaries = binaries
 
     @property
     def url(self) -> str:
-        return self.url_of()
+        return self.url_for("postgres", "postgres")
 
-    def url_of(self, database: str = "postgres", user: str = "postgres") -> str:
-        """A connection string for one database and one user, who needs no password here."""
+    def url_for(self, user: str, database: str) -> str:
+        """The connection string of a role, which needs no password here."""
         return f"postgresql://{user}@/{database}?host={quote(str(self._directory), safe='')}"
 
-    def __enter__(self) -> Postgres:
+    def __enter__(self) -> Cluster:
         if account := _account():
             os.chown(self._directory, account.pw_uid, account.pw_gid)
         self._run("initdb", "--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8")
@@ -80,25 +83,26 @@ def _account() -> pwd.struct_passwd | None:
 
 
 @contextmanager
-def cluster(binaries: Path) -> Iterator[Postgres]:
+def cluster(binaries: Path) -> Iterator[Cluster]:
     """A cluster that is gone afterwards; its path is short, as sockets need."""
     directory = Path(tempfile.mkdtemp(prefix="pg-"))
     try:
-        with Postgres(directory, binaries) as running:
+        with Cluster(directory, binaries) as running:
             yield running
     finally:
         shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="session", params=postgres_versions(), ids=lambda path: path.parent.name)
-def any_postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+def any_server(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Each version of Postgres that there is: what a role may do changed with 16."""
     with cluster(request.param) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def server() -> Iterator[Cluster]:
+    """One cluster of the embedded Postgres."""
     with cluster(postgres_versions()[0]) as running:
         yield running
 
@@ -118,7 +122,7 @@ def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def neon_like(running: Postgres, name: str) -> tuple[str, str]:
+def neon_like(running: Cluster, name: str) -> tuple[str, str]:
     """A migrated database as Neon has it: the URLs of its owner and of a role that only may act.
 
     The owner is no superuser, may make roles and bypasses row-level security.
@@ -128,14 +132,14 @@ def neon_like(running: Postgres, name: str) -> tuple[str, str]:
         f"CREATE ROLE {name}_owner LOGIN CREATEROLE CREATEDB BYPASSRLS",
         f"CREATE DATABASE {name} OWNER {name}_owner",
     )
-    owner = running.url_of(name, f"{name}_owner")
+    owner = running.url_for(f"{name}_owner", name)
     migrate(owner)
     execute(owner, f"CREATE ROLE {name}_login LOGIN NOINHERIT IN ROLE task_api")
-    return owner, running.url_of(name, f"{name}_login")
+    return owner, running.url_for(f"{name}_login", name)
 
 
 @pytest.fixture(scope="session")
-def urls(postgres: Postgres) -> dict[str, str]:
+def urls(server: Cluster) -> dict[str, str]:
     """One database, by who connects: its owner, the recommended login, and the superuser."""
-    owner, login = neon_like(postgres, "shop")
-    return {"owner": owner, "login": login, "superuser": postgres.url_of("shop")}
+    owner, login = neon_like(server, "shop")
+    return {"owner": owner, "login": login, "superuser": server.url_for("postgres", "shop")}

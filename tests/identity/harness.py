@@ -43,8 +43,7 @@ def load(
     others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
     sys.path.insert(0, str(folder))
     try:
-        with mock.patch.dict(os.environ, environment or {}):
-            yield {name: importlib.import_module(name) for name in sorted(names)}
+        yield _imported(names, environment or {})
     finally:
         sys.path.remove(str(folder))
         for name in names:
@@ -52,7 +51,17 @@ def load(
         sys.modules.update(others)
 
 
+def _imported(names: set[str], environment: Mapping[str, str]) -> dict[str, ModuleType]:
+    """The modules, which may read their settings now, from these and from no others of identity."""
+    with mock.patch.dict(os.environ):
+        for name in [each for each in os.environ if each.startswith("JWT_")]:
+            del os.environ[name]
+        os.environ.update(environment)
+        return {name: importlib.import_module(name) for name in sorted(names)}
+
+
 def handler_of(function: str, environment: Mapping[str, str] | None = None) -> Any:
+    """A function's handler, with these settings."""
     with load(function, environment) as modules:
         return modules["app"].handler
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -86,12 +87,16 @@ class Jwks:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
-    asked: int = 0
     drip: threading.Event | None = None
+    before_body: threading.Event | None = None
+    tls: ssl.SSLContext | None = None
+    paths: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Jwks:
         handler = type("Handler", (_Handler,), {"jwks": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
+        if self.tls:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
         return self
@@ -102,15 +107,25 @@ class Jwks:
         self._server.server_close()
 
     @property
+    def asked(self) -> int:
+        """How many times somebody asked."""
+        return len(self.paths)
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/.well-known/jwks.json"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._server.server_port}/.well-known/jwks.json"
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """A client that goes away in the middle is what some tests are about."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     jwks: Jwks
 
     def do_GET(self) -> None:
-        self.jwks.asked += 1
+        self.jwks.paths.append(self.path)
         body = self.jwks.body
         if body is None:
             body = json.dumps({"keys": self.jwks.keys}).encode()
@@ -118,6 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), **self.jwks.headers}.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.jwks.before_body:
+            assert self.jwks.before_body.wait(5)
         if self.jwks.drip is None:
             self.wfile.write(body)
         else:

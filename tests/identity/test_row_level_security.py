@@ -19,7 +19,7 @@ import neon
 import tasks
 from tasks import Task, TaskCreate, TaskNotFound, TaskUpdate, store
 from tests.identity.conftest import (
-    Postgres,
+    Cluster,
     cluster,
     execute,
     migrate,
@@ -313,10 +313,10 @@ def test_every_table_that_the_acting_role_may_touch_has_forced_row_level_securit
 
 
 @pytest.fixture(scope="module")
-def traps(any_postgres: Postgres) -> dict[str, str]:
+def traps(any_server: Cluster) -> dict[str, str]:
     """A migrated database with one row each of alice and bob, by who connects."""
-    owner, login = neon_like(any_postgres, "traps")
-    superuser = any_postgres.url_of("traps")
+    owner, login = neon_like(any_server, "traps")
+    superuser = any_server.url_for("postgres", "traps")
     for user in ("alice", "bob"):
         execute(superuser, _INSERT.format(user))
     return {"owner": owner, "login": login, "superuser": superuser}
@@ -353,10 +353,10 @@ def test_an_owner_who_bypasses_nothing_is_held_by_force(traps: dict[str, str]) -
 
 
 def test_a_login_that_bypasses_by_its_own_attribute_is_still_held_after_the_switch(
-    traps: dict[str, str], any_postgres: Postgres
+    traps: dict[str, str], any_server: Cluster
 ) -> None:
     execute(traps["superuser"], "CREATE ROLE bypasser LOGIN BYPASSRLS IN ROLE task_api")
-    url = any_postgres.url_of("traps", "bypasser")
+    url = any_server.url_for("bypasser", "traps")
     assert execute(url, _ACT, _ALICE, "SELECT user_id FROM tasks") == [("alice",)]
 
 
@@ -366,14 +366,14 @@ def test_a_view_of_the_owner_would_bypass_and_is_not_granted(traps: dict[str, st
         execute(traps["login"], _ACT, _ALICE, "SELECT * FROM all_tasks")
 
 
-def test_a_role_of_that_name_that_may_bypass_stops_the_migration(any_postgres: Postgres) -> None:
-    execute(any_postgres.url, "CREATE DATABASE refused", "ALTER ROLE task_api BYPASSRLS")
+def test_a_role_of_that_name_that_may_bypass_stops_the_migration(any_server: Cluster) -> None:
+    execute(any_server.url, "CREATE DATABASE refused", "ALTER ROLE task_api BYPASSRLS")
     try:
         with pytest.raises(Exception, match="task_api may bypass row-level security"):
-            migrate(any_postgres.url_of("refused"))
+            migrate(any_server.url_for("postgres", "refused"))
     finally:
-        execute(any_postgres.url, "ALTER ROLE task_api NOBYPASSRLS")
-    assert migrate(any_postgres.url_of("refused"))[-1].startswith("000")
+        execute(any_server.url, "ALTER ROLE task_api NOBYPASSRLS")
+    assert migrate(any_server.url_for("postgres", "refused"))[-1].startswith("000")
 
 
 def test_migrating_a_second_time_does_nothing(traps: dict[str, str]) -> None:
@@ -381,31 +381,31 @@ def test_migrating_a_second_time_does_nothing(traps: dict[str, str]) -> None:
 
 
 @pytest.fixture(params=postgres_versions(), ids=lambda path: path.parent.name)
-def untouched(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+def untouched(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A cluster that has never heard of `task_api`."""
     with cluster(request.param) as running:
         yield running
 
 
-def test_a_database_can_be_migrated_while_another_one_makes_the_role(untouched: Postgres) -> None:
+def test_a_database_can_be_migrated_while_another_one_makes_the_role(untouched: Cluster) -> None:
     """Roles belong to the whole cluster, and the runner's lock only to its database."""
     execute(untouched.url, "CREATE DATABASE second")
     with ThreadPoolExecutor(1) as pool, psycopg.connect(untouched.url) as first:
         first.execute("CREATE ROLE task_api NOLOGIN")
-        second = pool.submit(migrate, untouched.url_of("second"))
+        second = pool.submit(migrate, untouched.url_for("postgres", "second"))
         wait_until_blocked(untouched, second)
         first.commit()
         assert "0002_row_level_security" in second.result()
 
 
-def wait_until_blocked(running: Postgres, other: Future[Any]) -> None:
+def wait_until_blocked(running: Cluster, other: Future[Any]) -> None:
     """Return when the other one's backend waits for a lock; it would finish if it did not."""
     waiting = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     while execute(running.url, waiting) == [(0,)]:
         assert not other.done(), "it did not have to wait"
 
 
-def test_two_runners_of_one_database_share_the_work(untouched: Postgres) -> None:
+def test_two_runners_of_one_database_share_the_work(untouched: Cluster) -> None:
     with ThreadPoolExecutor(2) as pool:
         applied = [*pool.map(migrate, [untouched.url] * 2)]
     assert sorted(applied[0] + applied[1]) == sorted(migrate_names())
