@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ _SECRET_BYTES = 32  # RFC 7518, section 3.2: as long as HS256's hash
 _MAX_LEEWAY_SECONDS = 300
 _SHARED = "HS256"
 _PUBLIC = frozenset({"EdDSA", "ES256", "RS256"})
+_URL = re.compile(r"[!-~]+")  # visible ASCII: nothing that could end a line of the request
 _MEMBERS = frozenset(
     {"issuer", "audience", "audience_claim", "jwks_url", "secret", "algorithms", "leeway"}
 )
@@ -92,7 +94,9 @@ def _entry(entry: object, where: str) -> Issuer:
         )
     return Issuer(
         _exact(entry.get("issuer"), f"{where}: issuer"),
-        _audiences(entry.get("audience", [] if shared else None), f"{where}: audience"),
+        _audiences(entry, f"{where}: audience")
+        if not shared or "audience" in entry
+        else frozenset(),
         algorithms,
         secret=_secret(entry["secret"], f"{where}: secret") if shared else "",
         jwks_url="" if shared else _url(entry["jwks_url"], f"{where}: jwks_url"),
@@ -115,12 +119,14 @@ def _algorithms(entry: dict[str, Any], where: str) -> frozenset[str]:
     return frozenset(named)
 
 
-def _audiences(value: object, where: str) -> frozenset[str]:
-    """One or several; none only for an issuer with a secret, whose value is then `[]`."""
-    if isinstance(value, list) and value == []:
-        return frozenset()
-    values = value if isinstance(value, list) else [value]
-    return frozenset(_exact(each, where) for each in values)
+def _audiences(entry: dict[str, Any], where: str) -> frozenset[str]:
+    """One or several, never none: any audience would be that of every other API as well."""
+    value = entry.get("audience")
+    if value == []:
+        raise SettingsError(f"{where} has to name at least one")
+    return frozenset(
+        _exact(each, where) for each in (value if isinstance(value, list) else [value])
+    )
 
 
 def _exact(value: object, where: str) -> str:
@@ -147,7 +153,7 @@ def _url(value: object, where: str) -> str:
         parts, _ = urlsplit(url), urlsplit(url).port
     except ValueError as error:
         raise SettingsError(f"{where} is not a URL") from error
-    if not url.isascii() or not url.isprintable() or not parts.hostname or "@" in parts.netloc:
+    if not _URL.fullmatch(url) or not parts.hostname or "@" in parts.netloc:
         raise SettingsError(f"{where} has to be a URL with a host and without credentials")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise SettingsError(f"{where} has to start with https://")
@@ -178,6 +184,4 @@ def _check_together(issuers: list[Issuer]) -> None:
         raise SettingsError("JWT_ISSUER has to name the secret's issuer beside JWT_ISSUERS")
     for name in names:
         if names.count(name) > 1:
-            raise SettingsError(
-                f"The issuer {name} is there twice: one way to verify its tokens each"
-            )
+            raise SettingsError(f"The issuer {name} may be there once, with one way to verify")
