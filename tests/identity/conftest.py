@@ -15,16 +15,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
 
-from tests.identity.harness import ROOT, load
+from tests.functions.handlers import modules
+from tests.running import ROOT
 
-with load("migrate") as _modules:
-    _runner: Any = _modules["runner"]
+_runner = modules("migrate")["runner"]
 
 _AS_OWNER = ("--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
 

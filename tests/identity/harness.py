@@ -9,17 +9,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest import mock
 from urllib.parse import quote, unquote
 
+from tests.functions.handlers import handler
+from tests.running import ROOT
+
 # As in the template; Powertools reads them when the functions are imported.
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "task-api")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
 
-ROOT = Path(__file__).parents[2]
 SECRET = "a-secret-of-the-tests-with-more-than-32-bytes"
 
 ROUTES = {
@@ -34,16 +35,14 @@ SERVICE = {"health": "GET /health"}
 
 
 @contextmanager
-def load(
-    function: str, environment: Mapping[str, str] | None = None
-) -> Iterator[dict[str, ModuleType]]:
-    """The modules of one function's folder by name, imported anew, top-level as in Lambda."""
-    folder = ROOT / "functions" / function
+def load(environment: Mapping[str, str]) -> Iterator[dict[str, ModuleType]]:
+    """The authorizer's modules by name, imported anew with these settings, as Lambda does."""
+    folder = ROOT / "functions" / "authorizer"
     names = {path.stem for path in folder.glob("*.py")}
     others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
     sys.path.insert(0, str(folder))
     try:
-        yield _imported(names, environment or {})
+        yield _imported(names, environment)
     finally:
         sys.path.remove(str(folder))
         for name in names:
@@ -52,7 +51,6 @@ def load(
 
 
 def _imported(names: set[str], environment: Mapping[str, str]) -> dict[str, ModuleType]:
-    """The modules, which may read their settings now, from these and from no others of identity."""
     with mock.patch.dict(os.environ):
         for name in [each for each in os.environ if each.startswith("JWT_")]:
             del os.environ[name]
@@ -60,9 +58,9 @@ def _imported(names: set[str], environment: Mapping[str, str]) -> dict[str, Modu
         return {name: importlib.import_module(name) for name in sorted(names)}
 
 
-def handler_of(function: str, environment: Mapping[str, str] | None = None) -> Any:
-    """A function's handler, with these settings."""
-    with load(function, environment) as modules:
+def authorizer(environment: Mapping[str, str]) -> Any:
+    """The authorizer's handler with these settings."""
+    with load(environment) as modules:
         return modules["app"].handler
 
 
@@ -94,7 +92,7 @@ class Gateway:
 
     authorizer: Any
     handlers: dict[str, Any] = field(
-        default_factory=lambda: {name: handler_of(name) for name in ROUTES | SERVICE}
+        default_factory=lambda: {name: handler(name) for name in ROUTES | SERVICE}
     )
 
     def call(
@@ -109,7 +107,7 @@ class Gateway:
     ) -> Answer:
         """One request. `raw` says that `user_id` is already as it stands in the path."""
         segment = user_id if raw else quote(user_id, safe="")
-        event = _event(function, {"user_id": segment, "task_id": task_id}, body)
+        event = event_of(function, {"user_id": segment, "task_id": task_id}, body)
         if authorization is not None:
             event["headers"]["authorization"] = authorization
             question = {**event, "type": "REQUEST", "identitySource": [authorization]}
@@ -125,7 +123,7 @@ class Gateway:
         return Answer(answer["statusCode"], answer.get("headers", {}), answer.get("body", ""))
 
 
-def _event(function: str, segments: dict[str, str], body: str | None) -> dict[str, Any]:
+def event_of(function: str, segments: dict[str, str], body: str | None) -> dict[str, Any]:
     route = (ROUTES | SERVICE)[function]
     method, _, template = route.partition(" ")
     parameters = {name: unquote(text) for name, text in segments.items() if f"{{{name}}}" in route}

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import tasks.store
-from tests.identity.harness import ROUTES, SECRET, Gateway, fitting_body, handler_of
+from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, fitting_body
 from tests.identity.issuers import Jwks, Key, b64, hs256, token
 
 NEON = "https://ep-cool-1.neonauth.eu-central-1.aws.neon.tech"
@@ -67,8 +67,8 @@ def world() -> Iterator[World]:
             {"issuer": BETTER, "audience": BETTER, "jwks_url": better.url, "algorithms": ["ES256"]},
             {"issuer": SHARED, "audience": API, "secret": SECRET},
         ]
-        authorizer = handler_of("authorizer", {"JWT_ISSUERS": json.dumps(listed)})
-        yield World(ed, rsa, ec, Key.new("EdDSA", "eddsa"), Gateway(authorizer))
+        ask = authorizer({"JWT_ISSUERS": json.dumps(listed)})
+        yield World(ed, rsa, ec, Key.new("EdDSA", "eddsa"), Gateway(ask))
 
 
 def change(text: str, part: int, edit: Callable[[str], str]) -> str:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.identity.harness import handler_of, load
+from tests.identity.harness import authorizer, load
 from tests.identity.issuers import Jwks, Key, token
 
 ALL = frozenset({"EdDSA", "RS256", "ES256"})
@@ -45,19 +45,19 @@ class Clock:
 
 
 @pytest.fixture(scope="module")
-def authorizer() -> Iterator[dict[str, ModuleType]]:
-    with load("authorizer", {"JWT_SECRET": "x" * 32}) as modules:
-        yield modules
+def modules() -> Iterator[dict[str, ModuleType]]:
+    with load({"JWT_SECRET": "x" * 32}) as loaded:
+        yield loaded
 
 
 @pytest.fixture
-def keys(authorizer: dict[str, ModuleType]) -> Any:
-    return authorizer["keys"]
+def keys(modules: dict[str, ModuleType]) -> Any:
+    return modules["keys"]
 
 
 @pytest.fixture
-def fetch(authorizer: dict[str, ModuleType]) -> Any:
-    return authorizer["fetch"]
+def fetch(modules: dict[str, ModuleType]) -> Any:
+    return modules["fetch"]
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_before_any_key_is_known_an_outage_is_neither_yes_nor_no(
 
 def test_the_authorizer_then_fails_so_that_the_gateway_caches_no_refusal(jwks: Jwks) -> None:
     issuer = {"issuer": "i", "audience": "a", "jwks_url": jwks.url, "algorithms": ["EdDSA"]}
-    handler = handler_of("authorizer", {"JWT_ISSUERS": json.dumps([issuer])})
+    handler = authorizer({"JWT_ISSUERS": json.dumps([issuer])})
     claims = {"iss": "i", "aud": "a", "sub": "alice", "exp": time.time() + 60}
     event = {"identitySource": [f"Bearer {token(OLD.header, claims, OLD.sign)}"]}
     jwks.status = 503

@@ -26,7 +26,7 @@ from tests.identity.conftest import (
     neon_like,
     postgres_versions,
 )
-from tests.identity.harness import ROOT
+from tests.running import ROOT
 
 _OWN = re.compile(r"\buser_id\s*=\s*(%s|%\(user_id\)s)")
 _INSERT = "INSERT INTO tasks (user_id, id, title) VALUES ('{}', gen_random_uuid(), 'A')"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.identity.harness import SECRET, handler_of, load
+from tests.identity.harness import SECRET, authorizer, load
 
 JWKS = {
     "issuer": "https://issuer.example",
@@ -21,7 +21,7 @@ SHARED = {"issuer": "https://shared.example", "secret": SECRET}
 
 @pytest.fixture(scope="module")
 def settings() -> Iterator[Any]:
-    with load("authorizer", {"JWT_SECRET": SECRET}) as modules:
+    with load({"JWT_SECRET": SECRET}) as modules:
         yield modules["settings"]
 
 
@@ -157,7 +157,7 @@ def test_an_unsafe_setting_refuses_to_start_with_one_sentence(settings: Any, cas
 
 def test_the_function_itself_does_not_start() -> None:
     with pytest.raises(Exception, match="JWT_SECRET has to be at least 32 bytes long"):
-        handler_of("authorizer", {"JWT_SECRET": "short"})
+        authorizer({"JWT_SECRET": "short"})
 
 
 def test_a_secret_alone_accepts_any_issuer_and_any_audience(settings: Any) -> None:

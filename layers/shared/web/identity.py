@@ -36,6 +36,7 @@ def unauthorized(reason: str | None = None) -> Problem:
     if reason is None:
         return Problem(401, "Send a token: Authorization: Bearer <JWT>", _challenge("Bearer"))
     safe = "".join(c for c in reason if " " <= c <= "~" and c not in '"\\')
+    safe = safe or "The token is not valid"
     challenge = f'Bearer error="invalid_token", error_description="{safe}"'
     return Problem(401, safe, _challenge(challenge))
 
