@@ -103,7 +103,7 @@ NOBODY: dict[str, object] = {
         f"claims with exp {exp!r}": {"jwt": {"claims": {"sub": "alice", "exp": exp}}}
         for exp in (None, "0", "nan", "1700000000")
     },
-}  # type: ignore[dict-item]
+}
 
 
 @pytest.mark.parametrize("function", ROUTES)
@@ -146,7 +146,7 @@ def test_exp_is_checked_on_every_request_whatever_was_cached(
     verdict = gateway.authorizer({"identitySource": [bearer(exp=end)]}, None)
     event = with_authorizer(function, {"lambda": verdict["context"]})
     for now, refused in ((end - 0.001, False), (end, True), (end + 3600, True)):
-        monkeypatch.setattr(identity.time, "time", lambda now=now: now)
+        monkeypatch.setattr("web.identity.time.time", lambda now=now: now)
         answer = gateway.answer(function, event)
         assert (answer.status == 401) is refused
         if refused:

@@ -112,8 +112,9 @@ class Users(RuleBasedStateMachine):
     ) -> Answer | None:
         """The answer to the user's own request; None after a refusal, which tells nothing."""
         authorization = self._authorization(user, identity)
-        options = {"task_id": task_id} if task_id else {}
-        answer = self.gateway.call(function, authorization, user_id=user, body=body, **options)
+        answer = self.gateway.call(
+            function, authorization, user_id=user, task_id=task_id, body=body
+        )
         if identity == "own":
             self._shows_only(user, answer)
             return answer
@@ -155,7 +156,7 @@ def test_no_sequence_of_operations_lets_an_answer_or_a_row_cross_over(
     monkeypatch.setattr(store, "database", lambda: opened)
     Users.urls = urls
     Users.gateway = Gateway(authorizer({"JWT_SECRET": SECRET}))
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Users,
         settings=settings(
             max_examples=25,

@@ -59,7 +59,7 @@ class Careless:
         sql, times = _OWN.subn(r"(\1)::text IS NOT NULL", statement.sql)
         assert times == 1 or sql.strip().startswith("INSERT"), f"what is this: {sql}"
         self.rewritten.append(sql)
-        return replace(statement, sql=sql)  # type: ignore[arg-type]
+        return replace(statement, sql=sql)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_row_can_be_neither_made_for_nor_given_to_somebody_else(
 
 
 def run_as(database: neon.Database, user_id: str, sql: str) -> list[neon.Row]:
-    statement = neon.Statement(sql)  # type: ignore[arg-type]
+    statement = neon.Statement(sql)
     settings = store.acting_as(user_id)
     return database.run(statement, effect=neon.Effect.ONCE, settings=settings)[0]
 

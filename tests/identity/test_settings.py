@@ -10,13 +10,14 @@ import pytest
 
 from tests.identity.harness import SECRET, authorizer, load
 
-JWKS = {
-    "issuer": "https://issuer.example",
+ISSUER = "https://issuer.example"
+JWKS: dict[str, object] = {
+    "issuer": ISSUER,
     "audience": "https://api.example",
     "jwks_url": "https://issuer.example/jwks",
     "algorithms": ["RS256"],
 }
-SHARED = {"issuer": "https://shared.example", "secret": SECRET}
+SHARED: dict[str, object] = {"issuer": "https://shared.example", "secret": SECRET}
 
 
 @pytest.fixture(scope="module")
@@ -130,18 +131,18 @@ UNSAFE: dict[str, tuple[dict[str, str], str]] = {
     "leeway NaN": ({"JWT_ISSUERS": '[{"leeway": NaN}]'}, "is not a JSON list"),
     "an issuer twice": (listed(JWKS, JWKS), "may be there once"),
     "an issuer by JWKS and by secret": (
-        {"JWT_SECRET": SECRET, "JWT_ISSUER": JWKS["issuer"], **listed(JWKS)},
+        {"JWT_SECRET": SECRET, "JWT_ISSUER": ISSUER, **listed(JWKS)},
         "may be there once, with one way to verify",
     ),
     "an issuer by JWKS and by secret in the list": (
-        listed(JWKS, SHARED | {"issuer": JWKS["issuer"]}),
+        listed(JWKS, SHARED | {"issuer": ISSUER}),
         "may be there once",
     ),
     "a secret for any issuer beside a JWKS": (
         {"JWT_SECRET": SECRET, **listed(JWKS)},
         "JWT_ISSUER has to name the secret's issuer beside JWT_ISSUERS",
     ),
-}  # type: ignore[dict-item]
+}
 
 
 @pytest.mark.parametrize("case", UNSAFE)
@@ -207,7 +208,7 @@ def test_several_issuers_stand_side_by_side(settings: Any) -> None:
     issuers = settings.from_environment(
         {"JWT_SECRET": SECRET, "JWT_ISSUER": "old", "JWT_AUDIENCE": "a", **listed(JWKS, SHARED)}
     )
-    assert [issuer.name for issuer in issuers] == ["old", JWKS["issuer"], SHARED["issuer"]]
+    assert [issuer.name for issuer in issuers] == ["old", ISSUER, SHARED["issuer"]]
 
 
 def test_a_secret_is_in_no_representation(settings: Any) -> None:
