@@ -281,6 +281,16 @@ def test_the_recommended_login_can_do_nothing_but_act(urls: dict[str, str]) -> N
         execute(urls["login"], f"SET ROLE {owner[0][0]}")
 
 
+def test_the_login_that_the_documentation_makes_may_act(
+    traps: dict[str, str], any_server: Cluster
+) -> None:
+    text = (ROOT / "docs" / "identity.md").read_text()
+    ((statement, name),) = re.findall(r"^(CREATE ROLE (\w+) .+;)$", text, re.MULTILINE)
+    execute(traps["owner"], statement)
+    url = any_server.url_for(name, "traps")
+    assert execute(url, _ACT, _ALICE, "SELECT user_id FROM tasks") == [("alice",)]
+
+
 def test_health_needs_no_user(urls: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules["tasks.database"]
     for url in urls.values():
