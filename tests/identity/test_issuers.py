@@ -168,6 +168,23 @@ def test_a_token_ends_with_the_second_that_it_names(seconds: float, public: str 
         assert refused.value.public == public
 
 
+@pytest.mark.parametrize("claim", ["iat", "nbf"])
+@pytest.mark.parametrize(("ahead", "accepted"), [(5, True), (6, False)])
+def test_an_issuers_clock_may_be_five_seconds_ahead(claim: str, ahead: int, accepted: bool) -> None:
+    """Or a token that is used at once would be refused for the fraction of a second."""
+    now = 2_000_000_000
+    claims = {"sub": "alice", "exp": now + 900, claim: now + ahead}
+    with load({"JWT_SECRET": SECRET}) as modules:
+        issuers = modules["settings"].from_environment({"JWT_SECRET": SECRET})
+        verifier = modules["tokens"].Verifier(issuers, clock=lambda: float(now))
+        text = f"Bearer {token({'alg': 'HS256'}, claims, hs256(SECRET.encode()))}"
+        if accepted:
+            assert verifier.verify(text).sub == "alice"
+        else:
+            with pytest.raises(modules["tokens"].TokenError, match=f"{claim} is in the future"):
+                verifier.verify(text)
+
+
 def test_the_settings_that_the_documentation_shows_are_accepted() -> None:
     shown = re.findall(r"^JWT_ISSUERS='(.+)'$", (ROOT / "docs" / "identity.md").read_text(), re.M)
     assert len(shown) >= 5

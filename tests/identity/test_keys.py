@@ -149,7 +149,7 @@ OUTAGES: dict[str, dict[str, Any]] = {
     "keys twice": {"body": b'{"keys": [], "keys": []}'},
     "empty": {"body": b""},
     "cut off": {"headers": {"Content-Length": "100000"}},
-    "too large": {"body": b" " * (256 * 1024 + 1)},
+    "too large": {"body": b'{"keys": []}' + b" " * 256 * 1024},
     "chunks of nonsense": {"headers": {"Transfer-Encoding": "chunked"}},
 }
 
