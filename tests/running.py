@@ -16,6 +16,8 @@ from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 _READY = "Ready on "
+# What finding programs takes, and what installing packages may take behind a proxy.
+_PASSED_ON = ("PATH", "HOME", "SSL_CERT_", "UV_")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def running(settings: Mapping[str, str], cwd: Path = ROOT) -> Iterator[Running]:
 
 def start(settings: Mapping[str, str], cwd: Path = ROOT) -> subprocess.Popen[str]:
     """Start the API in a session of its own, with an environment without the tests' settings."""
-    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     return subprocess.Popen(
         [sys.executable, "-m", "local", "run"],
         cwd=cwd,
