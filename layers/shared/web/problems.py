@@ -139,4 +139,7 @@ def _database_problem(error: neon.DatabaseError) -> Problem:
     if isinstance(error, neon.Unavailable):
         seconds = str(max(1, math.ceil(error.retry_after)))
         return Problem(503, "The database is not available; try again", {"Retry-After": seconds})
+    if isinstance(error, neon.Conflict) and not error.sqlstate.startswith("23"):
+        # A deadlock or a serialization failure: another transaction was faster; nothing was done.
+        return Problem(503, "The database was busy; try again", {"Retry-After": "1"})
     return Problem(500, "Something went wrong; the request id names it in the logs")
