@@ -2,6 +2,8 @@
 
 import base64
 import re
+import socket
+import time
 
 import httpx
 import pytest
@@ -33,7 +35,7 @@ def test_the_request_context_says_who_asked_what_and_when(toy: Toy) -> None:
         "userAgent": "me",
     }
     assert re.fullmatch(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000", context["time"])
-    assert abs(context["timeEpoch"] / 1000 - __import__("time").time()) < 60
+    assert abs(context["timeEpoch"] / 1000 - time.time()) < 60
     assert context["stage"] == "$default"
     assert context["domainName"] == "127.0.0.1"
     assert context["routeKey"] == "ANY /echo/{name}"
@@ -53,10 +55,8 @@ def test_members_without_content_are_absent(toy: Toy) -> None:
 
 
 def test_header_names_are_lower_case_and_duplicates_are_joined(toy: Toy) -> None:
-    request = (
-        b"GET /echo/a HTTP/1.1\r\nHost: h.test:80\r\nX-A: 1\r\nx-a: 2\r\nConnection: close\r\n\r\n"
-    )
-    answer = toy.raw(request)
+    head = b"GET /echo/a HTTP/1.1\r\nHost: h.test:80\r\n"
+    answer = toy.raw(head + b"X-A: 1\r\nx-a: 2\r\nConnection: close\r\n\r\n")
     assert b'"x-a": "1,2"' in answer
     assert b'"connection"' not in answer
     assert b'"domainName": "h.test"' in answer
@@ -167,8 +167,6 @@ def test_odd_http_is_answered_and_harms_nobody(toy: Toy, request_: bytes) -> Non
 
 
 def test_a_client_that_goes_away_harms_nobody(toy: Toy) -> None:
-    import socket
-
     host, port = toy.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
         connection.sendall(b"POST /work HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\npa")
@@ -195,7 +193,8 @@ def test_an_answer_is_read_as_an_http_api_reads_it(
 
 def test_cookies_and_headers_of_an_answer_arrive(toy: Toy) -> None:
     response = toy.work(
-        "answer = {'statusCode': 204, 'cookies': ['a=1', 'b=2'], 'headers': {'X-N': 1, 'X-B': True}}"
+        "answer = {'statusCode': 204, 'cookies': ['a=1', 'b=2'],"
+        " 'headers': {'X-N': 1, 'X-B': True}}"
     )
     assert response.headers.get_list("set-cookie") == ["a=1", "b=2"]
     assert (response.headers["x-n"], response.headers["x-b"]) == ("1", "true")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -82,7 +83,7 @@ def test_a_server_that_was_left_behind_is_adopted(data: Path) -> None:
     with Postgres(data) as server:
         assert server.url == url
         assert _server(data) == process
-    assert not psutil.pid_exists(process)
+    assert not _is_alive(process)
 
 
 def test_a_server_without_its_socket_is_replaced(data: Path) -> None:
@@ -98,7 +99,7 @@ def test_after_a_crash_it_recovers_what_was_committed(data: Path) -> None:
     with psycopg.connect(url) as connection:
         connection.execute("CREATE TABLE kept ()")
     os.kill(process, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(process)] if psutil.pid_exists(process) else [], timeout=10)
+    psutil.wait_procs([psutil.Process(process)] if _is_alive(process) else [], timeout=10)
     with Postgres(data) as server, psycopg.connect(server.url) as connection:
         assert connection.execute("SELECT FROM kept").fetchall() == []
 
@@ -156,14 +157,18 @@ from local.postgres import Postgres
 Postgres(pathlib.Path({str(data)!r})).start()
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    import sys
-
     subprocess.run([sys.executable, "-c", code], check=False)
     return Postgres(data).url, _server(data)
 
 
 def _server(data: Path) -> int:
     return int((data / "postmaster.pid").read_text().split()[0])
+
+
+def _is_alive(process: int) -> bool:
+    # It has lost its parent; whoever reaps it then may take a while.
+    is_there = psutil.pid_exists(process)
+    return is_there and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
 
 
 def _socket_folder(server: Postgres) -> Path:

@@ -113,7 +113,7 @@ def test_intrinsic_functions_are_resolved(value: object, resolved: object) -> No
 
 @pytest.mark.parametrize("value", [{"Fn::ImportValue": "x"}, {"Ref": "Nobody"}])
 def test_what_only_aws_can_resolve_is_refused(value: object) -> None:
-    with pytest.raises(LocalError, match="template.yaml"):
+    with pytest.raises(LocalError, match=r"template\.yaml"):
         Resolver({"Resources": {}}, {}).resolve(value)
 
 

@@ -1,4 +1,4 @@
-"""Functions in processes of their own: alone with what they were deployed with, and as many as needed."""
+"""Functions in processes of their own: with what was deployed, and as many as are needed."""
 
 import os
 import signal
@@ -108,7 +108,7 @@ def test_a_hundred_clients_at_once_are_answered(toy: Toy) -> None:
 def test_a_function_that_takes_too_long_is_ended(toy: Toy, gate: Gate) -> None:
     process = toy.work("answer = os.getpid()", "/short").json()
     assert message(toy.work(gate.code, "/short")) == (500, "Internal Server Error")
-    assert not psutil.pid_exists(process)
+    _wait_for_end(process)
     assert toy.work("pass", "/short").status_code == 200
 
 
@@ -131,7 +131,7 @@ def test_a_function_that_fails_is_500_and_the_next_request_is_not(toy: Toy, code
 def test_an_environment_that_died_between_requests_is_replaced(toy: Toy) -> None:
     process = toy.work("answer = os.getpid()").json()
     os.kill(process, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(process)] if psutil.pid_exists(process) else [], timeout=10)
+    _wait_for_end(process)
     assert toy.work("pass").status_code == 200
 
 
@@ -147,6 +147,12 @@ def test_what_a_function_prints_is_kept_in_its_log(toy: Toy) -> None:
     log = (toy.folder / ".local/logs/Work.log").read_text()
     assert "unmistakable\n" in log
     assert "x" * 100_000 in log
+
+
+def _wait_for_end(process: int) -> None:
+    if psutil.pid_exists(process):
+        _, alive = psutil.wait_procs([psutil.Process(process)], timeout=10)
+        assert not alive
 
 
 def _status(answer: Future[httpx.Response]) -> int:

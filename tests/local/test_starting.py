@@ -82,12 +82,19 @@ def test_a_request_under_way_is_answered_before_the_end(folder: Path, gate: Gate
 
 
 def test_a_request_that_does_not_end_cannot_keep_it_from_ending(folder: Path, gate: Gate) -> None:
-    with served(folder) as toy, ThreadPoolExecutor(1) as background:
-        busy = background.submit(toy.work, gate.code)
+    process = start(environment({}), cwd=folder)
+    assert process.stdout
+    url = next(line for line in process.stdout if line.startswith("Ready on ")).split()[-1]
+    with ThreadPoolExecutor(1) as background:
+        headers = {"content-type": "text/plain"}
+        busy = background.submit(httpx.post, f"{url}/work", content=gate.code, headers=headers)
         gate.wait_for(1)
-        toy.running.process.send_signal(signal.SIGINT)
-        assert toy.running.process.wait(timeout=15) == 0
-        busy.exception()
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=6)
+        assert isinstance(busy.exception(), httpx.HTTPError)
+    assert process.returncode == 0
+    assert "Traceback" not in output
+    assert "never retrieved" not in output
 
 
 def test_functions_end_even_when_it_is_killed(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small API of its own for the tests of the local one: what it does is decided by the requests."""
+"""A small API for the tests of the local one; what it does is up to the requests."""
 
 from __future__ import annotations
 
