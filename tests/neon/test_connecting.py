@@ -175,6 +175,14 @@ def test_a_neon_host_has_to_bind_the_login_to_its_tls_channel(
         connect(_url(HOST, pooler.port, parameters)).run(ONE, effect=READ)
 
 
+@pytest.mark.parametrize("setting", ["sslnegotiation=maybe", "sslmode=maybe", "port=99999999"])
+def test_a_setting_that_libpq_refuses_is_misconfigured(
+    connect: Connect, postgres: Postgres, setting: str
+) -> None:
+    with pytest.raises(Misconfigured, match="invalid"):
+        connect(f"{postgres.url}?{setting}").run(ONE, effect=READ)
+
+
 # -- refusals ------------------------------------------------------------------------------------
 
 PERMANENT = [
