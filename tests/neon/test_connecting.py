@@ -314,7 +314,7 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_next(
     """A listener whose queue is full answers no further SYN, as a dead host does not."""
     with _deaf(postgres.port) as address:
         addresses(address, "127.0.0.1")
-        database = connect(postgres.url.replace("127.0.0.1", "localhost"), seconds=4)
+        database = connect(postgres.url.replace("127.0.0.1", "localhost"), seconds=2.5)
         assert database.run(ONE, effect=READ) == [[{"one": 1}]]
 
 

@@ -438,6 +438,39 @@ def test_a_transaction_cut_before_its_commit_did_nothing(
 
 
 @pytest.mark.usefixtures("table")
+def test_a_transaction_that_was_lost_cannot_end_as_a_success(
+    connect: Connect, proxy: Proxy, postgres: Postgres
+) -> None:
+    database = connect(through(proxy))
+    with (  # noqa: PT012  the block is what is tested
+        pytest.raises(StatementError, match="rolled back"),
+        database.transaction() as transaction,
+    ):
+        transaction.run(insert("a"))
+        proxy.arm(Fault.CUT_BEFORE)
+        with pytest.raises(Unavailable):
+            transaction.run(insert("a"))
+    assert hits(postgres, "a") == 0
+
+
+@pytest.mark.usefixtures("table")
+def test_a_commit_that_was_never_sent_needs_no_settling(
+    connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object, **__: object) -> None:
+        raise Lost("lost", sent=False)
+
+    database = connect(postgres.url)
+    with (  # noqa: PT012  the block is what is tested
+        pytest.raises(Unavailable, match="nothing was done"),
+        database.transaction() as transaction,
+    ):
+        transaction.run(insert("a"))
+        monkeypatch.setattr(Connection, "exchange", lose)
+    assert hits(postgres, "a") == 0
+
+
+@pytest.mark.usefixtures("table")
 @pytest.mark.parametrize("fault", CUTS)
 def test_a_commit_that_was_cut_is_settled(
     connect: Connect, proxy: Proxy, postgres: Postgres, fault: Fault
