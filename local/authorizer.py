@@ -15,7 +15,7 @@ from typing import Any
 from local.errors import InvocationFailed
 from local.events import Answer, Request, authorizer_event, message
 from local.routing import Match
-from local.runtime import Runtime
+from local.runtime import Runtime, detached
 from local.template import Authorizer
 
 _REMEMBERED = 1000
@@ -75,7 +75,7 @@ class Authorizers:
         entry = self._entries.get(key)
         if entry is None or entry.expires < time.monotonic():
             # Requests that come while it is being asked share the question.
-            task = asyncio.create_task(self._ask(authorizer, request, match, identity))
+            task = detached(self._ask(authorizer, request, match, identity))
             entry = _Entry(time.monotonic() + authorizer.ttl, task)
             self._remember(key, entry)
         try:

@@ -38,7 +38,7 @@ from local.events import (
     read_headers,
 )
 from local.routing import Match, find_route
-from local.runtime import Runtime
+from local.runtime import Runtime, detached
 from local.template import Template
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
@@ -127,8 +127,9 @@ class Gateway:
         if len(payload) > PAYLOAD_LIMIT:
             return _TOO_LARGE
         # The gateway gives up after its own limit; the function works on until its time-out.
+        work = detached(self._runtime.invoke(match.route.function, payload))
         async with asyncio.timeout(_INTEGRATION_SECONDS):
-            result = await asyncio.shield(self._runtime.invoke(match.route.function, payload))
+            result = await asyncio.shield(work)
         answer = read_answer(result)
         if answer is None:
             raise InvocationFailed(f"{match.route.function}: its answer is not an HTTP response")

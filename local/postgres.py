@@ -139,9 +139,7 @@ class Postgres:
         if found is None:
             return None
         if not self._is_server(found.pid):
-            # A crash left the file and another program has the number now; Postgres itself
-            # would not start for fear of that program.
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
+            self._clear_after_crash()
             return None
         self._wait_until_ready(found.pid)
         if self.is_running():
@@ -150,6 +148,20 @@ class Postgres:
         os.kill(found.pid, signal.SIGINT)
         self._wait_for_end(found.pid)
         return None
+
+    def _clear_after_crash(self) -> None:
+        """Wait for the processes of a server that was killed, then remove what it left behind.
+
+        The number in its file may be another program's by now, for fear of which Postgres would
+        not start; but as long as one of its own processes is there, the file protects the data.
+        """
+        import psutil
+
+        for _ in _until(_STOP_SECONDS):
+            if not any(map(self._is_server, psutil.pids())):
+                (self._data / "postmaster.pid").unlink(missing_ok=True)
+                return
+        raise LocalError(f"A killed Postgres still works in {self._data}; try again later.")
 
     def _postmaster(self) -> _Postmaster | None:
         """Read the file in which a server says who and how far it is."""
@@ -219,6 +231,8 @@ class Postgres:
             raise LocalError(
                 f"{self._socket_folder} belongs to somebody else; remove it, or set TMPDIR."
             )
+        for left in (_SOCKET, f"{_SOCKET}.lock"):  # by a killed server: none of ours runs now
+            (self._socket_folder / left).unlink(missing_ok=True)
 
     def _wait_until_ready(self, pid: int) -> None:
         for _ in _until(_START_SECONDS):

@@ -12,9 +12,10 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from local.environment import Environment, OnLine
 from local.errors import InvocationFailed, Throttled
@@ -235,6 +236,16 @@ class _Pool:
             if not turn.done():
                 return turn
         return None
+
+
+T = TypeVar("T")
+
+
+def detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start work that goes on, and may fail unnoticed, when nobody waits for it any more."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
