@@ -74,11 +74,13 @@ class Runtime:
 
         Raises InvocationFailed: FunctionError, Crashed, TimedOut, or Throttled.
         """
+        if name not in self._pools:
+            raise InvocationFailed(f"{name} is no longer in template.yaml")
         return await self._pools[name].invoke(payload)
 
     def fingerprint(self, name: str) -> Fingerprint:
         """Return a value that differs once a source file of this function has changed."""
-        return self._pools[name].fingerprint()
+        return self._pools[name].fingerprint() if name in self._pools else ()
 
     async def close(self) -> None:
         """End all environments and wait until they are gone."""
