@@ -6,8 +6,9 @@ import gc
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ import pytest
 
 import neon
 import tasks
-from tasks import PageRequest, Task, TaskCreate, TaskNotFound, TaskUpdate, store, writes
+from tasks import PageRequest, Task, TaskCreate, TaskNotFound, TaskUpdate, Terms, store, writes
 from tests.identity.conftest import (
     Cluster,
     cluster,
@@ -157,7 +158,7 @@ def refused(sqlstate: str = "42501") -> Iterator[None]:
 
 def run_as(database: neon.Database, user_id: str, sql: str) -> list[neon.Row]:
     statement = neon.Statement(sql)
-    settings = store.acting_as(user_id)
+    settings = writes.acting_as(user_id)
     return database.run(statement, effect=neon.Effect.ONCE, settings=settings)[0]
 
 
@@ -204,7 +205,7 @@ def test_switching_row_security_off_is_an_error_and_not_a_way_around(
     database: neon.Database,
 ) -> None:
     one_each("bob")
-    settings = {"row_security": "off", **store.acting_as("alice")}
+    settings = {"row_security": "off", **writes.acting_as("alice")}
     with refused():
         database.run(
             neon.Statement("SELECT * FROM tasks"), effect=neon.Effect.READ, settings=settings
@@ -315,10 +316,9 @@ def test_the_login_that_the_documentation_makes_may_act(
 
 def test_health_needs_no_user(urls: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for url in urls.values():
-        opened = neon.Database(url)
-        use_database(monkeypatch, lambda opened=opened: opened)
-        tasks.ping()
-        opened.close()
+        with closing(neon.Database(url)) as opened:
+            use_database(monkeypatch, partial(lambda same: same, opened))
+            tasks.ping()
 
 
 def test_every_table_that_the_acting_role_may_touch_has_forced_row_level_security(
