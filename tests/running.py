@@ -16,8 +16,7 @@ from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 _READY = "Ready on "
-# What finding programs takes, and what installing packages may take behind a proxy.
-_PASSED_ON = ("PATH", "HOME", "SSL_CERT_", "UV_")
+_SETTINGS = {"DATABASE_URL", "JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE", "CORS_ORIGINS"}
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ def running(settings: Mapping[str, str], cwd: Path = ROOT) -> Iterator[Running]:
 
 
 def start(settings: Mapping[str, str], cwd: Path = ROOT) -> subprocess.Popen[str]:
-    """Start the API in a session of its own, with an environment without the tests' settings."""
-    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
+    """Start the API in a session of its own, without the settings of the tests themselves."""
+    environment = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
     return subprocess.Popen(
         [sys.executable, "-m", "local", "run"],
         cwd=cwd,

@@ -106,4 +106,5 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        self._socket.settimeout(_left(self._deadline))
         return self._socket.recv_into(buffer)

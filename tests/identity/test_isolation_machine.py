@@ -23,7 +23,15 @@ from hypothesis.stateful import (
 
 import neon
 from tests.identity.conftest import execute
-from tests.identity.harness import ROUTES, SECRET, Answer, Gateway, authorizer, fitting_body
+from tests.identity.harness import (
+    ROUTES,
+    SECRET,
+    Answer,
+    Gateway,
+    authorizer,
+    fitting_body,
+    use_database,
+)
 from tests.identity.issuers import hs256, token
 
 USERS = ["alice", "bob", "Alice", "andr\u00e9", "andre\u0301", "a@b.c", "%", "a" * 255]
