@@ -198,10 +198,10 @@ def served(folder: Path, **settings: str) -> Iterator[Toy]:
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return settings with what it takes to run the local API in another folder.
 
-    That is also how the installer reaches its index: proxies, certificates, addresses.
+    That is how the installer reaches its index, and where Python finds its libraries.
     """
-    network = re.compile(r"(UV|PIP|SSL)_.*|(https?|all|no)_proxy", re.IGNORECASE)
-    reach = {name: value for name, value in os.environ.items() if network.fullmatch(name)}
+    needed = re.compile(r"(UV|PIP|SSL)_.*|(https?|all|no)_proxy|LD_LIBRARY_PATH", re.IGNORECASE)
+    reach = {name: value for name, value in os.environ.items() if needed.fullmatch(name)}
     return {**reach, "PYTHONPATH": str(ROOT), **settings}
 
 
@@ -219,7 +219,7 @@ def command(folder: Path, *arguments: str, **settings: str) -> subprocess.Comple
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], **environment(settings)},
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **environment(settings)},
         capture_output=True,
         text=True,
         timeout=60,
