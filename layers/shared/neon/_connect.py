@@ -86,6 +86,11 @@ class Connector:
                 tries += 1
                 self._pause_or_raise(failure, tries, started, end)
 
+    def url(self) -> str:
+        """The connection string, fetched if it has not been. Raises Misconfigured."""
+        self._known_target()
+        return self._url
+
     def forget(self) -> None:
         """Resolve the host again next time."""
         self._addresses = []
@@ -163,7 +168,8 @@ class Connector:
     def _known_target(self) -> Target:
         if self._target is None:
             self._url = self._source if isinstance(self._source, str) else self._source()
-            self._target, self._transport = Target.of(self._url), None
+            self._target = Target.of(self._url)
+            self._addresses, self._transport = [], None
         return self._target
 
     def _is_renewed(self) -> bool:
