@@ -161,9 +161,10 @@ An update that leaves `completed` alone, and whose page has room, touches no ind
 |---|---|---|---|
 {_growing(others)}
 
-To sort, the server reads all tasks of the user (the whole table, where the user has a large part of
-it); `q` reads until the page is full. No index is kept for them, because none pays for what tasks
-are for: with ten thousand tasks such a page costs a few milliseconds.
+To sort, the server reads all tasks of the user, or the whole table where the user has a large part
+of it. `q` reads until the page is full, unless the planner expects few matches; then it does the
+same. No index is kept for them, because none pays for what tasks are for: with ten thousand tasks
+such a page costs a few milliseconds.
 
 - `sort=updated` would need `(user_id, updated_at, id)`, and since every update moves `updated_at`,
   no update could be heap-only any more.
