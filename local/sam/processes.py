@@ -33,6 +33,7 @@ def start(
     """
 
     def end_with_parent() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
         if _libc is not None:
             _libc.prctl(_PR_SET_PDEATHSIG, ends_by)
 
@@ -64,7 +65,7 @@ def end(process: subprocess.Popen[str], number: signal.Signals, seconds: float) 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Have SIGTERM and a closed terminal end this process as Ctrl-C does: in good order."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
         yield
