@@ -29,7 +29,7 @@ class _Entry:
     verdict: asyncio.Task[_Verdict]
 
 
-class Refused(Exception):  # noqa: N818 - an outcome
+class Refused(Exception):
     """The request ends here, with this answer."""
 
     def __init__(self, answer: Answer) -> None:

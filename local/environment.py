@@ -70,7 +70,7 @@ class Environment:
         self._on_ready = on_ready
         self._on_exit = on_exit
         self._on_line = on_line
-        self._next: asyncio.Queue[_Invocation] = asyncio.Queue()
+        self._next: asyncio.Queue[_Invocation | None] = asyncio.Queue()
         self._current: _Invocation | None = None
         self._init_error: FunctionError | None = None
         self._initialised = False
@@ -120,9 +120,10 @@ class Environment:
             self._last_line = str(error)
         finally:
             self._is_over = True
+            self._next.put_nowait(None)
             self._on_exit(self, self._why_not_started())
             self._fail_current()
-            await server.shutdown(timeout=0)
+            await server.shutdown(timeout=1)
 
     async def _run(self, port: int) -> None:
         # The Python beneath the virtual environment, without any site-packages.
@@ -204,6 +205,8 @@ class Environment:
         self._current = None
         self._on_ready(self)
         invocation = await self._next.get()
+        if invocation is None:
+            return web.Response(status=410)  # the process that asked is gone
         headers = {
             "Lambda-Runtime-Aws-Request-Id": invocation.id,
             "Lambda-Runtime-Deadline-Ms": str(int(invocation.deadline * 1000)),

@@ -17,7 +17,7 @@ class LocalError(Exception):
     """The local API cannot start or go on; `str()` is one clear sentence."""
 
 
-class InvocationFailed(Exception):  # noqa: N818 - these are outcomes, named as Lambda does
+class InvocationFailed(Exception):
     """A function did not answer; `str()` says why in one sentence."""
 
     def document(self) -> dict[str, Any]:

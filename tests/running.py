@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 _READY = "Ready on "
@@ -26,22 +28,22 @@ class Running:
 
 
 @contextmanager
-def running(cwd: Path = ROOT, **settings: str) -> Iterator[Running]:
+def running(settings: Mapping[str, str], cwd: Path = ROOT) -> Iterator[Running]:
     """Start the API with `settings` on a free port, and stop it as Ctrl-C does."""
-    process = start(cwd, **settings)
+    process = start(settings, cwd)
     try:
         yield until_ready(process)
     finally:
         stop(process)
 
 
-def start(cwd: Path = ROOT, **settings: str) -> subprocess.Popen[str]:
+def start(settings: Mapping[str, str], cwd: Path = ROOT) -> subprocess.Popen[str]:
     """Start the API in a session of its own, with an environment without the tests' settings."""
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     return subprocess.Popen(
         [sys.executable, "-m", "local", "run"],
         cwd=cwd,
-        env=environment | {"PORT": str(free_port())} | settings,
+        env=environment | {"PORT": str(free_port())} | dict(settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -56,19 +58,26 @@ def until_ready(process: subprocess.Popen[str]) -> Running:
     for line in process.stdout:
         banner.append(line.rstrip("\n"))
         if line.startswith(_READY):
+            # From here on somebody has to read on, or the API would block on a full pipe.
+            Thread(target=_read_to_the_end, args=[process.stdout], daemon=True).start()
             return Running(line.removeprefix(_READY).strip(), process, banner)
     raise AssertionError("the API ended before it was ready:\n" + "\n".join(banner))
 
 
+def _read_to_the_end(stream: TextIO) -> None:
+    with stream:
+        stream.read()
+
+
 def stop(process: subprocess.Popen[str]) -> None:
-    """Ctrl-C, then wait; what is still printed is read so that nobody blocks on a full pipe."""
+    """Ctrl-C, then wait. Raises TimeoutExpired, after killing it, when it does not end."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
-        process.communicate(timeout=30)
+        process.wait(timeout=30)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
         raise
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler import Response
 
 from tasks import Task, TaskCreate, store, warm
-from web import Body, UserId, api, created
+from web import Body, IdempotencyKey, UserId, api, created, terms
 
 
 @api.post(
@@ -14,9 +14,11 @@ from web import Body, UserId, api, created
     operation_id="createTask",
     status_code=201,
 )
-def create_task(user_id: UserId, task: Annotated[TaskCreate, Body()]) -> Response[Task]:
+def create_task(
+    user_id: UserId, task: Annotated[TaskCreate, Body()], key: IdempotencyKey = None
+) -> Response[Task]:
     """Store a new, pending task; the answer's `Location` says where it is."""
-    return created(store.create(user_id, task))
+    return created(store.create(user_id, task, terms(key=key)))
 
 
 handler = api

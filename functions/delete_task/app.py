@@ -1,18 +1,17 @@
 """DELETE /api/{user_id}/tasks/{task_id}: remove the task."""
 
+from aws_lambda_powertools.event_handler import Response
+
 from tasks import store, warm
-from web import Deleted, TaskId, UserId, api
+from web import Deleted, IdempotencyKey, IfMatch, TaskId, UserId, api, deleted, terms
 
 
-@api.delete(
-    "/api/<user_id>/tasks/<task_id>",
-    summary="Delete a task",
-    operation_id="deleteTask",
-)
-def delete_task(user_id: UserId, task_id: TaskId) -> Deleted:
+@api.delete("/api/<user_id>/tasks/<task_id>", summary="Delete a task", operation_id="deleteTask")
+def delete_task(
+    user_id: UserId, task_id: TaskId, if_match: IfMatch = None, key: IdempotencyKey = None
+) -> Response[Deleted]:
     """Remove the task; the second time it is not found."""
-    store.delete(user_id, task_id)
-    return Deleted()
+    return deleted(store.delete(user_id, task_id, terms(if_match, key)))
 
 
 handler = api

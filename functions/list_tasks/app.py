@@ -1,13 +1,25 @@
-"""GET /api/{user_id}/tasks: all tasks of the user, oldest first."""
+"""GET /api/{user_id}/tasks: the user's tasks, a page at a time."""
 
-from tasks import Task, store, warm
-from web import UserId, api
+from aws_lambda_powertools.event_handler import Response
+
+import tasks
+from tasks import PageRequest, Task, store, warm
+from web import Cursor, IfNoneMatch, Limit, Search, Sort, Status, UserId, api, listed
 
 
 @api.get("/api/<user_id>/tasks", summary="List the user's tasks", operation_id="listTasks")
-def list_tasks(user_id: UserId) -> list[Task]:
-    """All tasks of the user in the order of their creation; an empty array for none."""
-    return store.list_all(user_id)
+def list_tasks(
+    user_id: UserId,
+    status: Status = tasks.Status.ALL,
+    sort: Sort = tasks.Sort.CREATED,
+    q: Search = "",
+    limit: Limit = 1000,
+    cursor: Cursor = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response[list[Task]]:
+    """The user's tasks, oldest first; if there are more, `Link` says where the next page is."""
+    page = store.list_page(user_id, PageRequest(status, sort, q, limit, cursor))
+    return listed(page, user_id, api.query, if_none_match)
 
 
 handler = api

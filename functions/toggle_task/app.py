@@ -1,7 +1,9 @@
 """PATCH /api/{user_id}/tasks/{task_id}/complete: flip `completed`."""
 
+from aws_lambda_powertools.event_handler import Response
+
 from tasks import Task, store, warm
-from web import TaskId, UserId, api
+from web import IdempotencyKey, IfMatch, TaskId, UserId, api, changed, terms
 
 
 @api.patch(
@@ -9,9 +11,11 @@ from web import TaskId, UserId, api
     summary="Toggle a task's completion",
     operation_id="toggleTask",
 )
-def toggle_task(user_id: UserId, task_id: TaskId) -> Task:
+def toggle_task(
+    user_id: UserId, task_id: TaskId, if_match: IfMatch = None, key: IdempotencyKey = None
+) -> Response[Task]:
     """Complete a pending task, reopen a completed one; a request body is ignored."""
-    return store.toggle(user_id, task_id)
+    return changed(store.toggle(user_id, task_id, terms(if_match, key)))
 
 
 handler = api

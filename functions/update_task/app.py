@@ -2,18 +2,22 @@
 
 from typing import Annotated
 
+from aws_lambda_powertools.event_handler import Response
+
 from tasks import Task, TaskUpdate, store, warm
-from web import Body, TaskId, UserId, api
+from web import Body, IdempotencyKey, IfMatch, TaskId, UserId, api, changed, terms
 
 
-@api.put(
-    "/api/<user_id>/tasks/<task_id>",
-    summary="Update a task",
-    operation_id="updateTask",
-)
-def update_task(user_id: UserId, task_id: TaskId, change: Annotated[TaskUpdate, Body()]) -> Task:
+@api.put("/api/<user_id>/tasks/<task_id>", summary="Update a task", operation_id="updateTask")
+def update_task(
+    user_id: UserId,
+    task_id: TaskId,
+    change: Annotated[TaskUpdate, Body()],
+    if_match: IfMatch = None,
+    key: IdempotencyKey = None,
+) -> Response[Task]:
     """Change the members that are present and not null; an empty description clears it."""
-    return store.update(user_id, task_id, change)
+    return changed(store.update(user_id, task_id, change, terms(if_match, key)))
 
 
 handler = api

@@ -11,7 +11,6 @@ from urllib.parse import quote
 import httpx
 import jwt
 
-
 _http = httpx.Client(timeout=60, trust_env=False, limits=httpx.Limits(max_connections=200))
 
 

@@ -7,8 +7,8 @@ import uuid
 
 import jwt
 import pytest
-from local.template import Route, read_template
 
+from local.template import Route, read_template
 from tests.contract.client import Client, problem
 from tests.running import ROOT
 
@@ -18,9 +18,11 @@ _TASK_ROUTES = [route for route in _TEMPLATE.routes if route.authorizer is not N
 _PUBLIC_ROUTES = [route for route in _TEMPLATE.routes if route.authorizer is None]
 
 
-def _path(client: Client, template: str) -> str:
-    base = client.path()
-    return template.replace("/api/{user_id}/tasks", base).replace("{task_id}", str(uuid.uuid4()))
+def _path(client: Client, route: Route) -> str:
+    template = str(route.path)
+    return template.replace("/api/{user_id}/tasks", client.path()).replace(
+        "{task_id}", str(uuid.uuid4())
+    )
 
 
 def _forged(client: Client, header: dict[str, object], secret: str) -> str:
@@ -41,12 +43,12 @@ def test_the_template_has_the_six_task_routes_and_three_public_ones() -> None:
         "GET /openapi.json",
     ]
     assert len(_TASK_ROUTES) == 6
-    assert all("{user_id}" in route.path for route in _TASK_ROUTES)
+    assert all("{user_id}" in str(route.path) for route in _TASK_ROUTES)
 
 
 @pytest.mark.parametrize("route", _TASK_ROUTES, ids=lambda r: f"{r.method} {r.path}")
 def test_every_task_route_without_a_token_is_401(client: Client, route: Route) -> None:
-    response = client.send(route.method, _path(client, route.path), headers={"Authorization": None})
+    response = client.send(route.method, _path(client, route), headers={"Authorization": None})
     assert response.status_code == 401
     assert response.json() == {"message": "Unauthorized"}
 
@@ -70,7 +72,7 @@ def test_every_task_route_with_a_bad_token_is_401_with_the_challenge(
         "cut off": "Bearer " + client.token()[:-2],
     }[kind]
     headers = {"Authorization": bad}
-    response = client.send(route.method, _path(client, route.path), headers=headers)
+    response = client.send(route.method, _path(client, route), headers=headers)
     assert isinstance(problem(response, 401), str)
     challenge = response.headers["www-authenticate"]
     assert challenge.startswith('Bearer error="invalid_token", error_description="')
@@ -80,7 +82,7 @@ def test_every_task_route_with_a_bad_token_is_401_with_the_challenge(
 def test_every_task_route_under_another_users_path_is_403_before_the_body_is_read(
     client: Client, route: Route
 ) -> None:
-    path = _path(client.other(), route.path)
+    path = _path(client.other(), route)
     response = client.send(route.method, path, content=b"{" if route.method in "POST PUT" else None)
     assert isinstance(problem(response, 403), str)
 
@@ -96,7 +98,7 @@ def test_a_token_that_names_another_algorithm_is_verified_by_the_configured_one(
 
 def test_headers_that_bring_their_own_key_change_nothing(client: Client) -> None:
     jwk = {"kty": "oct", "k": base64.urlsafe_b64encode(b"x" * 40).decode()}
-    header = {
+    header: dict[str, object] = {
         "alg": "HS256",
         "jwk": jwk,
         "jku": "http://127.0.0.1:1/",
@@ -131,5 +133,5 @@ def test_a_token_stops_working_when_it_expires_whatever_is_cached(client: Client
 
 @pytest.mark.parametrize("route", _PUBLIC_ROUTES, ids=lambda r: f"{r.method} {r.path}")
 def test_the_public_routes_need_no_token(client: Client, route: Route) -> None:
-    response = client.send(route.method, route.path, headers={"Authorization": None})
+    response = client.send(route.method, str(route.path), headers={"Authorization": None})
     assert response.status_code == 200

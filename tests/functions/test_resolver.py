@@ -160,7 +160,7 @@ def test_an_unforeseen_error_is_a_bare_500_and_the_log_has_it_all(
     def broken(*_: object) -> None:
         raise RuntimeError("SELECT secret FROM inside")
 
-    monkeypatch.setattr(store, "_run", broken)
+    monkeypatch.setattr(store, "list_page", broken)
     context = Context()
     answer = handler("list_tasks")(event("GET", TASKS, user=user), context)
     assert answer["statusCode"] == 500

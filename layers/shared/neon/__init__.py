@@ -3,8 +3,21 @@
 This package knows Postgres and Lambda. It knows nothing of tasks and nothing of HTTP.
 """
 
-from neon._database import Database, Effect, Row, Statement, deadline
-from neon._errors import Conflict, DatabaseError, Misconfigured, OutcomeUnknown, Unavailable
+from neon._address import direct_url
+from neon._connection import Row
+from neon._database import Database
+from neon._deadline import deadline
+from neon._errors import (
+    Conflict,
+    DatabaseError,
+    Misconfigured,
+    OutcomeUnknown,
+    StatementError,
+    Unavailable,
+)
+from neon._statement import Effect, Statement
+from neon._telemetry import Telemetry
+from neon._transaction import Transaction
 
 __all__ = [
     "Conflict",
@@ -15,6 +28,10 @@ __all__ = [
     "OutcomeUnknown",
     "Row",
     "Statement",
+    "StatementError",
+    "Telemetry",
+    "Transaction",
     "Unavailable",
     "deadline",
+    "direct_url",
 ]

@@ -1,93 +1,105 @@
-"""One reused connection, and the unit of work that crosses it in one round trip."""
+"""The database as a function sees it: units of work over one reused connection."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
 import os
-import select
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from enum import Enum
-from functools import cached_property
 from threading import RLock
-from typing import Any, LiteralString
-from urllib.parse import urlsplit
 
-import psycopg
-from psycopg.rows import dict_row
+from psycopg.pq.abc import PGresult
 
-from neon._errors import Conflict, Misconfigured, OutcomeUnknown, Unavailable
+from neon import _lifecycle
+from neon._connect import Connector, pause
+from neon._connection import Connection, Lost, PreparedRefused, Row
+from neon._deadline import deadline_or, part_of, statement_timeout
+from neon._errors import (
+    DatabaseError,
+    Misconfigured,
+    OutcomeUnknown,
+    StatementError,
+    Unavailable,
+)
+from neon._secret import secret_url
+from neon._statement import Bound, Effect, Statement, bind, bind_settings
+from neon._telemetry import Telemetry
+from neon._transaction import Transaction
+
+__all__ = ["Database"]
 
 logger = logging.getLogger(__name__)
 
-Row = dict[str, Any]
-
-_CONNECT_SECONDS = 10.0
-_DEFAULT_SECONDS = 10.0
-_MARGIN_SECONDS = 0.5
-_LOOPBACK = {"", "localhost", "127.0.0.1", "::1"}
-_deadline: ContextVar[float | None] = ContextVar("neon_deadline", default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One SQL statement and its bound parameters."""
-
-    sql: LiteralString
-    params: Sequence[object] | Mapping[str, object] = ()
-
-
-class Effect(Enum):
-    """What sending a unit of work a second time would do."""
-
-    READ = "read"
-    REPEATABLE = "repeatable"
-    ONCE = "once"
-
-
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Bound all work inside the block, connecting and retrying included, to `seconds`."""
-    token = _deadline.set(time.monotonic() + seconds)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
-
-
-def _remaining() -> float:
-    end = _deadline.get()
-    return _DEFAULT_SECONDS if end is None else end - time.monotonic() - _MARGIN_SECONDS
+# Lambda gives INIT 10 s, and a restore from a snapshot too.
+_WARM_SECONDS = 5.0
+_EXIT_SECONDS = 0.5
+_RESENDS = 4
 
 
 class Database:
-    """A Postgres database, reached over one connection that is opened once and reused."""
+    """A Postgres database, reached over one connection that is opened once and reused.
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._connection: psycopg.Connection[Row] | None = None
+    Thread-safe: units of work take turns. All times are in seconds.
+
+    `url` is a connection string, or a function that fetches one; the function is asked again
+    when the password in the last one was refused. `seconds` bounds a unit of work outside of any
+    `deadline` block. A connection is replaced after `max_idle` without use (below Neon's 300 and
+    the 350 of AWS's load balancers) and, jittered, after `max_life`. When a reused connection
+    stays silent for `patience`, a unit of work that may be repeated moves to a new one.
+    `prepare=False` sends every statement unprepared.
+    """
+
+    def __init__(
+        self,
+        url: str | Callable[[], str],
+        *,
+        seconds: float = 10.0,
+        max_idle: float = 240.0,
+        max_life: float = 3600.0,
+        patience: float = 3.0,
+        prepare: bool = True,
+    ) -> None:
+        self.telemetry = Telemetry()
+        self._connector = Connector(url, self.telemetry)
+        self._connection: Connection | None = None
         self._lock = RLock()
+        self._is_in_transaction = False
+        self._seconds = seconds
+        self._max_idle = max_idle
+        self._max_life = max_life
+        self._patience = patience
+        self._prepare = prepare
+        _lifecycle.watch(self)
 
     @classmethod
-    def from_environment(cls) -> Database:
-        """The database that `DATABASE_URL` names. Raises Misconfigured when it names none."""
-        url = os.environ.get("DATABASE_URL", "")
-        if not url.startswith(("postgres://", "postgresql://")):
-            raise Misconfigured("DATABASE_URL has to be a postgresql:// connection string")
-        return cls(url)
+    def from_environment(cls, *, fetch: Callable[[str], str] = secret_url) -> Database:
+        """The database that `DATABASE_URL` holds, or the secret that `DATABASE_SECRET` names.
+
+        `fetch` turns the secret's name into a connection string, when first needed. Raises
+        Misconfigured when neither is set, or the URL is none.
+        """
+        url, secret = os.environ.get("DATABASE_URL", ""), os.environ.get("DATABASE_SECRET", "")
+        if url.startswith(("postgres://", "postgresql://")):
+            return cls(url)
+        if secret and not url:
+            return cls(lambda: fetch(secret))
+        raise Misconfigured("DATABASE_URL has to be a postgresql:// connection string")
 
     def warm(self) -> None:
-        """Open the connection now, in Lambda's INIT; elsewhere, or on failure, do nothing."""
-        if "AWS_LAMBDA_RUNTIME_API" not in os.environ:
+        """Open the connection now, in Lambda's INIT; elsewhere, or on failure, do nothing.
+
+        Where a SnapStart snapshot is being made nothing is opened, but after its restore.
+        """
+        if not _lifecycle.is_lambda():
             return
-        try:
-            with self._lock:
-                self._connected()
-        except Unavailable as error:
-            logger.warning("the database is not reached in INIT: %s", error)
+        _lifecycle.exit_on_sigterm()
+        if _lifecycle.is_snapshot():
+            _lifecycle.follow_snapshots(self)
+        else:
+            self._open_early()
 
     def run(
         self,
@@ -95,100 +107,241 @@ class Database:
         effect: Effect,
         settings: Mapping[str, str] | None = None,
     ) -> list[list[Row]]:
-        """Run the statements as one transaction in one round trip; the rows of each.
+        """Run the statements as one transaction in one round trip; the rows of each, as dicts.
 
-        `settings` hold for this transaction alone. Raises Unavailable, Conflict, Misconfigured,
-        and OutcomeUnknown for an `Effect.ONCE` whose answer was lost.
+        `settings` hold for this transaction alone, as by `set_config(name, value, true)`.
+
+        Raises Conflict, StatementError, Misconfigured and Unavailable when nothing was done, and
+        OutcomeUnknown when the answer to a write was lost and `effect` forbids to send it again,
+        or no time is left to.
         """
-        with self._lock:
-            try:
-                return self._send(statements, settings or {})
-            except psycopg.OperationalError as error:
-                self.close()
-                return self._again(statements, settings or {}, effect, error)
-            except psycopg.errors.IntegrityError as error:
-                raise Conflict(f"refused by a constraint ({error.sqlstate})") from error
+        end = deadline_or(self._seconds)
+        self._hold(end)
+        try:
+            return self._run(statements, effect, settings or {}, end)
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def transaction(self, *, settings: Mapping[str, str] | None = None) -> Iterator[Transaction]:
+        """A transaction for what has to look at an answer before the next statement.
+
+        One round trip for each `run` in the block and one for the commit; none when it ran
+        nothing. It is rolled back when the block raises. Lost before its commit, it is
+        Unavailable, and nothing was done. A commit whose answer is lost is settled on a new
+        connection by `pg_xact_status`; OutcomeUnknown where that is out of reach until the
+        deadline. The connection is held for the whole block: keep it short.
+        """
+        end = deadline_or(self._seconds)
+        self._hold(end)
+        transaction = Transaction(self, settings or {}, end)
+        self._is_in_transaction = True
+        try:
+            yield transaction
+            transaction._commit()
+        finally:
+            self._is_in_transaction = False
+            transaction._abort()
+            self._lock.release()
+
+    def derive_key(self, purpose: bytes) -> bytes:
+        """A secret key of 32 bytes that everybody with the same connection string derives alike."""
+        return hmac.new(self._url.encode(), purpose, hashlib.sha256).digest()
 
     def close(self) -> None:
         """Close the connection; the next unit of work opens another."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._drop()
+            self._connector.forget()
 
-    def _again(
+    # -- units of work -------------------------------------------------------------------------
+
+    def _run(
         self,
         statements: Sequence[Statement],
-        settings: Mapping[str, str],
         effect: Effect,
-        error: psycopg.OperationalError,
+        settings: Mapping[str, str],
+        end: float,
     ) -> list[list[Row]]:
-        if isinstance(error, psycopg.errors.QueryCanceled):
-            raise Unavailable("the statement ran out of time") from error
-        if effect is Effect.ONCE:
-            raise OutcomeUnknown("the connection was lost before the answer came") from error
-        try:
-            return self._send(statements, settings)
-        except psycopg.OperationalError as second:
-            self.close()
-            raise Unavailable("the connection was lost twice in a row") from second
+        """Send until answered, as often as `effect` allows."""
+        self.telemetry.units += 1
+        unanswered = 0
+        for tries in range(1, _RESENDS + 2):
+            try:
+                return self._once(statements, effect, settings, end)
+            except Lost as lost:
+                unanswered += lost.sent
+                self._resend_or_raise(lost, effect, tries, end)
+            except DatabaseError as error:
+                if unanswered and effect is Effect.REPEATABLE:
+                    raise OutcomeUnknown(f"sent, unanswered, and then: {error}") from error
+                raise
+        raise AssertionError("unreachable: the last try returns or raises")
 
-    def _send(
-        self, statements: Sequence[Statement], settings: Mapping[str, str]
+    def _resend_or_raise(self, lost: Lost, effect: Effect, tries: int, end: float) -> None:
+        """Return when the unit of work may be sent again, having waited for it."""
+        if lost.sent and effect is Effect.ONCE:
+            raise OutcomeUnknown(f"the answer to a write was lost: {lost}") from None
+        # The first time at once: most likely the connection had died while it was idle.
+        seconds = pause(tries) if tries > 1 else 0.0
+        if tries > _RESENDS or time.monotonic() + seconds >= end:
+            text = f"sent {tries} times without an answer, the last time: {lost}"
+            if lost.sent and effect is Effect.REPEATABLE:
+                raise OutcomeUnknown(text) from None
+            raise Unavailable(text) from None
+        self.telemetry.retries["lost" if lost.sent else "unsent"] += 1
+        logger.info("the unit of work is sent again: %s", lost)
+        time.sleep(seconds)
+
+    def _once(
+        self,
+        statements: Sequence[Statement],
+        effect: Effect,
+        settings: Mapping[str, str],
+        end: float,
     ) -> list[list[Row]]:
-        connection = self._connected()
-        with connection.pipeline():
-            self._apply(connection, settings)
-            cursors = [connection.execute(each.sql, each.params) for each in statements]
-        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
-
-    @staticmethod
-    def _apply(connection: psycopg.Connection[Row], settings: Mapping[str, str]) -> None:
-        timeout = str(max(1, int(_remaining() * 1000)))
-        for name, value in {"statement_timeout": timeout, **settings}.items():
-            connection.execute("SELECT set_config(%s, %s, true)", (name, value))
-
-    def _connected(self) -> psycopg.Connection[Row]:
-        if self._connection is not None and not self._alive(self._connection):
-            logger.info("the connection died while idle; opening another")
-            self.close()
-        if self._connection is None:
-            self._connection = self._open()
-        return self._connection
-
-    @staticmethod
-    def _alive(connection: psycopg.Connection[Row]) -> bool:
-        """Whether the server is still there, found out without a round trip."""
-        if connection.closed:
-            return False
-        poll = select.poll()
-        poll.register(connection.fileno(), select.POLLIN)
-        if not poll.poll(0):
-            return True
+        connection = self._connected(end)
+        until = end
+        if connection.batches and effect is not Effect.ONCE:
+            # A reused connection may have died without a word.
+            until = min(part_of(end, 3), time.monotonic() + self._patience)
         try:
-            connection.pgconn.consume_input()
-        except psycopg.OperationalError:
-            return False
-        return connection.pgconn.status == psycopg.pq.ConnStatus.OK
+            return self._transacted(connection, statements, settings, end, until)
+        except PreparedRefused as refused:
+            self._stop_preparing(connection, refused)
+            return self._transacted(connection, statements, settings, end, end)
 
-    def _open(self) -> psycopg.Connection[Row]:
-        seconds = min(_CONNECT_SECONDS, max(1.0, _remaining()))
+    def _transacted(
+        self,
+        connection: Connection,
+        statements: Sequence[Statement],
+        settings: Mapping[str, str],
+        end: float,
+        until: float,
+    ) -> list[list[Row]]:
+        local = {"statement_timeout": statement_timeout(end), **settings}
+        batch = [bind_settings(local)]
+        batch += [bind(each, connection.transformer) for each in statements]
+        results = self._exchange(connection, batch, until)
+        if connection.in_transaction:
+            self._drop()
+            raise StatementError("a unit of work cannot begin a transaction; use transaction()")
+        return [connection.rows(each) for each in results[1:]]
+
+    def _exchange(
+        self,
+        connection: Connection,
+        batch: Sequence[Bound],
+        until: float,
+        *,
+        prepare: bool = True,
+    ) -> list[PGresult]:
+        """One round trip; a connection that did not come through it whole is closed."""
+        self.telemetry.round_trips += 1
         try:
-            return psycopg.connect(
-                self._url,
-                autocommit=True,
-                row_factory=dict_row,
-                connect_timeout=int(seconds),
-                application_name="task-api",
-                **self._transport,
-            )
-        except psycopg.OperationalError as error:
-            raise Unavailable("the database cannot be reached") from error
+            return connection.exchange(batch, until, prepare=prepare)
+        except (DatabaseError, PreparedRefused):
+            raise  # rolled back, and the connection is idle again
+        except BaseException:
+            self._drop()
+            raise
 
-    @cached_property
-    def _transport(self) -> dict[str, str]:
-        """TLS with a verified host name, unless the database is on this very machine."""
-        parts = urlsplit(self._url)
-        if (parts.hostname or "") in _LOOPBACK or "sslmode=" in parts.query:
-            return {}
-        return {"sslmode": "verify-full", "sslrootcert": "system"}
+    def _stop_preparing(self, connection: Connection, refused: PreparedRefused) -> None:
+        connection.stop_preparing()
+        self.telemetry.prepared_refused += 1
+        if refused.pooler:
+            self._prepare = False
+            logger.info("the pooler keeps no prepared statements; going on without")
+
+    def _settle(self, xid: str, end: float) -> None:
+        """Return when the transaction was committed, found out on a new connection.
+
+        Raises Unavailable when it was rolled back, OutcomeUnknown when that cannot be found.
+        """
+        tries = 0
+        status: str | None = "in progress"
+        while status == "in progress" and time.monotonic() < end:
+            time.sleep(min(pause(tries), max(0.0, end - time.monotonic())) if tries else 0.0)
+            status = self._status_of(xid, end)
+            tries += 1
+        if status == "aborted":
+            raise Unavailable("the connection was lost and the transaction rolled back")
+        if status != "committed":
+            raise OutcomeUnknown("the answer to a commit was lost and its outcome is not found")
+        self.telemetry.settled += 1
+
+    def _status_of(self, xid: str, end: float) -> str | None:
+        """`committed`, `aborted`, `in progress`, or None for what is too long ago to tell."""
+        statement = Statement("SELECT pg_xact_status(%s::xid8) AS status", (xid,))
+        try:
+            rows = self._run((statement,), Effect.READ, {}, end)
+        except DatabaseError as error:
+            raise OutcomeUnknown(f"the answer to a commit was lost, and then: {error}") from error
+        status: str | None = rows[0][0]["status"]
+        return status
+
+    # -- the connection ------------------------------------------------------------------------
+
+    def _hold(self, end: float) -> None:
+        """Take the lock, to be released; Unavailable when other threads hold it too long."""
+        if not self._lock.acquire(timeout=max(0.0, end - time.monotonic())):
+            raise Unavailable("other threads hold the connection")
+        if self._is_in_transaction:
+            self._lock.release()
+            raise StatementError("inside a transaction() block its own run() is the one")
+
+    def _connected(self, end: float) -> Connection:
+        if time.monotonic() >= end:
+            raise Unavailable("no time is left")
+        if self._connection is not None:
+            reason = self._connection.unusable()
+            if reason is None:
+                self.telemetry.reuses += 1
+                return self._connection
+            if reason == "expired":
+                self.telemetry.expired += 1
+            else:
+                self.telemetry.stale += 1
+            logger.info("the connection is %s; opening another", reason)
+            self._drop()
+        return self._open(end)
+
+    def _open(self, end: float) -> Connection:
+        connection = self._connection = Connection(
+            self._connector.open(end),
+            max_idle=self._max_idle,
+            max_life=self._max_life,
+            prepare=self._prepare,
+        )
+        return connection
+
+    def _open_early(self) -> None:
+        end = time.monotonic() + min(_WARM_SECONDS, self._seconds)
+        try:
+            with self._lock:
+                self._connected(end)
+        except DatabaseError as error:
+            logger.warning("not connected ahead of the first request: %s", error)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _restored(self) -> None:
+        """After a restore from a snapshot: nothing from before it is true any more."""
+        self.close()
+        self._open_early()
+
+    def _exiting(self) -> None:
+        """At exit: close, unless a thread that is still at work holds the connection."""
+        if self._lock.acquire(timeout=_EXIT_SECONDS):
+            self._drop()
+            self._lock.release()
+
+    def _forked(self) -> None:
+        """In a forked child: the connection, and whoever held the lock, are the parent's."""
+        self._lock = RLock()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()

@@ -2,15 +2,33 @@
 
 from tasks.database import database, ping, warm
 from tasks.models import Task, TaskCreate, TaskId, TaskUpdate, UserId
-from tasks.store import TaskNotFound
+from tasks.paging import InvalidCursor, Page, PageRequest, Sort, Status
+from tasks.writes import (
+    KeyInUse,
+    KeyReused,
+    TaskNotFound,
+    Terms,
+    VersionMismatch,
+    Written,
+)
 
 __all__ = [
+    "InvalidCursor",
+    "KeyInUse",
+    "KeyReused",
+    "Page",
+    "PageRequest",
+    "Sort",
+    "Status",
     "Task",
     "TaskCreate",
     "TaskId",
     "TaskNotFound",
     "TaskUpdate",
+    "Terms",
     "UserId",
+    "VersionMismatch",
+    "Written",
     "database",
     "ping",
     "warm",

@@ -1,58 +1,25 @@
-"""The operations on tasks: each one statement, one round trip, and scoped to its user.
+"""The operations on tasks: each one round trip, and scoped to its user."""
 
-The acting user travels with every unit of work as the setting `app.user_id`, which row-level
-security reads; every statement names its user all the same.
-"""
+from __future__ import annotations
 
+from typing import LiteralString
 from uuid import UUID
 
-from neon import Effect, Row, Statement
+from neon import Effect, Statement
 from tasks.database import database
 from tasks.ids import now, task_id
 from tasks.models import Task, TaskCreate, TaskUpdate
+from tasks.paging import Page, PageRequest
+from tasks.writes import TaskNotFound, Terms, Write, Written, acting_as
+
+_ANY = Terms()
 
 
-class TaskNotFound(Exception):
-    """There is no such task, or it is somebody else's; nobody may learn which."""
-
-
-def list_all(user_id: str) -> list[Task]:
-    """All tasks of the user, oldest first."""
-    statement = Statement(
-        """
-        SELECT id, user_id, title, description, completed, created_at, updated_at
-        FROM tasks
-        WHERE user_id = %s
-        ORDER BY id
-        """,
-        (user_id,),
-    )
-    return [Task.model_validate(row) for row in _run(user_id, statement, Effect.READ)]
-
-
-def create(user_id: str, new: TaskCreate) -> Task:
-    """Store a new task. Its id is made before it is sent, so sending it twice stores one."""
-    created_at = now()
-    task = Task(
-        id=task_id(created_at),
-        user_id=user_id,
-        title=new.title,
-        description=new.description,
-        completed=False,
-        created_at=created_at,
-        updated_at=created_at,
-    )
-    statement = Statement(
-        """
-        INSERT INTO tasks (id, user_id, title, description, completed, created_at, updated_at)
-        VALUES (%(id)s, %(user_id)s, %(title)s, %(description)s, %(completed)s,
-                %(created_at)s, %(updated_at)s)
-        ON CONFLICT (user_id, id) DO NOTHING
-        """,
-        task.model_dump(),
-    )
-    _run(user_id, statement, Effect.REPEATABLE)
-    return task
+def list_page(user_id: str, wanted: PageRequest) -> Page:
+    """One page of the user's tasks. Raises paging.InvalidCursor."""
+    statement = wanted.statement(user_id)
+    (rows,) = database().run(statement, effect=Effect.READ, settings=acting_as(user_id))
+    return wanted.page(user_id, rows)
 
 
 def get(user_id: str, id_: UUID) -> Task:
@@ -65,56 +32,82 @@ def get(user_id: str, id_: UUID) -> Task:
         """,
         (user_id, id_),
     )
-    return _one(_run(user_id, statement, Effect.READ))
+    (rows,) = database().run(statement, effect=Effect.READ, settings=acting_as(user_id))
+    if not rows:
+        raise TaskNotFound
+    return Task.model_validate(rows[0])
 
 
-def update(user_id: str, id_: UUID, change: TaskUpdate) -> Task:
-    """Change what `change` names; the task afterwards. Raises TaskNotFound."""
-    statement = Statement(
+def create(user_id: str, new: TaskCreate, terms: Terms = _ANY) -> Written:
+    """Store a new task. Its id is made before it is sent, so sending it twice stores one."""
+    created_at = now()
+    id_ = task_id(created_at)
+    write = Write(
+        """
+        INSERT INTO tasks (id, user_id, title, description, completed, created_at, updated_at)
+        SELECT %(id)s, %(user_id)s, %(title)s, %(description)s, false,
+               %(created_at)s, %(created_at)s
+        WHERE current_setting('app.once', true) IS DISTINCT FROM 'no'
+        ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
+        RETURNING id, user_id, title, description, completed, created_at, updated_at
+        """,
+        user_id,
+        id_,
+        {"title": new.title, "description": new.description, "created_at": created_at},
+        scope="create",
+        body=new,
+        repeatable=True,
+    )
+    return write.run(terms)
+
+
+def update(user_id: str, id_: UUID, change: TaskUpdate, terms: Terms = _ANY) -> Written:
+    """Change what `change` names. Raises TaskNotFound and VersionMismatch."""
+    write = Write(
         """
         UPDATE tasks
         SET title = coalesce(%(title)s, title),
             description = coalesce(%(description)s, description),
             completed = coalesce(%(completed)s, completed),
             updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
-        WHERE user_id = %(user_id)s AND id = %(id)s
-        RETURNING id, user_id, title, description, completed, created_at, updated_at
-        """,
-        {"user_id": user_id, "id": id_, **change.model_dump()},
+        """
+        + _WHERE
+        + _RETURNING,
+        user_id,
+        id_,
+        change.model_dump(),
+        scope=f"update {id_}",
+        body=change,
     )
-    return _one(_run(user_id, statement, Effect.ONCE))
+    return write.run(terms)
 
 
-def toggle(user_id: str, id_: UUID) -> Task:
-    """Flip `completed`; the task afterwards. Raises TaskNotFound."""
-    statement = Statement(
+def toggle(user_id: str, id_: UUID, terms: Terms = _ANY) -> Written:
+    """Flip `completed`. Raises TaskNotFound and VersionMismatch."""
+    sql: LiteralString = (
         """
         UPDATE tasks
         SET completed = NOT completed,
             updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
-        WHERE user_id = %s AND id = %s
-        RETURNING id, user_id, title, description, completed, created_at, updated_at
-        """,
-        (user_id, id_),
+        """
+        + _WHERE
+        + _RETURNING
     )
-    return _one(_run(user_id, statement, Effect.ONCE))
+    return Write(sql, user_id, id_, {}, scope=f"toggle {id_}").run(terms)
 
 
-def delete(user_id: str, id_: UUID) -> None:
-    """Remove the task. Raises TaskNotFound, the second time too."""
-    statement = Statement(
-        "DELETE FROM tasks WHERE user_id = %s AND id = %s RETURNING id", (user_id, id_)
-    )
-    if not _run(user_id, statement, Effect.ONCE):
-        raise TaskNotFound
+def delete(user_id: str, id_: UUID, terms: Terms = _ANY) -> Written:
+    """Remove the task. Raises TaskNotFound, the second time too, and VersionMismatch."""
+    sql: LiteralString = "DELETE FROM tasks" + _WHERE + _RETURNING
+    return Write(sql, user_id, id_, {}, scope=f"delete {id_}").run(terms)
 
 
-def _run(user_id: str, statement: Statement, effect: Effect) -> list[Row]:
-    (rows,) = database().run(statement, effect=effect, settings={"app.user_id": user_id})
-    return rows
+_WHERE = """
+WHERE user_id = %(user_id)s AND id = %(id)s
+  AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY (%(versions)s))
+  AND current_setting('app.once', true) IS DISTINCT FROM 'no'
+"""
 
-
-def _one(rows: list[Row]) -> Task:
-    if not rows:
-        raise TaskNotFound
-    return Task.model_validate(rows[0])
+_RETURNING = """
+RETURNING id, user_id, title, description, completed, created_at, updated_at
+"""

@@ -2,11 +2,53 @@
 
 from typing import Annotated
 
-from aws_lambda_powertools.event_handler.openapi.params import Body, Path
+from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
+from pydantic import Field
 
 import tasks
+from tasks.models import NoNul
 
 UserId = Annotated[tasks.UserId, Path(description="Who the tasks belong to: the token's `sub`.")]
 TaskId = Annotated[tasks.TaskId, Path(description="The task's id, a UUID.")]
 
-__all__ = ["Body", "TaskId", "UserId"]
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many tasks a page has at most.")]
+Cursor = Annotated[
+    str | None, Query(min_length=1, max_length=4096, description="From the `Link` of a page.")
+]
+Status = Annotated[tasks.Status, Query(description="Which tasks to show.")]
+Sort = Annotated[tasks.Sort, Query(description="The order; a leading `-` turns it round.")]
+Search = Annotated[
+    Annotated[str, Field(max_length=500), NoNul],
+    Query(description="Show tasks with this text in their title or description, in any case."),
+]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern="^[!-~]{1,255}$",
+        description="Do this once: the first answer is replayed for 24 hours.",
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(alias="If-Match", description="Change the task only if it still has one of these tags."),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(alias="If-None-Match", description="Answer 304 if this is still the version."),
+]
+
+__all__ = [
+    "Body",
+    "Cursor",
+    "IdempotencyKey",
+    "IfMatch",
+    "IfNoneMatch",
+    "Limit",
+    "Search",
+    "Sort",
+    "Status",
+    "TaskId",
+    "UserId",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -25,6 +25,8 @@ _TITLES = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    409: "Conflict",
+    412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
@@ -77,8 +79,8 @@ def problem_of(error: Exception) -> Problem:
         return error
     if isinstance(error, RequestValidationError):
         return invalid(error.errors())
-    if isinstance(error, tasks.TaskNotFound):
-        return Problem(404, "Task not found")
+    if type(error) in _OF_TASKS:
+        return _OF_TASKS[type(error)]()
     if isinstance(error, RequestUnsupportedContentType):
         return unsupported_media_type()
     if isinstance(error, neon.DatabaseError):
@@ -100,6 +102,28 @@ def invalid(errors: Sequence[Any]) -> Problem:
 
 def unsupported_media_type() -> Problem:
     return Problem(415, "Send the body as application/json")
+
+
+def _refused(where: str, name: str, type_: str, message: str) -> Problem:
+    return invalid([{"type": type_, "loc": (where, name), "msg": message}])
+
+
+_OF_TASKS: dict[type[Exception], Callable[[], Problem]] = {
+    tasks.TaskNotFound: lambda: Problem(404, "Task not found"),
+    tasks.VersionMismatch: lambda: Problem(412, "The task was changed since; nothing was done"),
+    tasks.KeyInUse: lambda: Problem(
+        409, "A request with this Idempotency-Key is still running", {"Retry-After": "1"}
+    ),
+    tasks.KeyReused: lambda: _refused(
+        "header",
+        "idempotency-key",
+        "idempotency_key_reused",
+        "Idempotency-Key was used before with another body",
+    ),
+    tasks.InvalidCursor: lambda: _refused(
+        "query", "cursor", "cursor_invalid", "Cursor should be one that this very list has given"
+    ),
+}
 
 
 def _database_problem(error: neon.DatabaseError) -> Problem:

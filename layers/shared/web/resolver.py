@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder, Route
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.metrics import MetricUnit
@@ -23,6 +24,7 @@ import neon
 import tasks
 from web import body, identity
 from web.problems import Problem, problem_of
+from web.versions import NotModified
 
 PUBLIC: list[dict[str, list[str]]] = []
 """As a route's `security`: the one way to let callers in without an identity."""
@@ -54,6 +56,16 @@ class Event(APIGatewayProxyEventV2):
         return body.parse(body.read(self.raw_event))
 
     @property
+    def query(self) -> str:
+        """The query as it was sent."""
+        return str(self.raw_event.get("rawQueryString") or "")
+
+    @property
+    def resolved_query_string_parameters(self) -> dict[str, list[str]]:
+        """Every value as it was sent: the gateway's own reading joins repeated ones by commas."""
+        return parse_qs(self.query, keep_blank_values=True)
+
+    @property
     def route(self) -> tuple[str, str]:
         """The method and the path template that the gateway matched."""
         method, _, path = str(self.raw_event.get("routeKey", "")).partition(" ")
@@ -72,6 +84,11 @@ class Resolver(APIGatewayHttpResolver):
     def __init__(self) -> None:
         super().__init__(enable_validation=True)
         self.exception_handler(Exception)(self._answer)
+
+    @property
+    def query(self) -> str:
+        """The query of the request at hand, as it was sent."""
+        return self.current_event.query
 
     @property
     def routes(self) -> list[Route]:
@@ -140,6 +157,8 @@ class Resolver(APIGatewayHttpResolver):
             ) from error
 
     def _answer(self, error: Exception) -> Any:
+        if isinstance(error, NotModified):
+            return Response(304, headers={"ETag": error.etag})
         return problem_of(error).response(self.lambda_context.aws_request_id)
 
     def _record(self, status: int, seconds: float) -> None:

@@ -28,7 +28,10 @@ def _header(description: str) -> dict[str, Any]:
 
 _HEADERS = {"X-Request-Id": _header("Names the request in the logs.")}
 _HEADERS_OF = {
-    "201": {"Location": _header("Where the new task is.")},
+    "200": {"ETag": _header("The version.")},
+    "304": {"ETag": _header("The version.")},
+    "409": {"Retry-After": _header("After how many seconds another try makes sense.")},
+    "201": {"ETag": _header("The version."), "Location": _header("Where the new task is.")},
     "401": {"WWW-Authenticate": _header("The challenge, with the reason if a token was sent.")},
     "503": {"Retry-After": _header("After how many seconds another try makes sense.")},
 }
@@ -99,9 +102,15 @@ def _errors(route: Route) -> dict[int, Any]:
         errors[422] = _problem("The request says something wrong.", ValidationProblem)
     if "{task_id}" in route.openapi_path:
         errors[404] = _problem("There is no such task, or it is another user's.")
+    if route.method != "GET":
+        errors[409] = _problem("A request with this Idempotency-Key is still running.")
+    if route.method in {"PUT", "PATCH", "DELETE"}:
+        errors[412] = _problem("The task no longer has the tag of If-Match; nothing was done.")
     if route.method in {"POST", "PUT"}:
         errors[413] = _problem("The body is larger than 1 MB.")
         errors[415] = _problem("The body is not said to be JSON.")
+    if route.method == "GET" and route.security != PUBLIC:
+        errors[304] = {"description": "The version of If-None-Match is still the current one."}
     return dict(sorted(errors.items()))
 
 

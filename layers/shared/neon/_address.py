@@ -1,0 +1,164 @@
+"""What a connection string says, what it must not say, and where its host is."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from neon._errors import Misconfigured
+from neon._refusal import ConnectFailed
+
+__all__ = ["Target", "Transport", "direct_url", "resolved"]
+
+_SHIPPED_ROOTS = str(Path(__file__).with_name("roots.pem"))
+# Amazon Linux, Debian, and wherever else OpenSSL was told to look.
+_SYSTEM_ROOTS = ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt")
+_NEON = (".neon.tech", ".neon.build")
+# An unanswered segment ends the connection after this many milliseconds; keepalives alone did
+# not within 25 s, and they stand still while Lambda has the environment frozen.
+_TCP_USER_TIMEOUT = "3000"
+# A server setting among `options`, not the `endpoint=...` that Neon's proxy reads itself.
+_OPTION = re.compile(r"(^|\s)-[c-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How TLS is begun and which roots are trusted; None leaves libpq's default."""
+
+    negotiation: str | None = None
+    roots: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One server to connect to. Its text never shows the password."""
+
+    host: str
+    port: int
+    transports: tuple[Transport, ...]
+    parameters: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> Target:
+        """The target that a connection string names. Raises Misconfigured with a sentence."""
+        try:
+            given = {key: str(value) for key, value in conninfo_to_dict(url).items()}
+        except psycopg.Error:
+            # From None: libpq's text quotes the part that it cannot read, password and all.
+            raise Misconfigured("the database's connection string cannot be read") from None
+        _refuse_unsuitable(given)
+        host = given.get("host", "")
+        port = int(given.get("port") or 5432)
+        if _is_local(host):
+            return cls(host, port, (Transport(),), _base(given) | _plain(given))
+        return cls(host, port, _transports(given), _base(given) | _verified(given))
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether the server is reached through a Unix socket, which has no address."""
+        return not self.host or self.host.startswith(("/", "@"))
+
+    def conninfo(self, address: str, transport: Transport) -> bytes:
+        """The parameters for libpq; `host` stays the name that the certificate has to match."""
+        extra = {"hostaddr": address} if address else {}
+        if transport.negotiation:
+            extra["sslnegotiation"] = transport.negotiation
+        if transport.roots:
+            extra["sslrootcert"] = transport.roots
+        return make_conninfo(**{**self.parameters, **extra}).encode()
+
+
+def direct_url(url: str) -> str:
+    """The URL of Neon's direct host for one of its pooled host; any other comes back as it is.
+
+    Migrations need it: session state (SET, advisory locks, LISTEN) does not survive the pooler.
+    https://neon.com/docs/connect/connection-pooling. Raises Misconfigured for what is no URL.
+    """
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise Misconfigured("a direct host needs a postgresql:// connection string")
+    parts = urlsplit(url)
+    account, at, host = parts.netloc.rpartition("@")
+    endpoint, dot, domain = host.partition(".")
+    endpoint = endpoint.removesuffix("-pooler") if dot else endpoint
+    return urlunsplit(parts._replace(netloc=f"{account}{at}{endpoint}{dot}{domain}"))
+
+
+def resolved(target: Target) -> list[str]:
+    """The target's addresses, IPv4 first (Lambda has IPv6 only where a VPC was given it)."""
+    if target.is_socket:
+        return [""]
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConnectFailed(f"the host name cannot be resolved ({error.strerror})") from error
+    ordered = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in ordered))
+
+
+def _refuse_unsuitable(given: Mapping[str, str]) -> None:
+    host = given.get("host", "")
+    if "," in host or "hostaddr" in given:
+        raise Misconfigured("the connection string has to name one host, without hostaddr")
+    if given.get("port") and not given["port"].isdigit():
+        raise Misconfigured("the connection string's port is no number")
+    if not _is_local(host) and given.get("sslmode") == "disable":
+        raise Misconfigured("sslmode=disable is for loopback and Unix sockets; remove it")
+    if _is_neon(host) and "-pooler." in host and _OPTION.search(given.get("options", "")):
+        raise Misconfigured(
+            "Neon's pooled host refuses options=-c...; use ALTER ROLE ... SET or settings"
+        )
+
+
+def _base(given: Mapping[str, str]) -> dict[str, str]:
+    name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "python")
+    own = {
+        "application_name": name,
+        "tcp_user_timeout": _TCP_USER_TIMEOUT,
+        "gssencmode": "disable",  # else libpq may ask a Kerberos library first
+    }
+    return own | dict(given)
+
+
+def _plain(given: Mapping[str, str]) -> dict[str, str]:
+    return {"sslmode": given.get("sslmode", "disable")}
+
+
+def _verified(given: Mapping[str, str]) -> dict[str, str]:
+    """Never less than `verify-full`: Neon's own strings say `require`, which trusts anybody."""
+    binding = "require" if _is_neon(given["host"]) else "prefer"
+    return {"sslmode": "verify-full", "channel_binding": given.get("channel_binding", binding)}
+
+
+def _transports(given: Mapping[str, str]) -> tuple[Transport, ...]:
+    """Ways to begin TLS, in the order to try them; what the string names is not varied."""
+    ways = ["direct", "postgres"] if _is_neon(given["host"]) else ["postgres"]
+    ways = [given["sslnegotiation"]] if "sslnegotiation" in given else ways
+    roots = [given["sslrootcert"]] if "sslrootcert" in given else _roots()
+    return tuple(Transport(way, root) for root in roots for way in ways)
+
+
+def _roots() -> list[str]:
+    system = (os.environ.get("SSL_CERT_FILE", ""), *_SYSTEM_ROOTS)
+    return [_SHIPPED_ROOTS, *[path for path in system if os.path.isfile(path)][:1]]
+
+
+def _is_neon(host: str) -> bool:
+    return host.endswith(_NEON)
+
+
+def _is_local(host: str) -> bool:
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,118 @@
+"""Why a connection was not made, told from the text: psycopg has no SQLSTATE for it.
+
+Sources: Neon's proxy (`proxy/src/control_plane/errors.rs`, `messages.rs`, `auth/mod.rs`), which
+gives every error of its own the SQLSTATE XX000; Postgres; PgBouncer; libpq.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+__all__ = ["ConnectFailed", "Refusal", "classify"]
+
+
+class Refusal(Enum):
+    """What a failed connect means for the next one."""
+
+    PERMANENT = "permanent"  # a person has to act
+    PASSWORD = "password"  # noqa: S105  permanent, unless the secret has been changed
+    TRANSIENT = "transient"
+    BUSY = "busy"  # transient, and trying again soon makes it worse
+    CONTROL_PLANE = "control_plane"  # may be either: two tries
+    UNKNOWN = "unknown"  # a text nobody here has seen: two tries
+    NETWORK = "network"  # nobody answered: the next address may
+
+
+class ConnectFailed(Exception):  # noqa: N818  an event between modules
+    """One attempt to connect failed; never leaves this package."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.refusal = classify(text)
+
+
+# What libpq itself finds wrong with the server's TLS or with ours.
+_PERMANENT_TLS = (
+    "certificate verify failed",
+    "server certificate for",
+    "root certificate file",
+    "does not support ssl",
+    "channel binding",
+)
+
+# What servers say. The first fit wins, so what is particular stands above what is general.
+_TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
+    (Refusal.PASSWORD, ("password authentication failed", "sasl authentication failed")),
+    (Refusal.CONTROL_PLANE, ("temporarily unavailable",)),
+    (
+        Refusal.TRANSIENT,
+        (
+            "running operations",
+            "concurrency limit",
+            "lock already taken",
+            "lock taken",
+            "endpoint is idle",
+            "maintenance",
+            "couldn't connect to compute node",
+            "early eof",
+            "the database system is",
+            "server_login_retry",
+            "cannot connect to server",
+            "server conn crashed",
+            "shutting down",
+            "shut down",
+            "terminating connection",
+            "client_login_timeout",
+            "query_wait_timeout",
+        ),
+    ),
+    (
+        Refusal.BUSY,
+        (
+            "failed to acquire permit",
+            "too many connection",
+            "too many clients",
+            "remaining connection slots",
+            "no more connections allowed",
+            "rate limit",
+        ),
+    ),
+    (
+        Refusal.PERMANENT,
+        (
+            "disabled",
+            "not found",
+            "cannot be found",
+            "could not be found",
+            "quota",
+            "exceeded",
+            "protected",
+            "not allowed",
+            "blocked network",
+            "unsupported startup parameter",
+            "unrecognized configuration parameter",
+            "endpoint id is not specified",
+            "does not exist",
+            "not permitted to log in",
+            "no pg_hba.conf entry",
+            "no such database",
+            "no such user",
+            "unsupported authentication method",
+        ),
+    ),
+    (Refusal.CONTROL_PLANE, ("control plane request failed",)),
+)
+
+
+def classify(text: str) -> Refusal:
+    """The meaning of libpq's error text for a connect that failed."""
+    # Without libpq's own prefix: host and user names in it are no evidence.
+    before, _, after = text.lower().partition(" failed: ")
+    message = after if before.startswith("connection to server") else text.lower()
+    if not message.startswith(("fatal:", "error:")):
+        tls = any(fragment in text.lower() for fragment in _PERMANENT_TLS)
+        return Refusal.PERMANENT if tls else Refusal.NETWORK
+    for refusal, fragments in _TEXTS:
+        if any(fragment in message for fragment in fragments):
+            return refusal
+    return Refusal.UNKNOWN

@@ -1,0 +1,34 @@
+"""Counters of what operators ask about; plain numbers, to be logged or sent as metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["Telemetry"]
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """What one Database did since it was made.
+
+    Times are in milliseconds. `retries` counts by class: `lost` (sent and unanswered), `unsent`,
+    and for connecting `network`, `transient`, `busy`, `control_plane`, `unknown`, `password`.
+    """
+
+    units: int = 0
+    round_trips: int = 0
+    connects: int = 0
+    connect_ms: float = 0.0
+    last_connect_ms: float = 0.0
+    reuses: int = 0
+    stale: int = 0
+    expired: int = 0
+    prepared_refused: int = 0
+    settled: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
+
+    def as_dict(self) -> dict[str, Any]:
+        """A copy that can be written as JSON."""
+        return asdict(self)

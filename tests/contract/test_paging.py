@@ -1,0 +1,194 @@
+"""Contract part 3: the list a page at a time, filtered, sorted and searched."""
+
+import base64
+import random
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.contract.client import Client, first_error
+
+_NEXT = re.compile(r'<(?P<path>[^>]+)>; rel="next"')
+
+
+def _pages(client: Client, query: str) -> Iterator[list[dict[str, Any]]]:
+    path: str | None = f"{client.path()}?{query}"
+    while path:
+        response = client.send("GET", path)
+        assert response.status_code == 200, response.text
+        yield response.json()
+        link = _NEXT.fullmatch(response.headers.get("link", ""))
+        path = link["path"] if link else None
+
+
+def _all(client: Client, query: str) -> list[dict[str, Any]]:
+    return [task for page in _pages(client, query) for task in page]
+
+
+@pytest.fixture
+def filled(client: Client) -> Client:
+    """A user with 23 tasks, some completed, some changed later, some with equal titles."""
+    tasks = [
+        client.create(title=f"Task {number % 5}", description=f"number {number}")
+        for number in range(23)
+    ]
+    for task in random.Random(5).sample(tasks, 8):  # noqa: S311
+        client.send("PATCH", client.path(task["id"], "complete"))
+    return client
+
+
+@pytest.mark.parametrize("limit", [1, 4, 22, 23, 24, 1000])
+@pytest.mark.parametrize("order", ["created", "-created", "updated", "-updated", "title", "-title"])
+def test_the_pages_together_are_the_whole_list_in_order(
+    filled: Client, order: str, limit: int
+) -> None:
+    everything = filled.send("GET", filled.path()).json()
+    keys = {
+        "created": lambda task: task["id"],
+        "updated": lambda task: (task["updated_at"], task["id"]),
+        "title": lambda task: (task["title"].lower(), task["id"]),
+    }
+    expected = sorted(everything, key=keys[order.removeprefix("-")], reverse=order.startswith("-"))
+    pages = list(_pages(filled, f"sort={order}&limit={limit}"))
+    assert [task for page in pages for task in page] == expected
+    assert all(len(page) == limit for page in pages[:-1])
+    assert len(pages) == -(-23 // limit)
+
+
+@pytest.mark.parametrize("limit", [3, 1000])
+def test_status_shows_what_is_pending_or_completed(filled: Client, limit: int) -> None:
+    everything = _all(filled, "")
+    for status, wanted in (("pending", False), ("completed", True)):
+        tasks = _all(filled, f"status={status}&limit={limit}")
+        assert tasks == [task for task in everything if task["completed"] is wanted]
+    assert _all(filled, f"status=all&limit={limit}") == everything
+
+
+def test_q_finds_texts_in_titles_and_descriptions_in_any_case(client: Client) -> None:
+    client.create(title="Buy MILK")
+    client.create(title="Call mum", description="about the milk")
+    client.create(title="Sleep")
+    found = _all(client, "q=Milk&limit=1")
+    assert [task["title"] for task in found] == ["Buy MILK", "Call mum"]
+    assert _all(client, "q=nothing") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["100%", "a_b", "back\\slash", "%", "_", "\\", "a,b", "a&b=c", "é"]
+)
+def test_q_is_text_and_no_pattern(client: Client, text: str) -> None:
+    client.create(title=f"has {text} in it")
+    client.create(title="has nothing of it: axb 100x")
+    found = _all(client, f"q={quote(text, safe='')}")
+    assert [task["title"] for task in found] == [f"has {text} in it"]
+
+
+def test_the_default_is_a_thousand_and_the_body_stays_a_bare_array(filled: Client) -> None:
+    response = filled.send("GET", filled.path())
+    assert isinstance(response.json(), list)
+    assert "link" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=ten", "limit"),
+        ("limit=", "limit"),
+        ("limit=1.5", "limit"),
+        ("limit=" + "9" * 5000, "limit"),
+        ("status=done", "status"),
+        ("sort=name", "sort"),
+        ("sort=%2Bcreated", "sort"),
+        ("cursor=", "cursor"),
+        ("cursor=abc", "cursor"),
+        ("cursor=%00", "cursor"),
+        ("cursor=%F0%9F%8D%B5", "cursor"),
+        ("q=" + "x" * 501, "q"),
+        ("q=%00", "q"),
+    ],
+)
+def test_a_parameter_that_makes_no_sense_is_422(client: Client, query: str, name: str) -> None:
+    response = client.send("GET", f"{client.path()}?{query}")
+    assert first_error(response)[1] == ["query", name]
+
+
+def _cursor(client: Client, query: str) -> str:
+    link = client.send("GET", f"{client.path()}?{query}").headers["link"]
+    return re.search(r"cursor=([^&>]+)", link)[1]  # type: ignore[index]
+
+
+def test_a_cursor_is_bound_to_its_user_its_filters_and_its_order(filled: Client) -> None:
+    cursor = _cursor(filled, "limit=2&status=pending&sort=-title&q=task")
+    good = "limit=5&status=pending&sort=-title&q=task"
+    assert filled.send("GET", f"{filled.path()}?{good}&cursor={cursor}").status_code == 200
+    for other in (
+        "limit=5&status=completed&sort=-title&q=task",
+        "limit=5&sort=-title&q=task",
+        "limit=5&status=pending&sort=title&q=task",
+        "limit=5&status=pending&sort=-title&q=tas",
+        "limit=5",
+    ):
+        response = filled.send("GET", f"{filled.path()}?{other}&cursor={cursor}")
+        assert first_error(response) == ("cursor_invalid", ["query", "cursor"])
+    somebody = filled.other()
+    response = somebody.send("GET", f"{somebody.path()}?{good}&cursor={cursor}")
+    assert first_error(response) == ("cursor_invalid", ["query", "cursor"])
+
+
+def test_an_altered_cursor_is_422_wherever_it_was_altered(filled: Client) -> None:
+    cursor = _cursor(filled, "limit=2&sort=title")
+    raw = bytearray(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    for position in range(len(raw)):
+        raw[position] ^= 1
+        altered = base64.urlsafe_b64encode(raw).decode().rstrip("=")
+        raw[position] ^= 1
+        response = filled.send("GET", f"{filled.path()}?limit=2&sort=title&cursor={altered}")
+        assert first_error(response) == ("cursor_invalid", ["query", "cursor"])
+    for altered in (cursor[:-4], cursor + "AAAA", cursor[4:], "A" * 4096):
+        response = filled.send("GET", f"{filled.path()}?limit=2&sort=title&cursor={altered}")
+        assert first_error(response)[1] == ["query", "cursor"]
+
+
+@pytest.mark.parametrize("order", ["created", "-created"])
+def test_rows_that_stay_are_seen_once_while_others_come_and_go(client: Client, order: str) -> None:
+    kept = [client.create(title=f"kept {number}") for number in range(20)]
+    doomed = [client.create(title=f"doomed {number}") for number in range(10)]
+    seen: list[str] = []
+    for page in _pages(client, f"limit=3&sort={order}"):
+        seen += [task["id"] for task in page]
+        client.create(title="inserted in between")
+        client.send("PUT", client.path(random.choice(kept)["id"]), json={})  # noqa: S311
+        if doomed:
+            client.send("DELETE", client.path(doomed.pop()["id"]))
+        if len(seen) > 200:
+            break  # new rows would keep an ascending list going for ever
+    assert [seen.count(task["id"]) for task in kept] == [1] * len(kept)
+
+
+def test_a_page_is_cut_before_it_is_too_large_to_be_answered(client: Client) -> None:
+    description = '\x01🍵"\\' * 1250
+
+    def create(_: int) -> httpx.Response:
+        body = {"title": "large", "description": description}
+        return client.send("POST", client.path(), json=body)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert {r.status_code for r in pool.map(create, range(260))} == {201}
+    pages = list(_pages(client, ""))
+    assert len(pages) > 1
+    assert sum(map(len, pages)) == 260
+    assert len({task["id"] for page in pages for task in page}) == 260
+
+
+def test_the_link_keeps_what_was_asked_for(filled: Client) -> None:
+    response = filled.send("GET", f"{filled.path()}?limit=2&sort=-title&status=pending&q=task%20")
+    path = _NEXT.fullmatch(response.headers["link"])["path"]  # type: ignore[index]
+    assert path.startswith(filled.path() + "?limit=2&sort=-title&status=pending&q=task+&cursor=")

@@ -1,0 +1,311 @@
+"""Contract part 3: nothing done twice (Idempotency-Key), nothing overwritten unseen (If-Match)."""
+
+import json
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.contract.client import Client, first_error, problem
+
+Send = Callable[..., httpx.Response]
+
+
+def _key() -> dict[str, str]:
+    return {"Idempotency-Key": str(uuid.uuid4())}
+
+
+def _writes(client: Client) -> dict[str, Callable[..., httpx.Response]]:
+    """Every write of the API, each on a task of its own."""
+    update, toggle, delete = (client.create()["id"] for _ in range(3))
+
+    def send(method: str, path: str, **body: Any) -> Send:
+        return lambda headers: client.send(method, path, headers=headers, **body)
+
+    return {
+        "create": send("POST", client.path(), json={"title": "once"}),
+        "update": send("PUT", client.path(update), json={"title": "once"}),
+        "toggle": send("PATCH", client.path(toggle, "complete")),
+        "delete": send("DELETE", client.path(delete)),
+    }
+
+
+# --- Idempotency-Key ---
+
+
+@pytest.mark.parametrize("operation", ["create", "update", "toggle", "delete"])
+def test_a_write_with_a_key_happens_once_and_its_answer_is_replayed(
+    client: Client, operation: str
+) -> None:
+    write, key = _writes(client)[operation], _key()
+    first = write(headers=key)
+    after_first = client.send("GET", client.path()).json()
+    again = [write(headers=key) for _ in range(3)]
+    assert first.status_code in (200, 201)
+    assert "idempotency-replayed" not in first.headers
+    for replay in again:
+        assert (replay.status_code, replay.content) == (first.status_code, first.content)
+        assert replay.headers["idempotency-replayed"] == "true"
+        for name in ("content-type", "etag", "location"):
+            assert replay.headers.get(name) == first.headers.get(name)
+    assert client.send("GET", client.path()).json() == after_first
+
+
+def test_the_replay_shows_the_task_as_it_was_then(client: Client) -> None:
+    key = _key()
+    first = client.send("POST", client.path(), json={"title": "then"}, headers=key)
+    client.send("PUT", first.headers["location"], json={"title": "now"})
+    again = client.send("POST", client.path(), json={"title": "then"}, headers=key)
+    assert again.json() == first.json()
+    assert client.titles() == ["now"]
+
+
+def test_a_404_is_replayed_even_when_the_task_exists_by_then(client: Client) -> None:
+    path, key = client.path(uuid.uuid4()), _key()
+    for _ in range(2):
+        assert problem(client.send("DELETE", path, headers=key), 404) == "Task not found"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_key_with_another_body_is_422_and_does_nothing(client: Client, method: str) -> None:
+    path = client.path() if method == "POST" else client.path(client.create(title="first")["id"])
+    key = _key()
+    client.send(method, path, json={"title": "first"}, headers=key)
+    before = client.send("GET", client.path()).json()
+    other = client.send(method, path, json={"title": "second"}, headers=key)
+    assert first_error(other) == ("idempotency_key_reused", ["header", "idempotency-key"])
+    assert client.send("GET", client.path()).json() == before
+
+
+def test_a_body_that_says_the_same_in_another_way_is_the_same(client: Client) -> None:
+    key = _key() | {"Content-Type": "application/json"}
+    first = client.send("POST", client.path(), content=b'{"title":"x"}', headers=key)
+    again = client.send("POST", client.path(), content=b'{ "title" : "\\u0078" }', headers=key)
+    assert again.json() == first.json()
+
+
+def test_an_invalid_request_leaves_its_key_unused(client: Client) -> None:
+    key = _key()
+    assert client.send("POST", client.path(), json={}, headers=key).status_code == 422
+    assert client.send("POST", client.path(), json={"title": "x"}, headers=key).status_code == 201
+
+
+def test_a_keys_scope_is_the_user_the_method_and_the_path(client: Client) -> None:
+    key, other = _key(), client.other()
+    one, two = client.create()["id"], client.create()["id"]
+    answers = [
+        client.send("POST", client.path(), json={"title": "x"}, headers=key),
+        other.send("POST", other.path(), json={"title": "x"}, headers=key),
+        client.send("PUT", client.path(one), json={"title": "x"}, headers=key),
+        client.send("PUT", client.path(two), json={"title": "x"}, headers=key),
+        client.send("PATCH", client.path(one, "complete"), headers=key),
+        client.send("DELETE", client.path(one), headers=key),
+    ]
+    assert all("idempotency-replayed" not in answer.headers for answer in answers)
+    assert [answer.status_code for answer in answers] == [201, 201, 200, 200, 200, 200]
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é", "a\tb"])
+def test_a_key_that_is_no_visible_ascii_of_up_to_255_characters_is_422(
+    client: Client, key: str
+) -> None:
+    response = client.send(
+        "POST",
+        client.path(),
+        json={"title": "x"},
+        headers={"Idempotency-Key": key.encode()},
+    )
+    assert first_error(response)[1] == ["header", "idempotency-key"]
+    assert client.titles() == []
+
+
+def test_the_longest_key_is_a_key(client: Client) -> None:
+    key = {"Idempotency-Key": "~" * 255}
+    for _ in range(2):
+        client.send("POST", client.path(), json={"title": "x"}, headers=key)
+    assert client.titles() == ["x"]
+
+
+def test_many_at_once_with_one_key_do_it_once(client: Client) -> None:
+    path, key = client.path(client.create()["id"], "complete"), _key()
+
+    def toggle(_: int) -> httpx.Response:
+        return client.send("PATCH", path, headers=key)
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(toggle, range(20)))
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    done = [a for a in answers if a.status_code == 200 and "idempotency-replayed" not in a.headers]
+    assert len(done) == 1
+    assert all("retry-after" in a.headers for a in answers if a.status_code == 409)
+    assert client.send("GET", client.path()).json()[0]["completed"] is True
+
+
+def test_a_key_whose_first_request_is_still_running_is_409(client: Client, database: str) -> None:
+    task_id = client.create()["id"]
+    path, key = client.path(task_id, "complete"), _key()
+    with psycopg.connect(database) as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", (task_id,))
+        first = pool.submit(client.send, "PATCH", path, headers=key)
+        _wait_for_a_blocked_session(database)
+        second = client.send("PATCH", path, headers=key)
+        holder.rollback()
+        assert first.result().status_code == 200
+    assert isinstance(problem(second, 409), str)
+    assert int(second.headers["retry-after"]) >= 1
+    third = client.send("PATCH", path, headers=key)
+    assert third.headers["idempotency-replayed"] == "true"
+
+
+def test_a_key_is_forgotten_after_24_hours(client: Client, database: str) -> None:
+    key = _key()
+    client.send("POST", client.path(), json={"title": "x"}, headers=key)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE idempotency_keys SET created_at = now() - interval '24 hours 1 second'"
+            " WHERE user_id = %s",
+            (client.user,),
+        )
+    again = client.send("POST", client.path(), json={"title": "y"}, headers=key)
+    assert "idempotency-replayed" not in again.headers
+    assert client.titles() == ["x", "y"]
+    third = client.send("POST", client.path(), json={"title": "y"}, headers=key)
+    assert third.headers["idempotency-replayed"] == "true"
+
+
+def test_expired_keys_of_anybody_are_cleaned_up_by_the_next_write_with_a_key(
+    client: Client, database: str
+) -> None:
+    other = client.other()
+    other.send("POST", other.path(), json={"title": "x"}, headers=_key())
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE idempotency_keys SET created_at = now() - interval '2 days' WHERE user_id = %s",
+            (other.user,),
+        )
+        client.send("POST", client.path(), json={"title": "x"}, headers=_key())
+        rows = connection.execute(
+            "SELECT count(*) FROM idempotency_keys WHERE user_id = %s", (other.user,)
+        ).fetchone()
+    assert rows == (0,)
+
+
+# --- ETag, If-Match, If-None-Match ---
+
+
+def test_every_task_answer_has_a_strong_etag_that_moves_with_the_task(client: Client) -> None:
+    created = client.send("POST", client.path(), json={"title": "x"})
+    path = created.headers["location"]
+    read = client.send("GET", path)
+    updated = client.send("PUT", path, json={})
+    toggled = client.send("PATCH", path + "/complete")
+    tags = [answer.headers["etag"] for answer in (created, updated, toggled)]
+    assert read.headers["etag"] == created.headers["etag"]
+    assert len(set(tags)) == 3
+    assert all(tag.startswith('"') and tag.endswith('"') for tag in tags)
+
+
+@pytest.mark.parametrize(("method", "below"), [("PUT", ""), ("PATCH", "/complete"), ("DELETE", "")])
+def test_if_match_lets_only_the_current_version_be_changed(
+    client: Client, method: str, below: str
+) -> None:
+    created = client.send("POST", client.path(), json={"title": "x"})
+    path, old = created.headers["location"], created.headers["etag"]
+    current = client.send("PUT", path, json={"title": "y"}).headers["etag"]
+    body = {"title": "z"} if method == "PUT" else None
+    before = client.send("GET", path).json()
+    for stale in (old, f"W/{current}", '"nonsense"', "nonsense", f'{old}, "x"'):
+        answer = client.send(method, path + below, json=body, headers={"If-Match": stale})
+        assert isinstance(problem(answer, 412), str)
+    assert client.send("GET", path).json() == before
+    answer = client.send(method, path + below, json=body, headers={"If-Match": f"{old}, {current}"})
+    assert answer.status_code == 200
+
+
+def test_if_match_with_a_star_matches_any_version_of_a_task_that_is_there(client: Client) -> None:
+    path = client.path(client.create()["id"])
+    star = {"If-Match": "*"}
+    assert client.send("PUT", path, json={"title": "y"}, headers=star).status_code == 200
+    missing = client.path(uuid.uuid4())
+    problem(client.send("PUT", missing, json={"title": "y"}, headers=star), 404)
+
+
+def test_if_match_on_a_missing_task_is_404(client: Client) -> None:
+    tag = client.send("POST", client.path(), json={"title": "x"}).headers["etag"]
+    for method, body in (("PUT", {}), ("DELETE", None)):
+        response = client.send(
+            method, client.path(uuid.uuid4()), json=body, headers={"If-Match": tag}
+        )
+        assert problem(response, 404) == "Task not found"
+
+
+def test_of_eight_writers_with_one_etag_exactly_one_wins(client: Client) -> None:
+    created = client.send("POST", client.path(), json={"title": "x"})
+    path, tag = created.headers["location"], {"If-Match": created.headers["etag"]}
+
+    def write(number: int) -> httpx.Response:
+        return client.send("PUT", path, json={"title": f"writer {number}"}, headers=tag)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(write, range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
+    (winner,) = [answer for answer in answers if answer.status_code == 200]
+    assert client.send("GET", path).json() == winner.json()
+
+
+def test_a_412_is_replayed_for_its_key(client: Client) -> None:
+    created = client.send("POST", client.path(), json={"title": "x"})
+    headers = _key() | {"If-Match": '"0"'}
+    for _ in range(2):
+        problem(client.send("DELETE", created.headers["location"], headers=headers), 412)
+    assert client.titles() == ["x"]
+
+
+def test_a_task_that_the_client_has_already_is_304(client: Client) -> None:
+    created = client.send("POST", client.path(), json={"title": "x"})
+    path, tag = created.headers["location"], created.headers["etag"]
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        answer = client.send("GET", path, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["etag"] == tag
+    client.send("PUT", path, json={"title": "y"})
+    assert client.send("GET", path, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_a_list_that_the_client_has_already_is_304(client: Client) -> None:
+    def read(**headers: str) -> httpx.Response:
+        return client.send("GET", client.path(), headers=headers)
+
+    empty = read().headers["etag"]
+    assert read(**{"If-None-Match": empty}).status_code == 304
+    task = client.create()
+    tag = read(**{"If-None-Match": empty}).headers["etag"]
+    assert tag != empty
+    assert read(**{"If-None-Match": tag}).status_code == 304
+    client.send("PATCH", client.path(task["id"], "complete"))
+    assert read(**{"If-None-Match": tag}).status_code == 200
+
+
+def test_etags_are_not_needed_by_clients_that_know_nothing_of_them(client: Client) -> None:
+    task = client.create()
+    assert client.send("PUT", client.path(task["id"]), json={"title": "y"}).status_code == 200
+    assert json.loads(client.send("DELETE", client.path(task["id"])).text) == {
+        "message": "Task deleted successfully"
+    }
+
+
+def _wait_for_a_blocked_session(database: str) -> None:
+    """Come back when a session waits for a lock."""
+    with psycopg.connect(database, autocommit=True) as connection:
+        for _ in range(10_000):
+            row = connection.execute(
+                "SELECT 1 FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ).fetchone()
+            if row:
+                return
+    raise AssertionError("no session waits for a lock")

@@ -1,0 +1,156 @@
+"""What the helper's tests share: servers, certificates, and databases that are closed again."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neon import Database
+from tests.neon import servers
+from tests.neon.proxy import Proxy
+from tests.neon.servers import Authority, PgBouncer, Postgres
+
+HOST = "ep-cool-lake-123456-pooler.eu-central-1.aws.neon.tech"
+
+
+def need(is_there: object, reason: str) -> None:
+    """Skip with the reason, or fail where REQUIRE_ALL=1 allows no skips."""
+    if is_there:
+        return
+    if os.environ.get("REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def need_pgbouncer(*version: int) -> None:
+    """Skip where PgBouncer is missing or older."""
+    have = servers.pgbouncer_version()
+    need(have, "PgBouncer is missing: apt-get install pgbouncer")
+    wanted = ".".join(map(str, version))
+    need(have >= version, f"PgBouncer {wanted} is needed; PGBOUNCER can name its program")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    with Postgres(_open_to_all(tmp_path_factory.mktemp("pg"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(_open_to_all(tmp_path_factory.mktemp("certificates")))
+
+
+@pytest.fixture(scope="session")
+def pooler(
+    postgres: Postgres, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PgBouncer]:
+    """PgBouncer with TLS and one server connection, shared by the tests that do not harm it."""
+    need_pgbouncer(1)
+    directory = _open_to_all(tmp_path_factory.mktemp("pooler"))
+    with PgBouncer(directory, postgres, certificate=_issued(authority, "localhost")) as server:
+        yield server
+
+
+@pytest.fixture
+def new_pooler(postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., PgBouncer]]:
+    """Starts a PgBouncer with settings of its own."""
+    need_pgbouncer(1)
+    _open_to_all(tmp_path)
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> PgBouncer:
+            directory = tmp_path / f"pooler{len(list(tmp_path.iterdir()))}"
+            return stack.enter_context(PgBouncer(directory, postgres, **settings))
+
+        yield start
+
+
+@pytest.fixture
+def proxy(postgres: Postgres) -> Iterator[Proxy]:
+    """The fault maker, straight in front of Postgres."""
+    with Proxy(postgres.port) as server:
+        yield server
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Database]]:
+    """Makes databases, and closes them after the test."""
+    with ExitStack() as stack:
+
+        def new(url: str | Callable[[], str], **options: Any) -> Database:
+            database = Database(url, **options)
+            stack.callback(database.close)
+            return database
+
+        yield new
+
+
+@pytest.fixture
+def table(postgres: Postgres) -> Iterator[str]:
+    """An empty table of operations; a constraint helps only those that are declared repeatable."""
+    postgres.admin(
+        "CREATE TABLE hits (op text, repeatable bool NOT NULL DEFAULT false)",
+        "CREATE UNIQUE INDEX ON hits (op) WHERE repeatable",
+        f"GRANT ALL ON hits TO {servers.USER}",
+    )
+    yield "hits"
+    # Whoever still holds a lock has no one left to hold it for.
+    postgres.terminate()
+    postgres.admin("DROP TABLE hits")
+
+
+@pytest.fixture
+def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Makes every host name resolve to these addresses; the answer lists what was asked for."""
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def resolve_to(*found: str) -> list[str]:
+        def getaddrinfo(host: str, port: int, *rest: Any, **named: Any) -> list[Any]:
+            if host[-1].isdigit():
+                return real(host, port, *rest, **named)
+            asked.append(host)
+            return [_entry(each, port) for each in found]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        return asked
+
+    return resolve_to
+
+
+def through(proxy: Proxy, parameters: str = "") -> str:
+    """The connection string for role `api` through the proxy."""
+    return (
+        f"postgresql://{servers.USER}:{servers.QUOTED}@127.0.0.1:{proxy.port}/postgres{parameters}"
+    )
+
+
+def verified(authority: Authority) -> str:
+    """Parameters that have the test's authority trusted, and no other."""
+    return f"?sslmode=verify-full&sslrootcert={authority.roots}"
+
+
+def _entry(address: str, port: int) -> tuple[Any, ...]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.SOCK_STREAM, 6, "", (address, port)
+
+
+def _issued(authority: Authority, host: str, **options: int) -> servers.Certificate:
+    certificate = authority.issue(host, **options)
+    certificate.key.chmod(0o644)
+    return certificate
+
+
+def _open_to_all(directory: Path) -> Path:
+    """The servers run as another account, and pytest's directories are for their owner only."""
+    for each in (directory, *directory.parents):
+        if each.owner() == "root" and not each.stat().st_mode & 0o001:
+            each.chmod(each.stat().st_mode | 0o011)
+    return directory

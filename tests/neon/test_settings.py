@@ -1,0 +1,212 @@
+"""What needs no server: connection strings, error texts, placeholders, and standing alone."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.adapt import Transformer
+from psycopg.conninfo import conninfo_to_dict
+
+import neon
+from neon import Misconfigured, Statement, direct_url
+from neon._address import Target, Transport
+from neon._refusal import Refusal, classify
+from neon._statement import bind
+from tests.neon.conftest import HOST
+
+PREFIX = (
+    'connection to server at "ep-quota-disabled.aws.neon.tech" (203.0.113.9), port 5432 failed: '
+)
+PACKAGE = Path(neon.__file__).parent
+
+
+# -- connection strings --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pooled", "direct"),
+    [
+        (f"postgresql://u:p@{HOST}/db", f"postgresql://u:p@{HOST.replace('-pooler', '')}/db"),
+        (
+            f"postgres://u:p%40-pooler@{HOST}:5432/db-pooler?a=b",
+            f"postgres://u:p%40-pooler@{HOST.replace('-pooler', '')}:5432/db-pooler?a=b",
+        ),
+        ("postgresql://u@ep-x.aws.neon.tech/db", "postgresql://u@ep-x.aws.neon.tech/db"),
+        ("postgresql://u@localhost:5432/db", "postgresql://u@localhost:5432/db"),
+        ("postgresql://postgres@/tasks?host=%2Ftmp", "postgresql://postgres@/tasks?host=%2Ftmp"),
+        ("postgresql://u@my-pooler/db", "postgresql://u@my-pooler/db"),
+    ],
+)
+def test_a_pooled_host_becomes_its_direct_one(pooled: str, direct: str) -> None:
+    assert direct_url(pooled) == direct
+    assert direct_url(direct) == direct
+
+
+def test_a_direct_host_needs_a_url() -> None:
+    with pytest.raises(Misconfigured, match="postgresql://"):
+        direct_url("host=ep-x-pooler.aws.neon.tech password=secret")
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("postgresql://u:hunter2@h:p@:/db?x", "cannot be read"),
+        ("postgresql://u:hunter2@h/db?nonsense=hunter2", "cannot be read"),
+        ("postgresql://u:hunter2@a,b/db", "one host"),
+        ("postgresql://u:hunter2@a/db?hostaddr=1.2.3.4", "one host"),
+        ("postgresql://u:hunter2@h/db?sslmode=disable", "loopback and Unix sockets"),
+        (f"postgresql://u:hunter2@{HOST}/db?options=-c%20search_path%3Dx", "options=-c"),
+        ("hunter2", "cannot be read"),
+    ],
+)
+def test_an_unsuitable_connection_string_is_refused_with_a_sentence(
+    url: str, sentence: str
+) -> None:
+    with pytest.raises(Misconfigured, match=sentence) as caught:
+        Target.of(url)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_neons_own_endpoint_option_passes_the_pooler() -> None:
+    Target.of(f"postgresql://u@{HOST}/db?options=endpoint%3Dep-cool-lake-123456")
+
+
+@pytest.mark.parametrize("sslmode", ["", "?sslmode=require", "?sslmode=prefer", "?sslmode=allow"])
+def test_from_afar_tls_is_never_less_than_verify_full(sslmode: str) -> None:
+    target = Target.of(f"postgresql://u@db.example.org/db{sslmode}")
+    assert target.parameters["sslmode"] == "verify-full"
+    assert all(each.roots for each in target.transports)
+    assert {each.negotiation for each in target.transports} == {"postgres"}
+
+
+def test_a_neon_host_gets_direct_tls_and_channel_binding() -> None:
+    target = Target.of(f"postgresql://u@{HOST}/db?sslmode=require")
+    assert target.parameters["channel_binding"] == "require"
+    assert target.transports[0].negotiation == "direct"
+    assert str(target.transports[0].roots).endswith("roots.pem")
+
+
+def test_what_the_connection_string_names_is_not_varied() -> None:
+    url = f"postgresql://u@{HOST}/db?sslnegotiation=postgres&sslrootcert=/own.pem"
+    assert Target.of(url).transports == (Transport("postgres", "/own.pem"),)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "127.3.2.1", "[::1]", "", "%2Fvar%2Frun%2Fpostgresql"]
+)
+def test_only_loopback_and_unix_sockets_go_without_tls(host: str) -> None:
+    target = Target.of(f"postgresql://u@{host}/db")
+    assert (target.parameters["sslmode"], target.transports) == ("disable", (Transport(),))
+
+
+@pytest.mark.parametrize("host", ["localhost.example.org", "10.0.0.1", "127.0.0.1.nip.io", "db"])
+def test_a_host_that_only_looks_local_is_verified(host: str) -> None:
+    assert Target.of(f"postgresql://u@{host}/db").parameters["sslmode"] == "verify-full"
+
+
+def test_the_password_is_in_no_representation() -> None:
+    assert "hunter2" not in repr(Target.of("postgresql://u:hunter2@h/db"))
+
+
+def test_an_unanswered_segment_ends_the_connection_after_three_seconds() -> None:
+    target = Target.of("postgresql://u@127.0.0.1/db")
+    conninfo = conninfo_to_dict(target.conninfo("127.0.0.1", Transport()).decode())
+    assert conninfo["tcp_user_timeout"] == "3000"
+
+
+def test_the_shipped_roots_are_certificates() -> None:
+    from cryptography import x509
+
+    roots = x509.load_pem_x509_certificates((PACKAGE / "roots.pem").read_bytes())
+    names = {str(root.subject.rfc4514_string()).split(",")[0] for root in roots}
+    assert names == {"CN=ISRG Root X1", "CN=ISRG Root X2"}
+
+
+# -- why a connect failed ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        ("ERROR:  Control plane request failed: endpoint is disabled", Refusal.PERMANENT),
+        ("ERROR:  endpoint is temporarily unavailable. Check your quotas", Refusal.CONTROL_PLANE),
+        ("ERROR:  Control plane request failed", Refusal.CONTROL_PLANE),
+        ("ERROR:  password authentication failed for user 'too many clients'", Refusal.PASSWORD),
+        ('FATAL:  database "x" does not exist', Refusal.PERMANENT),
+        ("FATAL:  sorry, too many clients already", Refusal.BUSY),
+        ("FATAL:  the database system is shutting down", Refusal.TRANSIENT),
+        ("FATAL:  what is this", Refusal.UNKNOWN),
+        ("Connection refused", Refusal.NETWORK),
+        ("server closed the connection unexpectedly", Refusal.NETWORK),
+        ("SSL error: certificate verify failed", Refusal.PERMANENT),
+        ("server does not support SSL, but SSL was required", Refusal.PERMANENT),
+    ],
+)
+def test_a_refusal_is_told_by_what_was_said_and_not_by_names(text: str, refusal: Refusal) -> None:
+    assert classify(PREFIX + text) is refusal
+    assert classify(text) is refusal
+
+
+# -- placeholders --------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from(["%s", "%%", " ", "x", "'", "$"]), max_size=20))
+def test_placeholders_are_numbered_as_psycopg_does(parts: list[str]) -> None:
+    sql, params = "".join(parts), ["p"] * parts.count("%s")
+    bound = bind(Statement(sql, params), Transformer())
+    assert (bound.text, list(bound.values)) == _by_psycopg(sql, params)
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=9))
+def test_named_placeholders_are_numbered_as_psycopg_does(names: Sequence[str]) -> None:
+    sql = " ".join(f"%({name})s" for name in names)
+    params = {"a": "1", "b": "2", "c": "3"}
+    bound = bind(Statement(sql, params), Transformer())
+    assert (bound.text, list(bound.values)) == _by_psycopg(sql, params)
+
+
+def _by_psycopg(sql: str, params: Sequence[object] | dict[str, str]) -> tuple[bytes, list[object]]:
+    from psycopg._queries import PostgresQuery
+
+    query = PostgresQuery(Transformer())
+    query.convert(sql.encode(), params)
+    return query.query, list(query.params or ())
+
+
+# -- the package ---------------------------------------------------------------------------------
+
+
+def test_the_package_stands_alone() -> None:
+    allowed = {"neon", "psycopg", "boto3", "snapshot_restore_py"}
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            roots = {name.partition(".")[0] for name in names}
+            assert roots <= allowed | _standard(), path.name
+
+
+def test_every_public_name_is_documented() -> None:
+    page = (PACKAGE.parents[2] / "docs" / "neon.md").read_text()
+    for name in neon.__all__:
+        assert name == "Row" or getattr(neon, name).__doc__, name
+        assert re.search(rf"`(neon\.)?{name}\b", page), f"{name} is not in docs/neon.md"
+
+
+def test_psycopg_is_the_binary_one_that_the_overhead_was_measured_with() -> None:
+    assert psycopg.pq.__impl__ == "binary"
+
+
+def _standard() -> set[str]:
+    import sys
+
+    return set(sys.stdlib_module_names)

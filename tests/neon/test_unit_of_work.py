@@ -1,0 +1,242 @@
+"""One unit of work: one transaction, one round trip, and nothing left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from neon import (
+    Conflict,
+    Database,
+    DatabaseError,
+    Effect,
+    Statement,
+    StatementError,
+    Unavailable,
+    deadline,
+)
+from tests.neon.conftest import through, verified
+from tests.neon.proxy import Proxy
+from tests.neon.servers import Authority, PgBouncer, Postgres, until
+
+READ, REPEATABLE, ONCE = Effect.READ, Effect.REPEATABLE, Effect.ONCE
+ONE = Statement("SELECT 1 AS one")
+Connect = Callable[..., Database]
+
+
+def test_rows_are_dicts_and_parameters_are_bound(connect: Connect, postgres: Postgres) -> None:
+    database = connect(postgres.url)
+    rows = database.run(
+        Statement("SELECT %s::int AS a, %s::text AS b", (7, "it's %s")),
+        Statement("SELECT %(x)s::int AS x, %(x)s::int + %(y)s::int AS z", {"y": 2, "x": 1, "w": 0}),
+        Statement("SELECT 'a%%' AS percent"),
+        effect=READ,
+    )
+    assert rows == [[{"a": 7, "b": "it's %s"}], [{"x": 1, "z": 3}], [{"percent": "a%"}]]
+
+
+def test_a_unit_of_work_costs_one_round_trip(connect: Connect, proxy: Proxy) -> None:
+    database = connect(through(proxy))
+    database.run(ONE, effect=READ)
+    before = proxy.round_trips
+    for _ in range(10):
+        database.run(ONE, ONE, effect=READ, settings={"app.user_id": "alice"})
+    assert proxy.round_trips - before == 10
+    assert database.telemetry.round_trips == 11
+
+
+def test_the_first_unit_of_work_prepares_within_its_one_round_trip(
+    connect: Connect, proxy: Proxy
+) -> None:
+    database = connect(through(proxy))
+    database.run(effect=READ)
+    before = proxy.round_trips
+    database.run(Statement("SELECT 'never seen before'"), effect=READ)
+    assert proxy.round_trips - before == 1
+
+
+def test_a_unit_of_work_through_a_tls_pooler_costs_one_round_trip(
+    connect: Connect, pooler: PgBouncer, authority: Authority
+) -> None:
+    with Proxy(pooler.port, latency=0.02) as proxy:
+        url = pooler.url("localhost", verified(authority)).replace(
+            f":{pooler.port}", f":{proxy.port}"
+        )
+        database = connect(url)
+        database.run(ONE, effect=READ)
+        before = proxy.round_trips
+        database.run(ONE, effect=READ, settings={"app.user_id": "alice"})
+        assert proxy.round_trips - before == 1
+
+
+def test_the_liveness_check_sends_nothing(connect: Connect, proxy: Proxy) -> None:
+    database = connect(through(proxy))
+    database.run(ONE, effect=READ)
+    before = proxy.round_trips
+    assert database._connection is not None
+    for _ in range(1000):
+        assert database._connection.unusable() is None
+    assert proxy.round_trips == before
+
+
+@pytest.mark.usefixtures("table")
+def test_an_error_rolls_back_all_of_it(connect: Connect, postgres: Postgres) -> None:
+    database = connect(postgres.url)
+    with pytest.raises(StatementError, match="DivisionByZero") as caught:
+        database.run(
+            Statement("INSERT INTO hits VALUES ('a')"),
+            Statement("SELECT 1 / %s", (0,)),
+            effect=ONCE,
+        )
+    assert caught.value.sqlstate == "22012"
+    assert postgres.admin("SELECT op FROM hits") == []
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+    assert database.telemetry.connects == 1
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("effect", Effect)
+def test_a_commit_that_fails_is_no_success(
+    connect: Connect, postgres: Postgres, effect: Effect
+) -> None:
+    postgres.admin("ALTER TABLE hits ADD CONSTRAINT one UNIQUE (op) DEFERRABLE INITIALLY DEFERRED")
+    database = connect(postgres.url)
+    insert = Statement("INSERT INTO hits VALUES ('a'), ('a')")
+    with pytest.raises(Conflict) as caught:
+        database.run(insert, effect=effect)
+    assert (caught.value.sqlstate, caught.value.constraint) == ("23505", "one")
+    assert postgres.admin("SELECT op FROM hits") == []
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+
+
+@pytest.mark.usefixtures("table")
+def test_no_error_repeats_a_value(connect: Connect, postgres: Postgres) -> None:
+    postgres.admin("ALTER TABLE hits ADD PRIMARY KEY (op)")
+    database = connect(postgres.url)
+    secret = "4111-1111"
+    insert = Statement("INSERT INTO hits VALUES (%s)", (secret,))
+    database.run(insert, effect=ONCE)
+    attempts = [
+        insert,
+        Statement("SELECT %s::text::int", (secret,)),
+        Statement("SELECT %s", (secret + "\0",)),
+        Statement("SELECT %s", (secret + "\udc80",)),
+        Statement("SELECT %s", (_Unknown(secret),)),
+        Statement("SELECT %(a)s", {"b": secret}),
+        Statement("SELECT %s, %s", (secret,)),
+        Statement("SELECT %(a)s", (secret,)),
+    ]
+    for attempt in attempts:
+        with pytest.raises(DatabaseError) as caught:
+            database.run(attempt, effect=ONCE)
+        assert secret not in _all_texts(caught.value)
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+
+
+@pytest.mark.parametrize("value", ["alice\0mallory", "\udc80"])
+def test_a_setting_that_cannot_be_sent_whole_is_refused(
+    connect: Connect, postgres: Postgres, value: str
+) -> None:
+    with pytest.raises(StatementError):
+        connect(postgres.url).run(ONE, effect=READ, settings={"app.user_id": value})
+
+
+def test_a_unit_of_work_cannot_leave_a_transaction_open(
+    connect: Connect, postgres: Postgres
+) -> None:
+    database = connect(postgres.url)
+    with pytest.raises(StatementError, match="cannot begin a transaction"):
+        database.run(Statement("BEGIN"), effect=READ)
+    until(lambda: postgres.sessions("idle in transaction") == 0)
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+
+
+def test_a_statement_stops_at_the_invocations_remaining_time(
+    connect: Connect, postgres: Postgres
+) -> None:
+    database = connect(postgres.url)
+    with deadline(0.5), pytest.raises(Unavailable, match="ran out of time"):
+        database.run(Statement("SELECT pg_sleep(60)"), effect=ONCE)
+    assert database.telemetry.connects == 1
+    rows = database.run(Statement("SHOW statement_timeout"), effect=READ)
+    assert rows[0][0]["statement_timeout"] not in ("0", "450ms")
+
+
+def test_a_deadline_inside_another_can_only_shorten_it(
+    connect: Connect, postgres: Postgres
+) -> None:
+    with deadline(0.5), deadline(60), pytest.raises(Unavailable):
+        connect(postgres.url).run(Statement("SELECT pg_sleep(60)"), effect=READ)
+
+
+@pytest.mark.usefixtures("table")
+def test_a_lock_that_is_taken_is_a_conflict(connect: Connect, postgres: Postgres) -> None:
+    holder, other = connect(postgres.url), connect(postgres.url)
+    with holder.transaction() as transaction:
+        transaction.run(Statement("LOCK TABLE hits"))
+        with pytest.raises(Conflict) as caught:
+            other.run(Statement("LOCK TABLE hits NOWAIT"), effect=READ)
+    assert caught.value.sqlstate == "55P03"
+
+
+def test_large_requests_and_answers_pass(connect: Connect, proxy: Proxy) -> None:
+    database = connect(through(proxy))
+    megabytes = "x" * 8_000_000
+    rows = database.run(Statement("SELECT %s::text AS x", (megabytes,)), effect=READ)
+    assert rows == [[{"x": megabytes}]]
+
+
+def test_threads_take_turns(connect: Connect, postgres: Postgres) -> None:
+    database = connect(postgres.url)
+    answers: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(50):
+            rows = database.run(Statement("SELECT %s::int AS n", (number,)), effect=READ)
+            answers.append(rows[0][0]["n"] - number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [0] * 400
+    assert database.telemetry.connects == 1
+
+
+def test_waiting_for_the_connection_ends_with_the_deadline(
+    connect: Connect, postgres: Postgres
+) -> None:
+    database = connect(postgres.url)
+    caught: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            with deadline(0.05):
+                database.run(ONE, effect=READ)
+        except Unavailable as error:
+            caught.append(error)
+
+    with database.transaction():
+        thread = threading.Thread(target=wait)
+        thread.start()
+        thread.join()
+    assert [str(each) for each in caught] == ["other threads hold the connection"]
+
+
+class _Unknown:
+    """A type that nobody taught psycopg; its text shows its value."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return self._value
+
+
+def _all_texts(error: BaseException) -> str:
+    """What a logged traceback could show: the error and everything that is chained to it."""
+    following = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return f"{error!r} {vars(error)}" + (_all_texts(following) if following else "")
