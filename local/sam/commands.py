@@ -96,13 +96,13 @@ def sam_local(settings: Settings, build: Path, progress: Progress) -> Iterator[S
         docker = stack.enter_context(docker_daemon(progress))
         options = image_options(docker, settings.root, progress)
         url, is_fresh = stack.enter_context(_database(settings, progress))
-        url = stack.enter_context(reachable(url, docker.bridge()))
+        url, hosts = stack.enter_context(reachable(url, docker.bridge()))
         parameters = stack.enter_context(_parameters(settings, url))
         # SAM removes its containers itself, unless it is killed.
         folders = [path for path in build.iterdir() if path.is_dir()]
         stack.callback(docker.remove_containers, folders)
         overrides = ["--parameter-overrides", f"file://{parameters}"]
-        yield Sam(docker, settings.root, build, [*overrides, *options], is_fresh)
+        yield Sam(docker, settings.root, build, [*overrides, *hosts, *options], is_fresh)
 
 
 def default_event(settings: Settings, function: str) -> Path:

@@ -21,11 +21,11 @@ _INSTALL = "install it (on Debian: apt-get install docker.io iproute2 debootstra
 class Bridge:
     """The network between containers and this machine.
 
-    `name` is how a container calls this machine, `address` where this machine listens for
-    containers, and `clients` the addresses that they come from.
+    `gateway` is where containers reach this machine, `address` where it listens for them, and
+    `clients` the addresses that they come from.
     """
 
-    name: str
+    gateway: str
     address: str
     clients: IPv4Network
 
@@ -60,7 +60,7 @@ class Docker:
         """Return how containers on the default network reach this machine."""
         if sys.platform != "linux" or "Desktop" in self.ask("info", "-f", "{{.OperatingSystem}}"):
             # Docker Desktop's containers are in another machine, which forwards to loopback.
-            return Bridge("host.docker.internal", "127.0.0.1", IPv4Network("127.0.0.0/8"))
+            return Bridge("host-gateway", "127.0.0.1", IPv4Network("127.0.0.0/8"))
         template = "{{range .IPAM.Config}}{{.Gateway}} {{.Subnet}}\n{{end}}"
         for line in self.ask("network", "inspect", "bridge", "-f", template).splitlines():
             gateway, _, subnet = line.strip().rpartition(" ")

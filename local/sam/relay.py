@@ -2,6 +2,9 @@
 
 The embedded Postgres has no TCP port and asks for no password. This forwards from the address
 that containers call to where the database really listens, and lets nobody in but them.
+
+Functions accept a database without TLS on `localhost` only. So that they run unchanged, a
+container finds this machine under that name too, after its own loopback, where nothing listens.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode, urlspli
 from local.sam.docker import Bridge
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_PLACE = {"host", "port"}
 _CHUNK_BYTES = 65536
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -23,17 +27,17 @@ _Connect = Callable[[], Awaitable[_Streams]]
 
 
 @contextlib.contextmanager
-def reachable(url: str, bridge: Bridge) -> Iterator[str]:
-    """Give a connection string by which containers reach the database of `url`.
+def reachable(url: str, bridge: Bridge) -> Iterator[tuple[str, list[str]]]:
+    """Give a connection string by which containers reach the database of `url`, and SAM's options.
 
     It is `url` itself when that names another machine.
     """
     connect = _connector(url)
     if connect is None:
-        yield url
+        yield url, []
         return
     with _serving(connect, bridge) as port:
-        yield _readdressed(url, bridge.name, port)
+        yield _readdressed(url, port), ["--add-host", f"localhost:{bridge.gateway}"]
 
 
 def _connector(url: str) -> _Connect | None:
@@ -48,13 +52,12 @@ def _connector(url: str) -> _Connect | None:
     return None
 
 
-def _readdressed(url: str, host: str, port: int) -> str:
-    """Return `url` with another address; nothing but this machine sees what is sent there."""
+def _readdressed(url: str, port: int) -> str:
     parts = urlsplit(url)
     user = parts.netloc.rpartition("@")[0]
-    kept = {name: value for name, value in parse_qsl(parts.query) if name not in {"host", "port"}}
-    query = urlencode({"sslmode": "disable"} | kept, quote_via=quote)
-    return parts._replace(netloc=f"{user}@{host}:{port}", query=query).geturl()
+    kept = [(name, value) for name, value in parse_qsl(parts.query) if name not in _PLACE]
+    query = urlencode(kept, quote_via=quote)
+    return parts._replace(netloc=f"{user}@localhost:{port}", query=query).geturl()
 
 
 @contextlib.contextmanager
@@ -106,7 +109,7 @@ class _Relay:
 
     def _is_container(self, client: str) -> bool:
         """Tell containers from programs of this machine, which call from the bridge's address."""
-        is_forwarded = self._bridge.name != self._bridge.address  # Docker Desktop
+        is_forwarded = self._bridge.gateway != self._bridge.address  # Docker Desktop
         return ip_address(client) in self._bridge.clients and (
             is_forwarded or client != self._bridge.address
         )
