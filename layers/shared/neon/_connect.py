@@ -86,6 +86,11 @@ class Connector:
                 tries += 1
                 self._pause_or_raise(failure, tries, started, end)
 
+    def url(self) -> str:
+        """The connection string, fetched if it has not been. Raises Misconfigured."""
+        self._known_target()
+        return self._url
+
     def forget(self) -> None:
         """Resolve the host again next time."""
         self._addresses = []

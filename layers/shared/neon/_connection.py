@@ -40,7 +40,7 @@ _PLAN_CHANGED = "cached plan must not change result type"  # 0A000, as is much e
 _NEVER_FORWARDED = ("query_wait_timeout", "server_login_retry", "cannot connect to server")
 
 
-class Lost(Exception):  # noqa: N818  an event between modules
+class Lost(Exception):
     """The connection ended, or went silent, during a batch; `sent` says after its Sync."""
 
     def __init__(self, text: str, *, sent: bool) -> None:
@@ -48,7 +48,7 @@ class Lost(Exception):  # noqa: N818  an event between modules
         self.sent = sent
 
 
-class PreparedRefused(Exception):  # noqa: N818  an event between modules
+class PreparedRefused(Exception):
     """The batch was rolled back because prepared statements do not work here.
 
     `pooler` is False where only a plan became invalid.

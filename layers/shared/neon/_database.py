@@ -145,8 +145,11 @@ class Database:
             self._lock.release()
 
     def derive_key(self, purpose: bytes) -> bytes:
-        """A secret key of 32 bytes that everybody with the same connection string derives alike."""
-        return hmac.new(self._url.encode(), purpose, hashlib.sha256).digest()
+        """A secret key of 32 bytes that everybody with the same connection string derives alike.
+
+        It changes with the password. Raises Misconfigured and Unavailable, as connecting does.
+        """
+        return hmac.new(self._connector.url().encode(), purpose, hashlib.sha256).digest()
 
     def close(self) -> None:
         """Close the connection; the next unit of work opens another."""

@@ -40,11 +40,11 @@ class DatabaseError(Exception):
     """The root of this package's errors."""
 
 
-class Misconfigured(DatabaseError):  # noqa: N818  the name says what happened
+class Misconfigured(DatabaseError):
     """The settings or the credentials are wrong, or a quota is used up; a person has to act."""
 
 
-class Unavailable(DatabaseError):  # noqa: N818  the name says what happened
+class Unavailable(DatabaseError):
     """The database could not be used and nothing was done.
 
     `retry_after` says after how many seconds another try makes sense.
@@ -55,11 +55,11 @@ class Unavailable(DatabaseError):  # noqa: N818  the name says what happened
         self.retry_after = retry_after
 
 
-class OutcomeUnknown(DatabaseError):  # noqa: N818  the name says what happened
+class OutcomeUnknown(DatabaseError):
     """A write was sent and its answer never came: it may have happened."""
 
 
-class Conflict(DatabaseError):  # noqa: N818  the name says what happened
+class Conflict(DatabaseError):
     """The database refused the statement for what other rows or transactions hold.
 
     `sqlstate` is 23xxx, 40001, 40P01 or 55P03; `constraint` names the one that was met, if any.

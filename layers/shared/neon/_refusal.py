@@ -23,7 +23,7 @@ class Refusal(Enum):
     NETWORK = "network"  # nobody answered: the next address may
 
 
-class ConnectFailed(Exception):  # noqa: N818  an event between modules
+class ConnectFailed(Exception):
     """One attempt to connect failed; never leaves this package."""
 
     def __init__(self, text: str) -> None:
