@@ -7,7 +7,7 @@ import pytest
 from tests.contract.client import Client
 from tests.running import running
 from tests.sam_local.conftest import SECRET, Api
-from tests.sam_local.differences import IN_THE_SESSION
+from tests.sam_local.differences import DIFFERS, IN_THE_SESSION
 from tests.sam_local.session import SESSION, Answer, play
 
 
@@ -25,14 +25,19 @@ def test_every_step_is_answered_alike_but_for_the_known_differences(
     local = play(Client(make_run, SECRET, "recorder"))
     sam = play(Client(api.url, SECRET, "recorder"))
     found = {step.name: differences(local[step.name], sam[step.name]) for step in SESSION}
-    assert {name: each for name, each in found.items() if each} == IN_THE_SESSION
-
-
-def differences(one: Answer, other: Answer) -> dict[str, tuple[object, object]]:
-    """What differs, by the header's name, or `status` or `body`."""
-    pairs: dict[str, tuple[object, object]] = {
-        name: (one.headers.get(name), other.headers.get(name))
-        for name in one.headers | other.headers
+    assert {name: each for name, each in found.items() if each} == {
+        name: difference.found for name, difference in IN_THE_SESSION.items()
     }
-    pairs |= {"status": (one.status, other.status), "body": (one.body, other.body)}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def differences(local: Answer, sam: Answer) -> dict[str, tuple[object, object]]:
+    """What differs: both values of a header or of the status; of bodies only that they do."""
+    names = local.headers.keys() | sam.headers.keys()
+    pairs: dict[str, tuple[object, object]] = {
+        name: (local.headers.get(name), sam.headers.get(name)) for name in names
+    }
+    pairs["status"] = (local.status, sam.status)
+    found = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    if local.body != sam.body:
+        found |= {"body": DIFFERS, "content-length": DIFFERS}
+    return found
