@@ -136,6 +136,9 @@ def _add_runtime(system: Path, root: Path, requirements: Path) -> None:
     )
     for file in ("bootstrap", "bootstrap.py"):
         shutil.copy(_FILES / file, runtime / file)
+    # AWS's image has byte code too; without it every container would compile the library again.
+    compiling = ("python3.13", "-m", "compileall", "-q", "/usr/lib/python3.13", "/var/runtime")
+    _run("chroot", system, *compiling)
 
 
 def _run(*command: str | Path) -> str:

@@ -1,6 +1,7 @@
 """What a container gives a function: the layer, its byte code, the memory, the file systems."""
 
 import json
+
 import pytest
 
 from local.sam.commands import Sam
