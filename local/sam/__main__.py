@@ -14,7 +14,7 @@ from pathlib import Path
 
 from local.errors import LocalError
 from local.sam import processes
-from local.sam.commands import STOP_SECONDS, default_event, sam_local
+from local.sam.commands import STOP_SECONDS, debugger_options, default_event, sam_local
 from local.sam.daemon import docker_daemon
 from local.sam.image import AWS, image_options
 from local.settings import HOST, Settings, read_settings
@@ -60,15 +60,21 @@ def _api(settings: Settings) -> int:
         _say("Applying the schema ...")
         sam.migrate()
         address = ("--host", HOST, "--port", str(settings.port))
+        debugger = debugger_options(settings, _say)
+        if settings.debug:
+            debugger += ["--debug-function", settings.debug]
         _say(f"Starting on http://{HOST}:{settings.port} (`make token USER=alice` makes a token)")
-        return _until_ended(sam.start("start-api", *address, "--warm-containers", "EAGER"))
+        return _until_ended(
+            sam.start("start-api", *address, "--warm-containers", "EAGER", *debugger)
+        )
 
 
 def _invoke(settings: Settings, function: str, event: Path) -> int:
     with sam_local(settings, _build(settings), _say) as sam:
         if sam.is_fresh and function != MIGRATE:
             sam.migrate()
-        return _until_ended(sam.start("invoke", function, "--event", str(event)))
+        debugger = debugger_options(settings, _say)
+        return _until_ended(sam.start("invoke", function, "--event", str(event), *debugger))
 
 
 def _until_ended(process: subprocess.Popen[str]) -> int:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from local.errors import LocalError
+from local.packages import Packages
+from local.postgres import Postgres
 from local.sam import processes
 from local.sam.daemon import docker_daemon
 from local.sam.docker import Docker
 from local.sam.image import image_options
 from local.sam.relay import reachable
 from local.settings import Settings
-from local.stack import MIGRATE, embedded_postgres
+from local.stack import MIGRATE, embedded_postgres, environ_with, let_the_api_in
 from local.template import parameter_names, variable_name
 
 STOP_SECONDS = 30.0
+_DEBUGGER = "/tmp/lambci_debug_files/debugpy"  # noqa: S108 - where SAM mounts a debugger
+_URLS = {"DATABASE_URL", "OWNER_DATABASE_URL"}
 
 Progress = Callable[[str], None]
 
@@ -31,13 +36,15 @@ Progress = Callable[[str], None]
 class Sam:
     """SAM CLI, ready to run what `build` holds; `options` belong to every `sam local`.
 
-    `is_fresh` tells that the database was started for this, and may lack the schema.
+    `postgres` is the embedded one, unless DATABASE_URL names another; `is_fresh` tells that it was
+    started for this, and may lack the schema.
     """
 
     docker: Docker
     root: Path
     build: Path
     options: list[str]
+    postgres: Postgres | None
     is_fresh: bool
 
     def start(
@@ -72,6 +79,8 @@ class Sam:
         if result.returncode or "applied" not in result.stdout:
             said = (result.stdout or result.stderr).strip().splitlines() or ["it said nothing"]
             raise LocalError(f"The schema cannot be applied: {said[-1]}")
+        if self.postgres:
+            let_the_api_in(self.postgres)
 
     def _environ(self) -> dict[str, str]:
         """Without telemetry, and without credentials: a function must not reach an account."""
@@ -95,14 +104,34 @@ def sam_local(settings: Settings, build: Path, progress: Progress) -> Iterator[S
     with contextlib.ExitStack() as stack:
         docker = stack.enter_context(docker_daemon(progress))
         options = image_options(docker, settings.root, progress)
-        url, is_fresh = stack.enter_context(_database(settings, progress))
-        url, hosts = stack.enter_context(reachable(url, docker.bridge()))
-        parameters = stack.enter_context(_parameters(settings, url))
+        postgres, is_fresh = stack.enter_context(_database(settings, progress))
+        environ = dict(environ_with(settings, postgres))
+        hosts: list[str] = []
+        for name in _URLS & environ.keys():
+            environ[name], hosts = stack.enter_context(reachable(environ[name], docker.bridge()))
+        parameters = stack.enter_context(_parameters(settings, environ))
         # SAM removes its containers itself, unless it is killed.
         folders = [path for path in build.iterdir() if path.is_dir()]
         stack.callback(docker.remove_containers, folders)
         overrides = ["--parameter-overrides", f"file://{parameters}"]
-        yield Sam(docker, settings.root, build, [*overrides, *hosts, *options], is_fresh)
+        yield Sam(docker, settings.root, build, [*overrides, *hosts, *options], postgres, is_fresh)
+
+
+def debugger_options(settings: Settings, progress: Progress) -> list[str]:
+    """Return SAM's options for DEBUG; the function waits until a debugger is attached.
+
+    Raises LocalError when the debugger cannot be installed.
+    """
+    if not settings.debug:
+        return []
+    package = asyncio.run(Packages(settings.root, progress).install_debugger())
+    port = str(settings.debug_port)
+    # Docker publishes the port on loopback; inside of the container it has to be open to that.
+    listen = f"{_DEBUGGER} --listen 0.0.0.0:{port} --wait-for-client"
+    return [
+        *("--debug-port", port, "--debugger-path", str(package)),
+        *("--debug-args", f"-X frozen_modules=off {listen}"),
+    ]
 
 
 def default_event(settings: Settings, function: str) -> Path:
@@ -122,28 +151,25 @@ def _check_installed(settings: Settings, build: Path) -> None:
 
 
 @contextlib.contextmanager
-def _database(settings: Settings, progress: Progress) -> Iterator[tuple[str, bool]]:
-    """Give a database and whether it was started now: DATABASE_URL's, or this checkout's own.
+def _database(settings: Settings, progress: Progress) -> Iterator[tuple[Postgres | None, bool]]:
+    """Give this checkout's own Postgres and whether it was started for this; None for another.
 
-    The latter may be up already, for `make run`.
+    It may be up already, for `make run`.
     """
     postgres = embedded_postgres(settings, progress)
-    if postgres is None:
-        yield str(settings.database_url), False
-    elif postgres.is_running():
-        yield postgres.url, False
+    if postgres is None or postgres.is_running():
+        yield postgres, False
     else:
         with postgres:
-            yield postgres.url, True
+            yield postgres, True
 
 
 @contextlib.contextmanager
-def _parameters(settings: Settings, url: str) -> Iterator[Path]:
+def _parameters(settings: Settings, environ: Mapping[str, str]) -> Iterator[Path]:
     """Write the template's parameters to a file of this user alone.
 
     They are secrets in part, and command lines can be read by everybody.
     """
-    environ = {**settings.environ, "DATABASE_URL": url}
     given = {
         parameter: environ[variable_name(parameter)]
         for parameter in sorted(parameter_names(settings.root / "template.yaml"))
