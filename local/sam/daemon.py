@@ -29,6 +29,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _BRIDGE = "sam-"  # then the process id of its owner: names of interfaces are 15 letters at most
+_FOLDER = "sam-docker-"  # the same, then letters of its own
 
 Progress = Callable[[str], None]
 
@@ -43,7 +44,6 @@ def docker_daemon(progress: Progress) -> Iterator[Docker]:
     if docker.answers():
         yield docker
         return
-    _check_tools()
     progress("No Docker daemon answers; starting a private one ...")
     with private_daemon() as private:
         yield private
@@ -51,9 +51,14 @@ def docker_daemon(progress: Progress) -> Iterator[Docker]:
 
 @contextlib.contextmanager
 def private_daemon() -> Iterator[Docker]:
-    """Start a daemon of our own, and end it with its containers, network and data."""
+    """Start a daemon of our own, and end it with its containers, network and data.
+
+    Raises LocalError with what is missing when none can be started.
+    """
+    _check_tools()
+    _remove_orphans()
     with contextlib.ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix="sam-docker-"))
+        folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         bridge = stack.enter_context(_bridge())
         docker = Docker(os.environ | {"DOCKER_HOST": f"unix://{folder}/docker.sock"}, True)
@@ -86,7 +91,6 @@ def _program(name: str) -> str:
 @contextlib.contextmanager
 def _bridge() -> Iterator[str]:
     """Make a bridge with a subnet that no route of this machine needs, and remove it."""
-    _remove_orphaned_bridges()
     name, subnet = f"{_BRIDGE}{os.getpid()}", _free_subnet()
     _ip("link", "add", name, "type", "bridge")
     try:
@@ -97,12 +101,19 @@ def _bridge() -> Iterator[str]:
         _ip("link", "delete", name)
 
 
-def _remove_orphaned_bridges() -> None:
+def _remove_orphans() -> None:
     """Remove what a killed process could not."""
     for link in json.loads(_ip("-json", "link", "show", "type", "bridge") or "[]"):
-        owner = re.fullmatch(f"{_BRIDGE}([0-9]+)", link.get("ifname", ""))
-        if owner and not Path("/proc", owner[1]).exists():
+        if _is_orphan(link.get("ifname", ""), _BRIDGE):
             _ip("link", "delete", link["ifname"])
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        if _is_orphan(folder.name, _FOLDER):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_orphan(name: str, prefix: str) -> bool:
+    owner = re.match(f"{prefix}([0-9]+)(-|$)", name)
+    return owner is not None and not Path("/proc", owner[1]).exists()
 
 
 def _free_subnet() -> IPv4Network:
