@@ -62,6 +62,14 @@ migrate: .venv/ready ## bring a database's schema up to date: make migrate DATAB
 test: .venv/ready .venv-sam/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
 	@$(BIN)/python -m pytest
 
+.PHONY: chaos
+chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under them (SECONDS=180)
+	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer)} $(BIN)/python -m tests.chaos $(or $(SECONDS),180)
+
+.PHONY: bench-paging
+bench-paging: .venv/ready ## what a page costs among ten million tasks; writes docs/paging.md (minutes)
+	@PYTHONPATH=layers/shared $(BIN)/python -m tests.bench.paging
+
 .PHONY: lint
 lint: .venv/ready ## style, types, and whether the specification is what is served
 	@$(BIN)/ruff format --check .

@@ -18,6 +18,7 @@ import pytest
 from local.postgres import Postgres
 from tests.contract.client import Client
 from tests.running import ROOT, Running, running, start, stop, until_ready
+from tests.sam import sam
 
 SECRET = "a-secret-that-only-these-tests-know-0123456789"
 SETTINGS = {"JWT_SECRET": SECRET}
@@ -42,6 +43,13 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     if left.is_running():
         with left:
             pass  # adopted, and stopped
+
+
+def test_it_can_be_built(checkout: Path) -> None:
+    (checkout / ".venv").symlink_to(ROOT / ".venv")
+    result = sam("build", cwd=checkout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (checkout / ".aws-sam" / "build" / "SharedLayer" / "python" / "neon").is_dir()
 
 
 def _kill(api: Running) -> None:

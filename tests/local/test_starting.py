@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import psutil
@@ -18,6 +19,8 @@ import pytest
 
 from tests.local.toy import Gate, environment, kill, refused, served
 from tests.running import ROOT, start, stop, until_ready
+
+T = TypeVar("T")
 
 WITH_DATABASE = """
   DatabaseUrl: {Type: String, AllowedPattern: "^postgresql://.+$", ConstraintDescription: is wrong}
@@ -67,6 +70,17 @@ def test_a_signal_ends_it_with_all_that_it_started(with_database: Path, number: 
     assert {"postgres"} < {child.name() for child in children}
     process.send_signal(number)
     assert process.wait(timeout=10) == 0
+    _, alive = psutil.wait_procs(children, timeout=0)
+    assert not alive
+
+
+def test_a_signal_while_it_starts_ends_it_as_quietly(with_database: Path) -> None:
+    process = start(environment({}), cwd=with_database)
+    children = _until(lambda: psutil.Process(process.pid).children(recursive=True))
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
     _, alive = psutil.wait_procs(children, timeout=0)
     assert not alive
 
@@ -246,9 +260,10 @@ def _refuses(url: str) -> bool:
         return probe.connect_ex((host, int(port))) != 0
 
 
-def _until(is_true: Callable[[], bool]) -> None:
-    """Wait for what sends no event."""
+def _until(find: Callable[[], T]) -> T:
+    """Wait for what sends no event, and return it."""
     end = time.monotonic() + 10
-    while not is_true():
+    while not (found := find()):
         assert time.monotonic() < end
         os.sched_yield()
+    return found
