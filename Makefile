@@ -86,6 +86,18 @@ lint: .venv/ready ## style, types, and whether the specification is what is serv
 build: .venv/ready .venv-sam/ready ## build what is deployed, into .aws-sam
 	@$(SAM) build
 
+.PHONY: sam-image
+sam-image: .venv/ready ## have the image that `sam local` runs functions in: AWS's, or offline a stand-in
+	@exec $(BIN)/python -m local.sam image
+
+.PHONY: sam-local
+sam-local: build ## serve the API by `sam local start-api`, in containers (PORT, DATABASE_URL, JWT_SECRET ...)
+	@exec $(BIN)/python -m local.sam api
+
+.PHONY: sam-invoke
+sam-invoke: build ## run one function once by `sam local invoke`: make sam-invoke F=CreateTask [E=events/...]
+	@exec $(BIN)/python -m local.sam invoke "$$F" "$$E"
+
 .PHONY: validate
 validate: .venv-sam/ready ## check template.yaml
 	@$(SAM) validate --lint
@@ -97,7 +109,7 @@ openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
-	for name in uv layer authorizer runtime dev sam; do
+	for name in uv layer authorizer runtime dev sam sam_image debug; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt
 	done
