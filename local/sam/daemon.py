@@ -8,6 +8,7 @@ it, however that ends.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -28,8 +29,9 @@ from local.sam.docker import Docker
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.1
-_BRIDGE = "sam-"  # then the process id of its owner: names of interfaces are 15 letters at most
+_BRIDGE = "sam-"  # then its owner's process id and a number; interfaces have 15 letters at most
 _FOLDER = "sam-docker-"  # the same, then letters of its own
+_number = itertools.count()
 
 Progress = Callable[[str], None]
 
@@ -91,7 +93,7 @@ def _program(name: str) -> str:
 @contextlib.contextmanager
 def _bridge() -> Iterator[str]:
     """Make a bridge with a subnet that no route of this machine needs, and remove it."""
-    name, subnet = f"{_BRIDGE}{os.getpid()}", _free_subnet()
+    name, subnet = f"{_BRIDGE}{os.getpid()}-{next(_number)}", _free_subnet()
     _ip("link", "add", name, "type", "bridge")
     try:
         _ip("address", "add", f"{subnet[1]}/{subnet.prefixlen}", "dev", name)
