@@ -17,11 +17,9 @@ from web.problems import Problem
 def caller(event: Mapping[str, Any]) -> str:
     """The caller's user id. Raises a 401 Problem without a valid, unexpired identity."""
     claims = _claims(event)
-    if "error" in claims:
-        raise unauthorized(str(claims["error"]))
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not subject:
-        raise unauthorized()
+    if not isinstance(subject, str) or not subject or "\x00" in subject:
+        raise unauthorized("The token names no user" if claims else None)
     if not time.time() < _expiry(claims.get("exp")):
         raise unauthorized("The token has expired")
     return subject
@@ -38,16 +36,24 @@ def unauthorized(reason: str | None = None) -> Problem:
     if reason is None:
         return Problem(401, "Send a token: Authorization: Bearer <JWT>", _challenge("Bearer"))
     safe = "".join(c for c in reason if " " <= c <= "~" and c not in '"\\')
+    safe = safe or "The token is not valid"
     challenge = f'Bearer error="invalid_token", error_description="{safe}"'
     return Problem(401, safe, _challenge(challenge))
 
 
 def _claims(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What our authorizer (`lambda`) or the gateway's own JWT authorizer (`jwt`) said."""
+    """What our authorizer (`lambda`) or the gateway's own JWT authorizer (`jwt`) said.
+
+    Raises a 401 Problem when ours refused the token. The claims of `jwt` are the token's own, so
+    that none of them may be taken for such a refusal.
+    """
     authorizer = _mapping(_mapping(event.get("requestContext")).get("authorizer"))
-    return _mapping(authorizer.get("lambda")) or _mapping(
-        _mapping(authorizer.get("jwt")).get("claims")
-    )
+    if "lambda" not in authorizer:
+        return _mapping(_mapping(authorizer.get("jwt")).get("claims"))
+    verdict = _mapping(authorizer["lambda"])
+    if "error" in verdict:
+        raise unauthorized(str(verdict["error"]))
+    return verdict
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -1,0 +1,375 @@
+"""The attack table: each row is a good token with one thing wrong, and why it is refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.identity.harness import SECRET, Gateway
+from tests.identity.issuers import Key, b64, hs256, token
+
+NEON = "https://ep-cool-1.neonauth.eu-central-1.aws.neon.tech"
+AUTH0 = "https://tenant.eu.auth0.com/"
+BETTER = "http://localhost:3000"
+SHARED = "https://shared.example"
+API = "https://api.example"
+
+
+Build = Callable[["World"], str]
+Row = tuple[Build, str]
+
+
+@dataclass
+class World:
+    """Four issuers that are accepted, an attacker with keys of their own, and the gateway."""
+
+    ed: Key
+    rsa: Key
+    ec: Key
+    attacker: Key
+    gateway: Gateway
+
+    def claims(self, issuer: str = NEON, **changes: Any) -> dict[str, Any]:
+        now = int(time.time())
+        audience = {NEON: NEON, BETTER: BETTER}.get(issuer, API)
+        good = {"iss": issuer, "aud": audience, "sub": "alice", "iat": now, "exp": now + 600}
+        return {name: value for name, value in (good | changes).items() if value is not ...}
+
+    def good(self, key: Key | None = None, **changes: Any) -> str:
+        """A token of the key's issuer, with some claims changed, or left out by `...`."""
+        key = key or self.ed
+        issuer = {id(self.ed): NEON, id(self.rsa): AUTH0, id(self.ec): BETTER}[id(key)]
+        return token(key.header, self.claims(issuer, **changes), key.sign)
+
+    def head(self, key: Key | None = None, **changes: Any) -> str:
+        """A token that is signed as it has to be, over a header with some members changed."""
+        key = key or self.ed
+        header = {name: value for name, value in (key.header | changes).items() if value is not ...}
+        return token(header, self.claims(), key.sign)
+
+    def shared(self, secret: bytes = SECRET.encode(), issuer: str = SHARED, **header: Any) -> str:
+        return token({"alg": "HS256", **header}, self.claims(issuer), hs256(secret))
+
+
+def change(text: str, part: int, edit: Callable[[str], str]) -> str:
+    """The token with one of its three parts edited."""
+    parts = text.split(".")
+    parts[part] = edit(parts[part])
+    return ".".join(parts)
+
+
+def other_trailing_bits(part: str) -> str:
+    """Another spelling of the same bytes: four bits of the last digit mean nothing."""
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return part[:-1] + digits[digits.index(part[-1]) | 1]
+
+
+def unsigned(algorithm: object, signature: str = "x") -> Build:
+    def build(w: World) -> str:
+        text = token({"alg": algorithm, "kid": w.ed.kid}, w.claims(), lambda _: b"")
+        return text + b64(signature.encode())
+
+    return build
+
+
+def der(w: World) -> str:
+    def sign(data: bytes) -> bytes:
+        raw = w.ec.sign(data)
+        return encode_dss_signature(int.from_bytes(raw[:32]), int.from_bytes(raw[32:]))
+
+    return token(w.ec.header, w.claims(BETTER), sign)
+
+
+def payload(raw: Callable[[str], str]) -> Build:
+    """A well-signed token whose claims are this text, made of the good claims' text."""
+    return lambda w: token(w.ed.header, raw(json.dumps(w.claims())).encode(), w.ed.sign)
+
+
+def with_claims(**changes: Any) -> Build:
+    return lambda w: w.good(**changes)
+
+
+def with_header(**changes: Any) -> Build:
+    return lambda w: w.head(**changes)
+
+
+def of_attacker(**header: Any) -> Build:
+    return lambda w: token(w.attacker.header | header, w.claims(), w.attacker.sign)
+
+
+def confused(secret: Callable[[World], bytes], issuer: str) -> Build:
+    """HS256, keyed with what everybody may know of the issuer."""
+    return lambda w: w.shared(
+        secret(w), issuer, kid={AUTH0: "rs256", NEON: "eddsa"}.get(issuer, "")
+    )
+
+
+def spki(key: Key) -> bytes:
+    public = key.private.public_key()
+    return bytes(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+NOW = int(time.time())
+MALFORMED, UNDECODABLE = "it is no signed JWT", "it cannot be decoded"
+ALGORITHM, KEY, SIGNATURE = "its algorithm is", "its key is", "its signature is"
+HEADER, ISSUER, NO_TOKEN = "its header asks", "it names no issuer", "there is no bearer token"
+AUDIENCE, SUBJECT, EXPIRED = "its audience is", "its sub is no user", "it has expired"
+
+NONE: list[object] = [
+    *("none", "None", "NONE", "nOnE", "none ", "", "null"),
+    *(None, [], {}, 0, ["none"], True),
+]
+NO_TIME: list[object] = [None, "", str(NOW + 600), "2099-01-01T00:00:00Z", [NOW + 600], {}, True]
+
+TOKENS: dict[str, Row] = {
+    # The token wants no verification.
+    "alg none, no signature": (lambda w: unsigned("none", "")(w), MALFORMED),
+    **{f"alg {name!r}": (unsigned(name), ALGORITHM) for name in NONE},
+    "alg missing": (with_header(alg=...), ALGORITHM),
+    "alg none over a good signature": (with_header(alg="none"), ALGORITHM),
+    # The token wants another verification.
+    **{
+        f"alg {name}": (with_header(alg=name), ALGORITHM)
+        for name in ("eddsa", "HS256", "HS384", "RS256", "ES256", "PS256", "ES256K", "Ed25519")
+    },
+    "alg in a list": (with_header(alg=["EdDSA"]), ALGORITHM),
+    "HS256 with the RSA key's PEM": (confused(lambda w: w.rsa.pem, AUTH0), ALGORITHM),
+    "HS256 with the RSA key's PEM, trimmed": (
+        confused(lambda w: w.rsa.pem.strip(), AUTH0),
+        ALGORITHM,
+    ),
+    "HS256 with the RSA key's DER": (confused(lambda w: spki(w.rsa), AUTH0), ALGORITHM),
+    "HS256 with the RSA key's JWK": (
+        confused(lambda w: json.dumps(w.rsa.jwk).encode(), AUTH0),
+        ALGORITHM,
+    ),
+    "HS256 with the Ed25519 key's bytes": (
+        confused(lambda w: base64.urlsafe_b64decode(w.ed.jwk["x"] + "="), NEON),
+        ALGORITHM,
+    ),
+    "HS256 with the public key, as the shared issuer": (
+        confused(lambda w: w.rsa.pem, SHARED),
+        SIGNATURE,
+    ),
+    "HS256 with an empty secret": (confused(lambda _: b"", SHARED), SIGNATURE),
+    "HS256 with a NUL as the secret": (confused(lambda _: b"\0", SHARED), SIGNATURE),
+    "HS256 by the shared secret, as Neon": (
+        lambda w: w.shared(issuer=NEON, kid="eddsa"),
+        ALGORITHM,
+    ),
+    "HS512 by the shared secret": (lambda w: w.shared(alg="HS512"), ALGORITHM),
+    # The token brings its own key.
+    "jwk of the attacker": (lambda w: of_attacker(jwk=w.attacker.jwk)(w), HEADER),
+    "jwk of the attacker without kid": (
+        lambda w: token({"alg": "EdDSA", "jwk": w.attacker.jwk}, w.claims(), w.attacker.sign),
+        HEADER,
+    ),
+    "jwk of the issuer itself": (lambda w: w.head(jwk=w.ed.jwk), HEADER),
+    "jku of the attacker": (of_attacker(jku="http://127.0.0.1:1/jwks.json"), HEADER),
+    "jku that looks like the issuer's": (of_attacker(jku=f"{NEON}@evil.example/"), HEADER),
+    "x5u of the attacker": (of_attacker(x5u="https://evil.example/cert"), HEADER),
+    "x5c of the attacker": (of_attacker(x5c=["MIIB"]), HEADER),
+    "jwk null": (with_header(jwk=None), HEADER),
+    "the attacker's key under the issuer's kid": (of_attacker(), SIGNATURE),
+    "kid of nobody": (of_attacker(kid="mine"), KEY),
+    "kid missing": (with_header(kid=...), KEY),
+    "kid empty": (with_header(kid=""), KEY),
+    "kid as a path": (with_header(kid="../../../../dev/null"), KEY),
+    "kid as SQL": (with_header(kid="x' UNION SELECT 'key"), KEY),
+    "kid as a URL": (with_header(kid="https://evil.example/jwks.json"), KEY),
+    "kid as a command": (with_header(kid="|id"), KEY),
+    "kid in other case": (with_header(kid="EDDSA"), KEY),
+    "kid a list": (with_header(kid=["eddsa"]), "its key id is no text"),
+    "kid a number": (with_header(kid=1), "its key id is no text"),
+    "kid of a neighbour": (
+        lambda w: token(w.rsa.header | {"alg": "EdDSA"}, w.claims(), w.ed.sign),
+        KEY,
+    ),
+    "crit that nobody knows": (with_header(crit=["exp"]), HEADER),
+    "crit empty": (with_header(crit=[]), HEADER),
+    "b64 false": (with_header(crit=["b64"], b64=False), HEADER),
+    "b64 false, not critical": (with_header(b64=False), SIGNATURE),
+    "typ of a logout token": (with_header(typ="logout+jwt"), "it is another kind"),
+    "typ a number": (with_header(typ=1), "it is another kind"),
+    # The signature is not one.
+    "signature missing": (lambda w: w.good().rpartition(".")[0], MALFORMED),
+    "signature empty": (lambda w: change(w.good(), 2, lambda _: ""), MALFORMED),
+    "signature cut by a digit": (lambda w: change(w.good(), 2, lambda s: s[:-1]), UNDECODABLE),
+    "signature cut by three bytes": (
+        lambda w: change(w.good(), 2, lambda s: s[:-6] + "AA"),
+        SIGNATURE,
+    ),
+    "signature of HS256 cut to a byte": (
+        lambda w: token(
+            {"alg": "HS256"}, w.claims(SHARED), lambda d: hs256(SECRET.encode())(d)[:1]
+        ),
+        SIGNATURE,
+    ),
+    "signature doubled": (lambda w: change(w.good(), 2, lambda s: s + s), SIGNATURE),
+    "signature in other trailing bits": (
+        lambda w: change(w.good(), 2, other_trailing_bits),
+        UNDECODABLE,
+    ),
+    "signature padded": (lambda w: w.good() + "==", MALFORMED),
+    "signature in the plain alphabet": (
+        lambda w: change(w.good(), 2, lambda s: "+/" + s[2:]),
+        MALFORMED,
+    ),
+    "signature with a line break": (lambda w: w.good()[:-4] + "\n" + w.good()[-4:], NO_TOKEN),
+    "signature with a blank": (lambda w: w.good()[:-4] + " " + w.good()[-4:], MALFORMED),
+    "signature of zeros, Ed25519": (
+        lambda w: change(w.good(), 2, lambda _: b64(bytes(64))),
+        SIGNATURE,
+    ),
+    "signature of zeros, ES256": (
+        lambda w: token(w.ec.header, w.claims(BETTER), lambda _: bytes(64)),
+        SIGNATURE,
+    ),
+    "signature in DER, ES256": (der, SIGNATURE),
+    "signature of another token": (
+        lambda w: change(w.good(), 2, lambda _: w.good(sub="bob").split(".")[2]),
+        SIGNATURE,
+    ),
+    "claims of another token": (
+        lambda w: change(w.good(sub="bob"), 1, lambda _: w.good().split(".")[1]),
+        SIGNATURE,
+    ),
+    "claims re-encoded": (
+        lambda w: change(
+            w.good(),
+            1,
+            lambda s: b64(
+                json.dumps(json.loads(base64.urlsafe_b64decode(s + "==")), indent=1).encode()
+            ),
+        ),
+        SIGNATURE,
+    ),
+    "header of another token": (
+        lambda w: change(w.good(), 0, lambda _: b64(b'{"kid":"eddsa","alg":"EdDSA"}')),
+        SIGNATURE,
+    ),
+    # The text is no token, or two.
+    "one part": (lambda _: "alice", MALFORMED),
+    "two parts": (lambda w: ".".join(w.good().split(".")[:2]), MALFORMED),
+    "four parts": (lambda w: w.good() + ".x", MALFORMED),
+    "five parts, as if encrypted": (lambda w: w.good() + ".x.y", MALFORMED),
+    "JSON serialization": (lambda w: json.dumps({"payload": w.good()}).replace(" ", ""), MALFORMED),
+    "claims twice, the last of the attacker": (
+        payload(lambda text: text[:-1] + ', "sub": "alice"}'),
+        UNDECODABLE,
+    ),
+    "header twice": (
+        lambda w: token(b'{"alg":"EdDSA","kid":"eddsa","alg":"none"}', w.claims(), w.ed.sign),
+        UNDECODABLE,
+    ),
+    "header not JSON": (lambda w: token(b"{", w.claims(), w.ed.sign), UNDECODABLE),
+    "header a list": (lambda w: token(b"[]", w.claims(), w.ed.sign), MALFORMED),
+    "claims a list": (payload(lambda text: f"[{text}]"), MALFORMED),
+    "claims a text": (payload(lambda _: '"alice"'), MALFORMED),
+    "claims nested without end": (payload(lambda _: "[" * 4000), UNDECODABLE),
+    "claims with a number of 5,000 digits": (
+        payload(lambda _: '{"exp":' + "9" * 5000 + "}"),
+        UNDECODABLE,
+    ),
+    "claims in UTF-16": (
+        lambda w: token(w.ed.header, json.dumps(w.claims()).encode("utf-16"), w.ed.sign),
+        UNDECODABLE,
+    ),
+    "claims after a byte order mark": (payload(lambda text: "\ufeff" + text), UNDECODABLE),
+    "exp NaN": (payload(lambda text: text.replace('"exp": ', '"exp": NaN, "x": ')), UNDECODABLE),
+    "20 KB": (with_claims(more="x" * 20_000), MALFORMED),
+    # What it says does not hold.
+    "exp missing": (with_claims(exp=...), "its exp is no number"),
+    **{f"exp {value!r}": (with_claims(exp=value), "its exp is no number") for value in NO_TIME},
+    **{
+        f"exp {value!r}": (with_claims(exp=value), "its exp is no date")
+        for value in ((NOW + 600) * 1000, 10**30, 1e300, -(10**30))
+    },
+    "exp infinite": (
+        payload(lambda text: text.replace('"exp": ', '"exp": 1e999, "x": ')),
+        "its exp is no date",
+    ),
+    **{
+        f"exp {value!r}": (with_claims(exp=value), EXPIRED) for value in (0, -1, NOW - 1, NOW - 0.5)
+    },
+    "nbf in an hour": (with_claims(nbf=NOW + 3600), "its nbf is in the future"),
+    "nbf a text": (with_claims(nbf="now"), "its nbf is no number"),
+    "iat in an hour": (with_claims(iat=NOW + 3600), "its iat is in the future"),
+    **{
+        f"sub {value!r}": (with_claims(sub=value), SUBJECT)
+        for value in (..., None, "", ["alice"], {"alice": 1}, 1, True, "alice\0", "\0", "\ud800")
+    },
+    **{
+        f"aud {value!r}": (with_claims(aud=value), "its audience is")
+        for value in (
+            ...,
+            None,
+            "",
+            [],
+            "*",
+            f"{NEON}/",
+            NEON.upper(),
+            API,
+            [API],
+            [NEON, 1],
+            {NEON: 1},
+            1,
+        )
+    },
+    **{
+        f"iss {value!r}": (with_claims(iss=value), ISSUER)
+        for value in (
+            ...,
+            None,
+            "",
+            "*",
+            f"{NEON}/",
+            NEON.upper(),
+            f"{NEON}\0",
+            [NEON],
+            1,
+            "https://evil.example",
+        )
+    },
+    "a neighbour's key": (lambda w: token(w.rsa.header, w.claims(NEON), w.rsa.sign), ALGORITHM),
+    "a neighbour's token as ours": (
+        lambda w: token(w.ec.header, w.claims(AUTH0), w.ec.sign),
+        ALGORITHM,
+    ),
+    "a neighbour's audience": (with_claims(aud=BETTER), AUDIENCE),
+}
+
+HEADERS: dict[str, Row] = {
+    "empty": (lambda _: "", NO_TOKEN),
+    "blanks": (lambda _: "   ", NO_TOKEN),
+    "scheme alone": (lambda _: "Bearer", NO_TOKEN),
+    "scheme and blanks": (lambda _: "Bearer   ", NO_TOKEN),
+    "token alone": (lambda w: w.good(), NO_TOKEN),
+    "Basic": (lambda _: "Basic YWxpY2U6c2VjcmV0", NO_TOKEN),
+    "Token": (lambda w: f"Token {w.good()}", NO_TOKEN),
+    "no blank": (lambda w: f"Bearer{w.good()}", NO_TOKEN),
+    "colon": (lambda w: f"Bearer: {w.good()}", NO_TOKEN),
+    "tab": (lambda w: f"Bearer\t{w.good()}", NO_TOKEN),
+    "no-break space": (lambda w: f"Bearer\u00a0{w.good()}", NO_TOKEN),
+    "quotes": (lambda w: f'Bearer "{w.good()}"', MALFORMED),
+    "two headers, joined": (lambda w: f"Bearer {w.good()},Bearer {w.good()}", MALFORMED),
+    "two headers, the good one last": (lambda w: f"Bearer x, Bearer {w.good()}", MALFORMED),
+    "two tokens": (lambda w: f"Bearer {w.good()} {w.good(sub='bob')}", MALFORMED),
+    "scheme twice": (lambda w: f"Bearer Bearer {w.good()}", MALFORMED),
+    "other scheme first": (lambda w: f"Basic x, Bearer {w.good()}", NO_TOKEN),
+}
+
+
+def _as_bearer(build: Build) -> Build:
+    return lambda world: f"Bearer {build(world)}"
+
+
+ATTACKS = {name: (_as_bearer(build), why) for name, (build, why) in TOKENS.items()}
+ATTACKS |= {f"header: {name}": row for name, row in HEADERS.items()}

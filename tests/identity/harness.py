@@ -1,0 +1,145 @@
+"""The functions in this process, joined as the gateway does: authorizer first, then handler."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+from unittest import mock
+from urllib.parse import quote, unquote
+
+from tests.functions.handlers import handler
+from tests.running import ROOT
+
+# As in the template; Powertools reads them when the functions are imported.
+os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "task-api")
+os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
+
+SECRET = "a-secret-of-the-tests-with-more-than-32-bytes"
+
+ROUTES = {
+    "list_tasks": "GET /api/{user_id}/tasks",
+    "create_task": "POST /api/{user_id}/tasks",
+    "get_task": "GET /api/{user_id}/tasks/{task_id}",
+    "update_task": "PUT /api/{user_id}/tasks/{task_id}",
+    "delete_task": "DELETE /api/{user_id}/tasks/{task_id}",
+    "toggle_task": "PATCH /api/{user_id}/tasks/{task_id}/complete",
+}
+SERVICE = {"health": "GET /health"}
+
+
+@contextmanager
+def load(environment: Mapping[str, str]) -> Iterator[dict[str, ModuleType]]:
+    """The authorizer's modules by name, imported anew with these settings, as Lambda does."""
+    folder = ROOT / "functions" / "authorizer"
+    names = {path.stem for path in folder.glob("*.py")}
+    others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    sys.path.insert(0, str(folder))
+    try:
+        yield _imported(names, environment)
+    finally:
+        sys.path.remove(str(folder))
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(others)
+
+
+def _imported(names: set[str], environment: Mapping[str, str]) -> dict[str, ModuleType]:
+    with mock.patch.dict(os.environ):
+        for name in [each for each in os.environ if each.startswith("JWT_")]:
+            del os.environ[name]
+        os.environ.update(environment)
+        return {name: importlib.import_module(name) for name in sorted(names)}
+
+
+def authorizer(environment: Mapping[str, str]) -> Any:
+    """The authorizer's handler with these settings."""
+    with load(environment) as modules:
+        return modules["app"].handler
+
+
+class Context:
+    """What the handlers ask Lambda's context for."""
+
+    aws_request_id = "6f0d2c1e-0000-4000-8000-000000000000"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 15_000
+
+
+@dataclass
+class Answer:
+    """What the client gets."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass
+class Gateway:
+    """Enough of an HTTP API: one decoding of the path, the authorizer, its context, the handler."""
+
+    authorizer: Any
+    handlers: dict[str, Any] = field(
+        default_factory=lambda: {name: handler(name) for name in ROUTES | SERVICE}
+    )
+
+    def call(
+        self,
+        function: str,
+        authorization: str | None = None,
+        *,
+        user_id: str = "alice",
+        task_id: str = "019a9f3c-5b1e-7c64-8f0a-3f1d2b7c9e55",
+        body: str | None = None,
+        raw: bool = False,
+    ) -> Answer:
+        """One request. `raw` says that `user_id` is already as it stands in the path."""
+        segment = user_id if raw else quote(user_id, safe="")
+        event = event_of(function, {"user_id": segment, "task_id": task_id}, body)
+        if authorization is not None:
+            event["headers"]["authorization"] = authorization
+            question = {**event, "type": "REQUEST", "identitySource": [authorization]}
+            verdict = self.authorizer(question, Context())
+            assert verdict["isAuthorized"] is True
+            context = json.loads(json.dumps(verdict["context"]))
+            event["requestContext"]["authorizer"] = {"lambda": context}
+        return self.answer(function, event)
+
+    def answer(self, function: str, event: dict[str, Any]) -> Answer:
+        """The handler's answer to an event as it stands."""
+        answer = self.handlers[function](event, Context())
+        return Answer(answer["statusCode"], answer.get("headers", {}), answer.get("body", ""))
+
+
+def event_of(function: str, segments: dict[str, str], body: str | None) -> dict[str, Any]:
+    route = (ROUTES | SERVICE)[function]
+    method, _, template = route.partition(" ")
+    parameters = {name: unquote(text) for name, text in segments.items() if f"{{{name}}}" in route}
+    return {
+        "version": "2.0",
+        "routeKey": route,
+        "rawPath": template.format(**segments),
+        "rawQueryString": "",
+        "headers": {"host": "localhost", "content-type": "application/json"},
+        "requestContext": {"http": {"method": method}, "routeKey": route, "stage": "$default"},
+        "pathParameters": parameters,
+        "isBase64Encoded": False,
+        **({} if body is None else {"body": body}),
+    }
+
+
+def fitting_body(function: str) -> str | None:
+    """A body that the route would take."""
+    return '{"title": "Water the plants"}' if function in {"create_task", "update_task"} else None

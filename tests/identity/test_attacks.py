@@ -1,0 +1,176 @@
+"""Every attack of the table, on every task route; and what must still get in."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tasks import store
+from tests.identity.attacks import API, ATTACKS, AUTH0, BETTER, NEON, NOW, SHARED, World
+from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, fitting_body
+from tests.identity.issuers import Jwks, Key
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    ed, rsa, ec = (Key.new(name, name.lower()) for name in ("EdDSA", "RS256", "ES256"))
+    with Jwks([ed.jwk]) as neon, Jwks([rsa.jwk]) as auth0, Jwks([ec.jwk]) as better:
+        listed = [
+            {"issuer": NEON, "audience": NEON, "jwks_url": neon.url, "algorithms": ["EdDSA"]},
+            {"issuer": AUTH0, "audience": API, "jwks_url": auth0.url, "algorithms": ["RS256"]},
+            {"issuer": BETTER, "audience": BETTER, "jwks_url": better.url, "algorithms": ["ES256"]},
+            {"issuer": SHARED, "audience": API, "secret": SECRET},
+        ]
+        ask = authorizer({"JWT_ISSUERS": json.dumps(listed)})
+        yield World(ed, rsa, ec, Key.new("EdDSA", "eddsa"), Gateway(ask))
+
+
+def forbidden(*_: object, **__: object) -> None:
+    raise AssertionError("the database was touched")
+
+
+@pytest.fixture(autouse=True)
+def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "database", forbidden)
+
+
+@pytest.mark.parametrize("function", ROUTES)
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_is_answered_401_on_every_route_for_the_right_reason(
+    world: World, attack: str, function: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    build, why = ATTACKS[attack]
+    authorization = build(world)
+    with caplog.at_level(logging.INFO, logger="app"):
+        answer = world.gateway.call(function, authorization, body=fitting_body(function))
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"].startswith('Bearer error="invalid_token", error_desc')
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert f"refused a token: {why}" in caplog.text
+    assert_says_nothing(
+        answer.text + answer.headers["WWW-Authenticate"] + caplog.text, authorization
+    )
+
+
+def assert_says_nothing(text: str, authorization: str) -> None:
+    """Neither the answer nor the log repeats the token or tells what is configured."""
+    for part in authorization.replace(".", " ").split():
+        assert len(part) < 8 or part not in text
+    for setting in (NEON, AUTH0, BETTER, SHARED, API, SECRET, "127.0.0.1"):
+        assert setting not in text
+
+
+def test_the_table_has_far_more_than_forty_rows() -> None:
+    assert len(ATTACKS) > 120
+
+
+@pytest.mark.parametrize("function", ROUTES)
+def test_without_a_token_every_route_answers_401_with_the_bare_challenge(
+    world: World, function: str
+) -> None:
+    answer = world.gateway.call(function, body=fitting_body(function))
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "spelling", ["Bearer {}", "bearer {}", "BEARER {}", "bEaReR   {}", " Bearer {} "]
+)
+def test_the_scheme_may_be_in_any_case_and_have_blanks_around(world: World, spelling: str) -> None:
+    verdict = world.gateway.authorizer({"identitySource": [spelling.format(world.good())]}, None)
+    assert verdict["context"]["sub"] == "alice"
+
+
+@pytest.mark.parametrize("name", ["ed", "rsa", "ec", "shared"])
+def test_a_good_token_of_each_algorithm_names_its_user_and_end(world: World, name: str) -> None:
+    text = world.shared() if name == "shared" else world.good(getattr(world, name))
+    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, None)["context"]
+    assert context.keys() == {"sub", "exp"}
+    assert context["sub"] == "alice"
+    assert 500 < int(context["exp"]) - time.time() <= 600
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": [API, NEON]},
+        {"exp": NOW + 600.75},
+        {"nbf": NOW - 1},
+        {"iat": NOW + 2},
+        {"iat": ...},
+        {"scope": "openid", "error": "none", "role": "authenticated"},
+    ],
+)
+def test_what_good_tokens_may_also_look_like(world: World, changes: dict[str, Any]) -> None:
+    source = [f"Bearer {world.good(**changes)}"]
+    assert world.gateway.authorizer({"identitySource": source}, None)["context"]["sub"] == "alice"
+
+
+@pytest.mark.parametrize(
+    "header", [{"typ": "JWT"}, {"typ": "jwt"}, {"typ": "at+jwt"}, {"x5t": "a"}]
+)
+def test_headers_that_change_nothing_are_accepted(world: World, header: dict[str, Any]) -> None:
+    source = [f"Bearer {world.head(**header)}"]
+    assert world.gateway.authorizer({"identitySource": source}, None)["context"]["sub"] == "alice"
+
+
+@pytest.mark.parametrize("source", [None, [], "Bearer x", [None], ["Bearer x", "Bearer y"], [b"x"]])
+def test_an_event_without_exactly_one_identity_source_names_nobody(
+    world: World, source: object
+) -> None:
+    event = {} if source is None else {"identitySource": source}
+    verdict = world.gateway.authorizer(event, None)
+    assert verdict == {"isAuthorized": True, "context": {"error": "Send one Authorization header"}}
+
+
+NFC, NFD = "andr\u00e9", "andre\u0301"
+
+
+@pytest.mark.parametrize("function", ROUTES)
+@pytest.mark.parametrize(
+    ("sub", "path"),
+    [
+        ("alice", "bob"),
+        ("alice", "Alice"),
+        ("alice ", "alice"),
+        ("alice", "alice "),
+        (" ", "alice"),
+        ("alice\n", "alice"),
+        (NFC, NFD),
+        (NFD, NFC),
+        ("\uff41lice", "alice"),
+        ("al\u200bice", "alice"),
+        ("\u0430lice", "alice"),
+        ("a" * 256, "alice"),
+        ("a" * 255, "a" * 254),
+        ("alice%40b.c", "alice@b.c"),
+        ("alice@b.c", "alice%40b.c"),
+        ("%", "alice"),
+        ("../bob", "bob"),
+        ("bob/../alice", "alice"),
+    ],
+)
+def test_a_valid_token_of_somebody_else_is_403_before_the_body_is_read(
+    world: World, function: str, sub: str, path: str
+) -> None:
+    answer = world.gateway.call(
+        function, f"Bearer {world.good(sub=sub)}", user_id=path, body='{"title": not even JSON'
+    )
+    assert answer.status == 403
+    assert answer.body["detail"] == "The token belongs to another user than the path"
+
+
+@pytest.mark.parametrize("function", ROUTES)
+@pytest.mark.parametrize("path", ["a" * 256, "a\0b", ""])
+def test_a_path_that_nobody_can_own_is_422_for_a_valid_token(
+    world: World, function: str, path: str
+) -> None:
+    sub = path if len(path) > 255 else "alice"
+    answer = world.gateway.call(function, f"Bearer {world.good(sub=sub)}", user_id=path)
+    assert answer.status == 422
+    assert answer.body["detail"][0]["loc"] == ["path", "user_id"]

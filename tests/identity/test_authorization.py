@@ -1,0 +1,252 @@
+"""What the resolver makes of an identity: closed by default, and asked again on every request."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+import neon
+from tasks import store
+from tests.functions.handlers import handler
+from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, event_of
+from tests.identity.issuers import hs256, token
+from tests.running import ROOT
+from web import body, identity, resolver
+
+FAR = "4102444800"
+
+
+class Empty:
+    """A database without rows, which counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def run(self, *statements: neon.Statement, **_: object) -> list[list[neon.Row]]:
+        self.asked += 1
+        return [[] for _ in statements]
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Empty:
+    empty = Empty()
+    monkeypatch.setattr(store, "database", lambda: empty)
+    return empty
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Gateway:
+    return Gateway(authorizer({"JWT_SECRET": SECRET}))
+
+
+def bearer(sub: str = "alice", exp: float | None = None) -> str:
+    claims = {"sub": sub, "exp": time.time() + 600 if exp is None else exp}
+    return "Bearer " + token({"alg": "HS256"}, claims, hs256(SECRET.encode()))
+
+
+def with_authorizer(function: str, authorizer: object) -> dict[str, Any]:
+    """An event under alice's path, after whatever authorizer the gateway had."""
+    event = event_of(function, {"user_id": "alice", "task_id": "019a9f3c"}, "not JSON")
+    event["requestContext"]["authorizer"] = authorizer
+    return event
+
+
+NOBODY: dict[str, object] = {
+    "no authorizer": {},
+    "null": None,
+    "a text": "alice",
+    "a list": [{"sub": "alice"}],
+    "IAM": {"iam": {"userId": "alice"}},
+    "claims of a REST API": {"claims": {"sub": "alice", "exp": FAR}},
+    "a context without its name": {"sub": "alice", "exp": FAR},
+    "lambda null": {"lambda": None},
+    "lambda empty": {"lambda": {}},
+    "lambda a text": {"lambda": "alice"},
+    "lambda empty beside claims": {"lambda": {}, "jwt": {"claims": {"sub": "alice", "exp": FAR}}},
+    "lambda refused beside claims": {
+        "lambda": {"error": "no"},
+        "jwt": {"claims": {"sub": "alice", "exp": FAR}},
+    },
+    "an error beside a user": {"lambda": {"error": "no", "sub": "alice", "exp": FAR}},
+    "an empty error beside a user": {"lambda": {"error": "", "sub": "alice", "exp": FAR}},
+    "jwt empty": {"jwt": {}},
+    "jwt without claims": {"jwt": {"sub": "alice", "exp": FAR}},
+    "claims a list": {"jwt": {"claims": ["alice"]}},
+    **{
+        f"sub {sub!r}": {"lambda": {"sub": sub, "exp": FAR}}
+        for sub in (None, "", 1, True, ["alice"], {"alice": 1}, "alice\0")
+    },
+    **{
+        f"exp {exp!r}": {"lambda": {"sub": "alice", "exp": exp}}
+        for exp in (
+            None,
+            "",
+            "soon",
+            "nan",
+            "inf",
+            "-inf",
+            "1e999",
+            True,
+            [FAR],
+            "0",
+            "-1",
+            0,
+            "9" * 5000,
+        )
+    },
+    **{
+        f"claims with exp {exp!r}": {"jwt": {"claims": {"sub": "alice", "exp": exp}}}
+        for exp in (None, "0", "nan", "1700000000")
+    },
+}
+
+
+@pytest.mark.parametrize("function", ROUTES)
+@pytest.mark.parametrize("case", NOBODY)
+def test_without_a_valid_identity_every_route_is_closed(
+    gateway: Gateway, database: Empty, case: str, function: str
+) -> None:
+    answer = gateway.answer(function, with_authorizer(function, NOBODY[case]))
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert answer.body["detail"]
+    assert database.asked == 0
+
+
+@pytest.mark.parametrize("function", ["list_tasks"])
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"sub": "alice", "exp": FAR},
+        {"sub": "alice", "exp": int(FAR)},
+        {"sub": "alice", "exp": "4.1024448E9"},
+        {"sub": "alice", "exp": FAR, "error": "a claim of the token's own"},
+    ],
+)
+def test_the_gateways_own_jwt_authorizer_is_understood(
+    gateway: Gateway, database: Empty, function: str, claims: dict[str, Any]
+) -> None:
+    event = with_authorizer(function, {"jwt": {"claims": claims, "scopes": None}})
+    assert gateway.answer(function, event).status == 200
+    assert database.asked == 1
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("function", ROUTES)
+def test_exp_is_checked_on_every_request_whatever_was_cached(
+    gateway: Gateway, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict is the one that the gateway keeps; only the time goes on."""
+    end = int(time.time()) + 600
+    verdict = gateway.authorizer({"identitySource": [bearer(exp=end)]}, None)
+    event = with_authorizer(function, {"lambda": verdict["context"]})
+    for now, refused in ((end - 0.001, False), (end, True), (end + 3600, True)):
+        monkeypatch.setattr("web.identity.time.time", lambda now=now: now)
+        answer = gateway.answer(function, event)
+        assert (answer.status == 401) is refused
+        if refused:
+            assert answer.body["detail"] == "The token has expired"
+            assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("function", ROUTES)
+def test_a_foreign_path_is_403_before_the_body_is_looked_at(
+    gateway: Gateway, database: Empty, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked(*_: object) -> None:
+        raise AssertionError("the body was looked at")
+
+    for name in ("check", "read", "parse"):
+        monkeypatch.setattr(body, name, looked)
+    assert gateway.call(function, bearer(), user_id="bob", body="{").status == 403
+    assert database.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("sub", "path", "status"),
+    [
+        ("alice@b.c", "alice%40b.c", 200),
+        ("alice@b.c", "alice@b.c", 200),
+        ("alice@b.c", "%61lice%40b%2Ec", 200),
+        ("alice@b.c", "alice%2540b.c", 403),
+        ("alice%40b.c", "alice%2540b.c", 200),
+        ("a/b", "a%2Fb", 200),
+        ("a/b", "a%252Fb", 403),
+        ("a+b", "a+b", 200),
+        ("a b", "a+b", 403),
+        ("auth0|1", "auth0%7C1", 200),
+        ("\u00e9", "%C3%A9", 200),
+        ("\u00e9", "e%CC%81", 403),
+        ("..", "%2E%2E", 200),
+    ],
+)
+@pytest.mark.usefixtures("database")
+def test_the_path_is_decoded_once_and_compared_exactly(
+    gateway: Gateway, sub: str, path: str, status: int
+) -> None:
+    assert gateway.call("list_tasks", bearer(sub), user_id=path, raw=True).status == status
+
+
+@pytest.mark.usefixtures("database")
+def test_user_and_path_are_compared_in_constant_time(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def spy(left: bytes, right: bytes) -> bool:
+        compared.append((left, right))
+        return hmac.compare_digest(left, right)
+
+    monkeypatch.setattr(identity, "hmac", type("Spied", (), {"compare_digest": staticmethod(spy)}))
+    assert gateway.call("list_tasks", bearer("\u00e9"), user_id="\u00e9").status == 200
+    assert compared == [("\u00e9".encode(), "\u00e9".encode())]
+
+
+@pytest.mark.usefixtures("database")
+def test_what_a_refusal_says_cannot_break_out_of_its_header(gateway: Gateway) -> None:
+    event = with_authorizer("list_tasks", {"lambda": {"error": 'a"b\\c\r\nSet-Cookie: x=\u00e9'}})
+    answer = gateway.answer("list_tasks", event)
+    expected = 'Bearer error="invalid_token", error_description="abcSet-Cookie: x="'
+    assert answer.headers["WWW-Authenticate"] == expected
+
+
+# --- the template --------------------------------------------------------------------------------
+
+
+def routes() -> Iterator[tuple[str, str, bool]]:
+    """Function, route and whether it says that it is public, for each route of the template."""
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    for resource in template["Resources"].values():
+        for event in resource.get("Properties", {}).get("Events", {}).values():
+            if event["Type"] == "HttpApi":
+                properties = event["Properties"]
+                public = properties.get("Auth", {}).get("Authorizer") == "NONE"
+                folder = resource["Properties"]["CodeUri"].removeprefix("functions/")
+                yield folder, f"{properties['Method']} {properties['Path']}", public
+
+
+@pytest.mark.parametrize(("function", "route", "public"), list(routes()))
+def test_each_route_of_the_template_is_closed_unless_it_says_otherwise(
+    function: str, route: str, public: bool
+) -> None:
+    handler(function)
+    method, _, path = route.partition(" ")
+    (found,) = [
+        each for each in resolver.api.routes if (each.method, each.openapi_path) == (method, path)
+    ]
+    assert (found.security == resolver.PUBLIC) is public
+    assert public is not path.startswith("/api/")
+
+
+def test_the_gateway_asks_the_authorizer_by_default_and_adds_cors_headers_to_every_answer() -> None:
+    """The gateway adds them to 401 and 403 too, and removes a handler's own."""
+    api = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]["Properties"]
+    assert api["Auth"]["DefaultAuthorizer"] in api["Auth"]["Authorizers"]
+    cors = api["CorsConfiguration"]
+    assert "authorization" in cors["AllowHeaders"]
+    assert not cors.get("AllowCredentials"), "tokens travel in a header that scripts set"

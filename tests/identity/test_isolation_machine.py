@@ -1,0 +1,168 @@
+"""Random users do random things with random identities; nothing ever crosses over."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+from uuid import UUID, uuid4
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+import neon
+from tasks import store
+from tests.identity.conftest import execute
+from tests.identity.harness import ROUTES, SECRET, Answer, Gateway, authorizer, fitting_body
+from tests.identity.issuers import hs256, token
+
+USERS = ["alice", "bob", "Alice", "andr\u00e9", "andre\u0301", "a@b.c", "%", "a" * 255]
+IDENTITIES = ["own", "own", "own", "own", "another's", "expired", "forged", "none"]
+
+users = st.sampled_from(USERS)
+identities = st.sampled_from(IDENTITIES)
+
+
+class Users(RuleBasedStateMachine):
+    """Holds what each user should have, and compares after every step."""
+
+    urls: dict[str, str]
+    gateway: Gateway
+
+    known = Bundle("known")
+
+    @initialize()
+    def begin(self) -> None:
+        execute(self.urls["superuser"], "TRUNCATE tasks")
+        self.tasks: dict[str, dict[str, dict[str, Any]]] = {user: {} for user in USERS}
+
+    @rule(target=known, user=users, identity=identities, title=st.sampled_from(["Tea", "Milk"]))
+    def create(self, user: str, identity: str, title: str) -> Any:
+        answer = self._call("create_task", user, identity, body=json.dumps({"title": title}))
+        if answer is None:
+            return multiple()
+        assert answer.status == 201
+        self._remember(user, answer)
+        return answer.body["id"]
+
+    @rule(user=users, identity=identities)
+    def list_all(self, user: str, identity: str) -> None:
+        answer = self._call("list_tasks", user, identity)
+        if answer is not None:
+            assert answer.status == 200
+            assert answer.body == list(self.tasks[user].values())
+
+    @rule(user=users, identity=identities, task_id=known)
+    def get(self, user: str, identity: str, task_id: str) -> None:
+        answer = self._call("get_task", user, identity, task_id)
+        if answer is not None and self._found(user, task_id, answer):
+            assert answer.body == self.tasks[user][task_id]
+
+    @rule(user=users, identity=identities, task_id=known)
+    def update(self, user: str, identity: str, task_id: str) -> None:
+        body = json.dumps({"title": f"{user[:9]}'s", "user_id": "alice", "id": str(uuid4())})
+        answer = self._call("update_task", user, identity, task_id, body)
+        if answer is not None and self._found(user, task_id, answer):
+            assert answer.body["title"] == f"{user[:9]}'s"
+            self._remember(user, answer)
+
+    @rule(user=users, identity=identities, task_id=known)
+    def toggle(self, user: str, identity: str, task_id: str) -> None:
+        answer = self._call("toggle_task", user, identity, task_id)
+        if answer is not None and self._found(user, task_id, answer):
+            assert answer.body["completed"] is not self.tasks[user][task_id]["completed"]
+            self._remember(user, answer)
+
+    @rule(user=users, identity=identities, task_id=known)
+    def delete(self, user: str, identity: str, task_id: str) -> None:
+        answer = self._call("delete_task", user, identity, task_id)
+        if answer is not None and self._found(user, task_id, answer):
+            del self.tasks[user][task_id]
+
+    @rule(user=users, function=st.sampled_from(sorted(ROUTES)), task_id=consumes(known))
+    def forget(self, user: str, function: str, task_id: str) -> None:
+        """A task whose id everybody has heard of is no easier to reach."""
+        self._call(function, user, "another's", task_id, fitting_body(function))
+
+    @invariant()
+    def every_row_is_where_it_belongs(self) -> None:
+        rows = execute(self.urls["superuser"], "SELECT user_id, id, title, completed FROM tasks")
+        assert sorted(rows, key=repr) == sorted(
+            (
+                (user, UUID(task["id"]), task["title"], task["completed"])
+                for user, tasks in self.tasks.items()
+                for task in tasks.values()
+            ),
+            key=repr,
+        )
+
+    def _call(
+        self, function: str, user: str, identity: str, task_id: str = "", body: str | None = None
+    ) -> Answer | None:
+        """The answer to the user's own request; None after a refusal, which tells nothing."""
+        authorization = self._authorization(user, identity)
+        answer = self.gateway.call(
+            function, authorization, user_id=user, task_id=task_id, body=body
+        )
+        if identity == "own":
+            self._shows_only(user, answer)
+            return answer
+        assert answer.status == (403 if identity == "another's" else 401)
+        assert answer.body.keys() == {"type", "title", "status", "detail", "instance"}
+        return None
+
+    def _authorization(self, user: str, identity: str) -> str | None:
+        if identity == "none":
+            return None
+        other = USERS[(USERS.index(user) + 1) % len(USERS)]
+        end = int(time.time()) + (-1 if identity == "expired" else 600)
+        claims = {"sub": other if identity == "another's" else user, "exp": end}
+        secret = SECRET if identity != "forged" else SECRET[::-1]
+        return f"Bearer {token({'alg': 'HS256'}, claims, hs256(secret.encode()))}"
+
+    def _shows_only(self, user: str, answer: Answer) -> None:
+        shown = answer.body if isinstance(answer.body, list) else [answer.body]
+        assert all(task.get("user_id", user) == user for task in shown)
+
+    def _found(self, user: str, task_id: str, answer: Answer) -> bool:
+        """Whether it was there; another's is missing in the very words of one that never was."""
+        if task_id in self.tasks[user]:
+            assert answer.status == 200
+            return True
+        assert (answer.status, answer.body["detail"]) == (404, "Task not found")
+        return False
+
+    def _remember(self, user: str, answer: Answer) -> None:
+        assert answer.body["user_id"] == user
+        self.tasks[user][answer.body["id"]] = answer.body
+
+
+@pytest.mark.parametrize("who", ["login", "owner"])
+def test_no_sequence_of_operations_lets_an_answer_or_a_row_cross_over(
+    who: str, urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = neon.Database(urls[who])
+    monkeypatch.setattr(store, "database", lambda: opened)
+    Users.urls = urls
+    Users.gateway = Gateway(authorizer({"JWT_SECRET": SECRET}))
+    run_state_machine_as_test(
+        Users,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    opened.close()

@@ -1,0 +1,391 @@
+"""An issuer's JWKS: fetched, cached, rotated, and survived when it is away."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from tests.identity.harness import authorizer, load
+from tests.identity.issuers import Jwks, Key, token
+
+ALL = frozenset({"EdDSA", "RS256", "ES256"})
+
+OLD, NEW, RSA, EC = (
+    Key.new(algorithm, kid)
+    for algorithm, kid in (("EdDSA", "old"), ("EdDSA", "new"), ("RS256", "rsa"), ("ES256", "ec"))
+)
+
+
+class Clock:
+    """The time, which passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[dict[str, ModuleType]]:
+    with load({"JWT_SECRET": "x" * 32}) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def keys(modules: dict[str, ModuleType]) -> Any:
+    return modules["keys"]
+
+
+@pytest.fixture
+def fetch(modules: dict[str, ModuleType]) -> Any:
+    return modules["fetch"]
+
+
+@pytest.fixture
+def jwks() -> Iterator[Jwks]:
+    with Jwks([OLD.jwk]) as running:
+        yield running
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def remote(keys: Any, jwks: Jwks, clock: Clock) -> Any:
+    return keys.RemoteKeys(jwks.url, ALL, clock=clock)
+
+
+def test_keys_are_fetched_when_they_are_first_needed_and_kept(remote: Any, jwks: Jwks) -> None:
+    assert jwks.asked == 0
+    for _ in range(100):
+        assert remote.find("old", "EdDSA").algorithm_name == "EdDSA"
+    assert jwks.asked == 1
+
+
+def test_keys_are_fetched_again_when_they_are_old(
+    remote: Any, keys: Any, jwks: Jwks, clock: Clock
+) -> None:
+    remote.find("old", "EdDSA")
+    clock.now += keys.MAX_AGE_SECONDS - 1
+    remote.find("old", "EdDSA")
+    assert jwks.asked == 1
+    clock.now += 1
+    remote.find("old", "EdDSA")
+    assert jwks.asked == 2
+
+
+def test_a_new_key_is_found_at_once_even_right_after_a_fetch(remote: Any, jwks: Jwks) -> None:
+    remote.find("old", "EdDSA")
+    jwks.keys.append(NEW.jwk)
+    assert remote.find("new", "EdDSA")
+    assert jwks.asked == 2
+
+
+def test_a_thousand_made_up_key_ids_cost_the_issuer_one_question_per_cooldown(
+    remote: Any, keys: Any, jwks: Jwks, clock: Clock
+) -> None:
+    remote.find("old", "EdDSA")
+    for rounds in (2, 3):
+        for number in range(1000):
+            with pytest.raises(keys.UnknownKeyError):
+                remote.find(f"made-up-{number}", "EdDSA")
+        assert jwks.asked == rounds
+        assert remote.find("old", "EdDSA")
+        clock.now += keys.COOLDOWN_SECONDS
+
+
+def test_a_made_up_key_id_that_comes_first_costs_one_question_as_well(
+    remote: Any, keys: Any, jwks: Jwks
+) -> None:
+    with pytest.raises(keys.UnknownKeyError):
+        remote.find("made-up", "EdDSA")
+    assert jwks.asked == 1
+
+
+def test_a_key_that_is_withdrawn_is_gone_after_the_next_fetch(
+    remote: Any, keys: Any, jwks: Jwks, clock: Clock
+) -> None:
+    remote.find("old", "EdDSA")
+    jwks.keys[:] = [NEW.jwk]
+    clock.now += keys.MAX_AGE_SECONDS
+    with pytest.raises(keys.UnknownKeyError):
+        remote.find("old", "EdDSA")
+    jwks.keys.clear()
+    clock.now += keys.MAX_AGE_SECONDS
+    with pytest.raises(keys.UnknownKeyError):
+        remote.find("new", "EdDSA")
+
+
+OUTAGES: dict[str, dict[str, Any]] = {
+    "500": {"status": 500},
+    "404 with keys": {"status": 404},
+    "redirect": {"status": 302, "headers": {"Location": "file:///etc/passwd"}},
+    "redirect to http": {"status": 301, "headers": {"Location": "http://127.0.0.1:1/"}},
+    "not JSON": {"body": b"<html>"},
+    "a list": {"body": b"[]"},
+    "no keys": {"body": b'{"error": "slow down"}'},
+    "keys that are none": {"body": b'{"keys": {"old": 1}}'},
+    "keys twice": {"body": b'{"keys": [], "keys": []}'},
+    "empty": {"body": b""},
+    "cut off": {"headers": {"Content-Length": "100000"}},
+    "too large": {"body": b'{"keys": []}' + b" " * 256 * 1024},
+    "chunks of nonsense": {"headers": {"Transfer-Encoding": "chunked"}},
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_the_old_keys_stay_while_the_issuer_is_down(
+    remote: Any, keys: Any, jwks: Jwks, clock: Clock, outage: str
+) -> None:
+    remote.find("old", "EdDSA")
+    for name, value in OUTAGES[outage].items():
+        setattr(jwks, name, value)
+    clock.now += keys.MAX_AGE_SECONDS
+    for _ in range(100):
+        assert remote.find("old", "EdDSA")
+    assert jwks.asked == 2, "and it is not asked all the time"
+    jwks.status, jwks.headers, jwks.body = 200, {}, None
+    jwks.keys[:] = [NEW.jwk]
+    clock.now += keys.COOLDOWN_SECONDS
+    assert remote.find("new", "EdDSA")
+
+
+def test_the_old_keys_stay_while_the_issuer_cannot_be_reached(keys: Any, clock: Clock) -> None:
+    with Jwks([OLD.jwk]) as away:
+        remote = keys.RemoteKeys(away.url, ALL, clock=clock)
+        remote.find("old", "EdDSA")
+    clock.now += 86_400
+    assert remote.find("old", "EdDSA")
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_before_any_key_is_known_an_outage_is_neither_yes_nor_no(
+    remote: Any, keys: Any, jwks: Jwks, clock: Clock, outage: str
+) -> None:
+    for name, value in OUTAGES[outage].items():
+        setattr(jwks, name, value)
+    for _ in range(10):
+        with pytest.raises(keys.KeysUnavailableError):
+            remote.find("old", "EdDSA")
+    assert jwks.asked == 1
+    jwks.status, jwks.headers, jwks.body = 200, {}, None
+    clock.now += keys.RETRY_SECONDS
+    assert remote.find("old", "EdDSA")
+
+
+def test_the_authorizer_then_fails_so_that_the_gateway_caches_no_refusal(jwks: Jwks) -> None:
+    issuer = {"issuer": "i", "audience": "a", "jwks_url": jwks.url, "algorithms": ["EdDSA"]}
+    handler = authorizer({"JWT_ISSUERS": json.dumps([issuer])})
+    claims = {"iss": "i", "aud": "a", "sub": "alice", "exp": time.time() + 60}
+    event = {"identitySource": [f"Bearer {token(OLD.header, claims, OLD.sign)}"]}
+    jwks.status = 503
+    with pytest.raises(Exception, match="no keys of the issuer have been fetched yet"):
+        handler(event, None)
+
+
+EC_384 = Key("p384", "ES384", ec.generate_private_key(ec.SECP384R1())).jwk
+EC_KOBLITZ = Key("k", "ES256K", ec.generate_private_key(ec.SECP256K1())).jwk
+ED_448 = Key("448", "EdDSA", ed448.Ed448PrivateKey.generate()).jwk
+SHORT = Key.new("RS256", "rsa", bits=1024).jwk
+
+UNFIT: dict[str, object] = {
+    "for encryption": OLD.jwk | {"use": "enc"},
+    "for another algorithm": OLD.jwk | {"alg": "RS256"},
+    "RSA for PS256": RSA.jwk | {"alg": "PS256"},
+    "RSA for RS512": RSA.jwk | {"alg": "RS512"},
+    "for signing alone": OLD.jwk | {"key_ops": ["sign"]},
+    "with its private half": OLD.jwk | {"d": "AAAA"},
+    "of another type": OLD.jwk | {"kty": "EC"},
+    "of another curve": OLD.jwk | {"crv": "P-256"},
+    "EC under the name of Ed25519": EC.jwk | {"crv": "Ed25519", "kty": "OKP"},
+    "P-384": EC_384,
+    "P-384 under the name of P-256": EC_384 | {"crv": "P-256", "alg": "ES256"},
+    "secp256k1": EC_KOBLITZ | {"alg": "ES256"},
+    "Ed448": ED_448,
+    "Ed448 under the name of Ed25519": ED_448 | {"crv": "Ed25519"},
+    "RSA of 1,024 bits": SHORT,
+    "RSA with an even exponent": RSA.jwk | {"e": "Ag"},
+    "RSA without a modulus": {name: RSA.jwk[name] for name in ("kty", "kid", "alg", "e")},
+    "symmetric": {"kty": "oct", "k": "c2VjcmV0", "kid": "old", "alg": "HS256"},
+    "symmetric for EdDSA": {"kty": "oct", "k": "c2VjcmV0", "kid": "old", "alg": "EdDSA"},
+    "without id": {name: OLD.jwk[name] for name in ("kty", "crv", "x", "alg")},
+    "with a number as its id": OLD.jwk | {"kid": 1},
+    "not base64": OLD.jwk | {"x": "!!!"},
+    "too short": OLD.jwk | {"x": "AAAA"},
+    "a point that is not on the curve": EC.jwk | {"x": EC.jwk["y"]},
+    "with a list as its type": OLD.jwk | {"kty": ["OKP"]},
+    "a text": "old",
+    "null": None,
+}
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_an_unfit_key_is_passed_over_and_its_neighbour_is_used(
+    remote: Any, keys: Any, jwks: Jwks, unfit: str
+) -> None:
+    jwks.body = json.dumps({"keys": [UNFIT[unfit], NEW.jwk]}).encode()
+    assert remote.find("new", "EdDSA")
+    for kid in ("old", "rsa", "ec", "p384", "k", "448"):
+        for algorithm in ("EdDSA", "RS256", "ES256", "HS256", "ES384", "PS256"):
+            with pytest.raises(keys.UnknownKeyError):
+                remote.find(kid, algorithm)
+
+
+def test_what_an_issuer_leaves_unsaid_of_a_key_is_read_from_its_type(
+    remote: Any, jwks: Jwks
+) -> None:
+    """Better Auth says `alg` and no `use`, others neither; null is as good as nothing."""
+    jwks.keys[:] = [
+        {name: value for name, value in key.jwk.items() if name != "alg"} for key in (OLD, RSA, EC)
+    ]
+    jwks.keys.append(NEW.jwk | {"use": None, "key_ops": None})
+    for key in (OLD, RSA, EC, NEW):
+        assert remote.find(key.kid, key.algorithm).algorithm_name == key.algorithm
+
+
+def test_keys_of_several_algorithms_may_share_an_id(remote: Any, jwks: Jwks) -> None:
+    jwks.keys[:] = [key.jwk | {"kid": "same"} for key in (OLD, RSA, EC)]
+    for key in (OLD, RSA, EC):
+        assert remote.find("same", key.algorithm).key_type == key.jwk["kty"]
+
+
+def test_a_key_for_an_algorithm_that_is_not_the_issuers_is_not_kept(
+    keys: Any, jwks: Jwks, clock: Clock
+) -> None:
+    jwks.keys[:] = [OLD.jwk, RSA.jwk]
+    only = keys.RemoteKeys(jwks.url, frozenset({"RS256"}), clock=clock)
+    assert only.find("rsa", "RS256")
+    with pytest.raises(keys.UnknownKeyError):
+        only.find("old", "EdDSA")
+
+
+def test_the_log_says_what_failed_without_the_answer(
+    remote: Any, keys: Any, jwks: Jwks, caplog: pytest.LogCaptureFixture
+) -> None:
+    jwks.body = b'{"private": "something"}'
+    with caplog.at_level(logging.WARNING), pytest.raises(keys.KeysUnavailableError):
+        remote.find("old", "EdDSA")
+    assert f"what came is no JWKS from {jwks.url}" in caplog.text
+    assert "something" not in caplog.text
+
+
+# --- the fetch itself ----------------------------------------------------------------------------
+
+
+def test_an_issuer_that_never_finishes_is_left_when_the_time_is_over(
+    fetch: Any, jwks: Jwks
+) -> None:
+    """It sends a byte now and then, so that no single read ever times out."""
+    jwks.drip, jwks.headers = threading.Event(), {"Content-Length": "100000"}
+    started = time.monotonic()
+    with pytest.raises(fetch.FetchError, match="TimeoutError"):
+        fetch.fetch(jwks.url, seconds=0.2)
+    assert time.monotonic() - started < 1.5
+    assert jwks.drip.wait(5), "the connection is closed"
+
+
+def test_an_issuer_that_never_begins_is_left_when_the_time_is_over(fetch: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(fetch.FetchError, match="TimeoutError"):
+            fetch.fetch(url, seconds=0.1)
+
+
+def test_the_time_is_two_seconds_unless_a_test_says_otherwise(fetch: Any) -> None:
+    assert fetch.SECONDS == 2.0
+    assert fetch.fetch.__kwdefaults__["seconds"] == fetch.SECONDS
+
+
+def test_no_time_left_is_an_error_before_anything_is_sent(fetch: Any, jwks: Jwks) -> None:
+    with pytest.raises(fetch.FetchError):
+        fetch.fetch(jwks.url, seconds=0)
+    assert jwks.asked == 0
+
+
+def test_a_body_that_comes_after_its_header_is_read(
+    fetch: Any, jwks: Jwks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """http.client closes its socket as soon as it has read the header of a last answer."""
+    read = threading.Event()
+    answer = http.client.HTTPConnection.getresponse
+
+    def and_tell(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        response = answer(connection)
+        read.set()
+        return response
+
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", and_tell)
+    jwks.before_body = read
+    assert json.loads(fetch.fetch(jwks.url)) == {"keys": [OLD.jwk]}
+
+
+def test_the_path_and_the_query_are_asked_as_configured(fetch: Any, jwks: Jwks) -> None:
+    fetch.fetch(jwks.url + "?p=B2C_1")
+    assert jwks.paths == ["/.well-known/jwks.json?p=B2C_1"]
+    fetch.fetch(jwks.url.removesuffix("/.well-known/jwks.json"))
+    assert jwks.paths[1:] == ["/"]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its own issuer, for 127.0.0.1 alone, with its key in the same file."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer of the tests")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, private.public_key(), 1, now, now + timedelta(1))
+    signed = builder.add_extension(names, critical=False).sign(private, hashes.SHA256())
+    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(key + signed.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[Jwks]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Jwks([OLD.jwk], tls=context) as running:
+        yield running
+
+
+def test_https_is_asked_when_the_system_trusts_the_certificate(
+    fetch: Any, secure: Jwks, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert json.loads(fetch.fetch(secure.url)) == {"keys": [OLD.jwk]}
+
+
+def test_https_with_another_name_is_refused(
+    fetch: Any, secure: Jwks, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with pytest.raises(fetch.FetchError, match="SSLCertVerificationError"):
+        fetch.fetch(secure.url.replace("127.0.0.1", "localhost"))
+
+
+def test_https_with_a_certificate_of_nobody_is_refused(fetch: Any, secure: Jwks) -> None:
+    with pytest.raises(fetch.FetchError, match="SSLCertVerificationError"):
+        fetch.fetch(secure.url)
+    assert secure.asked == 0

@@ -1,0 +1,425 @@
+"""Isolation that the database keeps, whatever a statement of ours forgets."""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+import neon
+import tasks
+from tasks import Task, TaskCreate, TaskNotFound, TaskUpdate, store
+from tests.identity.conftest import (
+    Cluster,
+    cluster,
+    execute,
+    migrate,
+    neon_like,
+    postgres_versions,
+)
+from tests.running import ROOT
+
+_OWN = re.compile(r"\buser_id\s*=\s*(%s|%\(user_id\)s)")
+_INSERT = "INSERT INTO tasks (user_id, id, title) VALUES ('{}', gen_random_uuid(), 'A')"
+_COUNT = "SELECT count(*)::int FROM tasks"
+
+
+@pytest.fixture(params=["owner", "login", "superuser"])
+def database(
+    request: pytest.FixtureRequest, urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[neon.Database]:
+    """The tasks' database, empty, reached by each kind of role that DATABASE_URL may name."""
+    execute(urls["superuser"], "TRUNCATE tasks")
+    opened = neon.Database(urls[request.param])
+    monkeypatch.setattr(store, "database", lambda: opened)
+    yield opened
+    opened.close()
+
+
+class Careless:
+    """The database, after somebody dropped the user from every condition that a statement has."""
+
+    def __init__(self, database: neon.Database) -> None:
+        self._database = database
+        self.rewritten: list[str] = []
+
+    def run(self, *statements: neon.Statement, **options: Any) -> list[list[neon.Row]]:
+        return self._database.run(*map(self._without_user, statements), **options)
+
+    def _without_user(self, statement: neon.Statement) -> neon.Statement:
+        sql, times = _OWN.subn(r"(\1)::text IS NOT NULL", statement.sql)
+        assert times == 1 or sql.strip().startswith("INSERT"), f"what is this: {sql}"
+        self.rewritten.append(sql)
+        return replace(statement, sql=sql)
+
+
+@pytest.fixture
+def careless(database: neon.Database, monkeypatch: pytest.MonkeyPatch) -> Careless:
+    rewriting = Careless(database)
+    monkeypatch.setattr(store, "database", lambda: rewriting)
+    return rewriting
+
+
+def rows(url: str) -> list[tuple[object, ...]]:
+    return execute(url, "SELECT user_id, id, title, completed, updated_at FROM tasks ORDER BY 1, 2")
+
+
+def one_each(*users: str) -> dict[str, Task]:
+    return {user: store.create(user, TaskCreate(title=f"{user}'s")) for user in users}
+
+
+def test_a_list_without_its_condition_still_shows_only_the_callers_rows(careless: Careless) -> None:
+    made = one_each("alice", "bob")
+    assert store.list_all("alice") == [made["alice"]]
+    assert store.list_all("carol") == []
+    assert "IS NOT NULL" in careless.rewritten[-1]
+
+
+@pytest.mark.usefixtures("careless")
+@pytest.mark.parametrize(
+    "operate",
+    [
+        store.get,
+        lambda user, id_: store.update(user, id_, TaskUpdate(title="Mine now")),
+        store.toggle,
+        store.delete,
+    ],
+    ids=["get", "update", "toggle", "delete"],
+)
+def test_an_operation_without_its_condition_neither_finds_nor_changes_anothers_task(
+    operate: Callable[[str, UUID], object], urls: dict[str, str]
+) -> None:
+    made = one_each("alice", "bob")
+    before = rows(urls["superuser"])
+    with pytest.raises(TaskNotFound):
+        operate("alice", made["bob"].id)
+    assert rows(urls["superuser"]) == before
+    operate("bob", made["bob"].id)
+
+
+@pytest.mark.usefixtures("careless")
+def test_no_statement_of_the_store_reaches_the_database_without_the_acting_user(
+    database: neon.Database, urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_each("bob")
+    monkeypatch.setattr(store, "acting_as", lambda _user: {"role": "task_api"})
+    assert store.list_all("bob") == []
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        one_each("bob")
+    database.close()
+    assert len(rows(urls["superuser"])) == 1
+
+
+def test_a_row_can_be_neither_made_for_nor_given_to_somebody_else(
+    database: neon.Database, urls: dict[str, str]
+) -> None:
+    one_each("alice")
+    before = rows(urls["superuser"])
+    for sql in (
+        _INSERT.format("bob"),
+        "UPDATE tasks SET user_id = 'bob'",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            run_as(database, "alice", sql)
+    assert rows(urls["superuser"]) == before
+
+
+def run_as(database: neon.Database, user_id: str, sql: str) -> list[neon.Row]:
+    statement = neon.Statement(sql)
+    settings = store.acting_as(user_id)
+    return database.run(statement, effect=neon.Effect.ONCE, settings=settings)[0]
+
+
+def test_the_statements_run_as_a_role_that_owns_and_bypasses_nothing(
+    database: neon.Database,
+) -> None:
+    (row,) = run_as(
+        database,
+        "alice",
+        """
+        SELECT current_user AS role, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb,
+               rolcanlogin, rolreplication, row_security_active('tasks') AS secured,
+               (SELECT count(*)::int FROM pg_class WHERE relowner = me.oid) AS owned
+        FROM pg_roles AS me WHERE rolname = current_user
+        """,
+    )
+    assert row.pop("role") == "task_api"
+    assert row.pop("secured") is True
+    assert not any(row.values())
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "TRUNCATE tasks",
+        "DROP TABLE tasks",
+        "ALTER TABLE tasks DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY",
+        "DROP POLICY own_tasks ON tasks",
+        "CREATE POLICY everything ON tasks USING (true)",
+        "CREATE RULE nothing AS ON INSERT TO tasks DO INSTEAD NOTHING",
+        "CREATE TABLE peek (user_id text, id uuid, FOREIGN KEY (user_id, id) REFERENCES tasks)",
+        "SELECT * FROM schema_migrations",
+        "CREATE ROLE mine BYPASSRLS",
+        "ALTER ROLE task_api BYPASSRLS",
+    ],
+)
+def test_the_acting_role_cannot_take_the_walls_down(database: neon.Database, sql: str) -> None:
+    with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.SyntaxError)):
+        run_as(database, "alice", sql)
+
+
+def test_switching_row_security_off_is_an_error_and_not_a_way_around(
+    database: neon.Database,
+) -> None:
+    one_each("bob")
+    settings = {"row_security": "off", **store.acting_as("alice")}
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        database.run(
+            neon.Statement("SELECT * FROM tasks"), effect=neon.Effect.READ, settings=settings
+        )
+
+
+@pytest.mark.parametrize("user_id", ["", None])
+def test_without_a_user_nothing_is_visible_or_written(
+    urls: dict[str, str], user_id: str | None
+) -> None:
+    execute(
+        urls["superuser"],
+        "TRUNCATE tasks",
+        _INSERT.format("bob"),
+    )
+    with psycopg.connect(urls["login"], autocommit=True) as connection:
+        connection.execute("SELECT set_config('role', 'task_api', false)")
+        if user_id is not None:
+            connection.execute("SELECT set_config('app.user_id', %s, false)", (user_id,))
+        assert connection.execute(_COUNT).fetchall() == [(0,)]
+        assert connection.execute("DELETE FROM tasks").rowcount == 0
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(_INSERT.format("bob"))
+
+
+def test_neither_role_nor_user_outlives_its_transaction(database: neon.Database) -> None:
+    one_each("alice")
+    ((row,),) = database.run(
+        neon.Statement(
+            """
+            SELECT current_user = session_user AS back, current_setting('app.user_id', true) AS who
+            """
+        ),
+        effect=neon.Effect.READ,
+    )
+    assert row == {"back": True, "who": ""}
+
+
+def test_nor_do_they_outlive_one_that_fails(database: neon.Database) -> None:
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        run_as(database, "alice", "SELECT 1/0")
+    ((row,),) = database.run(
+        neon.Statement("SELECT current_user = session_user AS back"), effect=neon.Effect.READ
+    )
+    assert row == {"back": True}
+
+
+@pytest.mark.usefixtures("database")
+def test_a_user_id_is_compared_and_never_read_as_sql_or_as_a_pattern() -> None:
+    names = [
+        "alice",
+        "%",
+        "_____",
+        "alice'--",
+        "' OR '1'='1",
+        "alice ",
+        "ALICE",
+        "andr\u00e9",
+        "andre\u0301",
+    ]
+    made = one_each(*names)
+    for name in names:
+        assert store.list_all(name) == [made[name]]
+
+
+@pytest.mark.usefixtures("database")
+def test_role_and_user_travel_in_the_same_round_trip_as_the_statement(tmp_path: Path) -> None:
+    one_each("alice")
+    (connection,) = open_connections()
+    path = tmp_path / "trace"
+    with path.open("w") as trace:
+        connection.pgconn.trace(trace.fileno())
+        assert store.list_all("alice")
+        connection.pgconn.untrace()
+    messages = [line.split("\t")[1:4:2] for line in path.read_text().splitlines()]
+    assert messages.count(["F", "Sync"]) == 1
+    assert messages.count(["B", "ReadyForQuery"]) == 1
+
+
+def open_connections() -> list[psycopg.Connection[Any]]:
+    """Those that are open in this process, whoever holds them and in whatever attribute."""
+    found = [each for each in gc.get_objects() if isinstance(each, psycopg.Connection)]
+    return [each for each in found if not each.closed]
+
+
+# --- the login role, alone -----------------------------------------------------------------------
+
+
+def test_the_recommended_login_can_do_nothing_but_act(urls: dict[str, str]) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        execute(urls["login"], _COUNT)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        execute(urls["login"], "CREATE TABLE mine ()")
+    owner = execute(urls["superuser"], "SELECT tableowner FROM pg_tables WHERE tablename = 'tasks'")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        execute(urls["login"], f"SET ROLE {owner[0][0]}")
+
+
+def test_the_login_that_the_documentation_makes_may_act(
+    traps: dict[str, str], any_server: Cluster
+) -> None:
+    text = (ROOT / "docs" / "identity.md").read_text()
+    ((statement, name),) = re.findall(r"^(CREATE ROLE (\w+) .+;)$", text, re.MULTILINE)
+    execute(traps["owner"], statement)
+    url = any_server.url_for(name, "traps")
+    assert execute(url, _ACT, _ALICE, "SELECT user_id FROM tasks") == [("alice",)]
+
+
+def test_health_needs_no_user(urls: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["tasks.database"]
+    for url in urls.values():
+        opened = neon.Database(url)
+        monkeypatch.setattr(module, "database", lambda opened=opened: opened)
+        tasks.ping()
+        opened.close()
+
+
+def test_every_table_that_the_acting_role_may_touch_has_forced_row_level_security(
+    urls: dict[str, str],
+) -> None:
+    touched = execute(
+        urls["superuser"],
+        """
+        SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity,
+               count(p.polname) > 0
+               AND bool_and(p.polqual IS NOT NULL AND p.polwithcheck IS NOT NULL)
+        FROM pg_class AS c LEFT JOIN pg_policy AS p ON p.polrelid = c.oid
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+          AND has_table_privilege('task_api', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+        GROUP BY c.oid
+        """,
+    )
+    assert ("tasks", True, True) in touched
+    assert [name for name, forced, policies in touched if not (forced and policies)] == []
+
+
+# --- Postgres' own traps, on each version of it --------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def traps(any_server: Cluster) -> dict[str, str]:
+    """A migrated database with one row each of alice and bob, by who connects."""
+    owner, login = neon_like(any_server, "traps")
+    superuser = any_server.url_for("postgres", "traps")
+    for user in ("alice", "bob"):
+        execute(superuser, _INSERT.format(user))
+    return {"owner": owner, "login": login, "superuser": superuser}
+
+
+_ALICE = "SELECT set_config('app.user_id', 'alice', false)"
+_ACT = "SELECT set_config('role', 'task_api', false)"
+
+
+@pytest.mark.parametrize("who", ["owner", "login", "superuser"])
+def test_after_the_switch_only_the_users_rows_are_seen_whoever_connected(
+    traps: dict[str, str], who: str
+) -> None:
+    assert execute(traps[who], _ACT, _ALICE, "SELECT user_id FROM tasks") == [("alice",)]
+
+
+@pytest.mark.parametrize("who", ["owner", "superuser"])
+def test_the_trap_is_real_without_the_switch_who_bypasses_sees_everything(
+    traps: dict[str, str], who: str
+) -> None:
+    assert execute(traps[who], _ALICE, _COUNT) == [(2,)]
+
+
+def test_an_owner_who_bypasses_nothing_is_held_by_force(traps: dict[str, str]) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(traps["owner"])["user"]
+    execute(traps["superuser"], f"ALTER ROLE {name} NOBYPASSRLS")
+    try:
+        assert execute(traps["owner"], _ACT, "RESET ROLE", _COUNT) == [(0,)]
+        execute(traps["owner"], "ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY")
+        assert execute(traps["owner"], _COUNT) == [(2,)], "what FORCE is there for"
+    finally:
+        execute(traps["owner"], "ALTER TABLE tasks FORCE ROW LEVEL SECURITY")
+        execute(traps["superuser"], f"ALTER ROLE {name} BYPASSRLS")
+
+
+def test_a_login_that_bypasses_by_its_own_attribute_is_still_held_after_the_switch(
+    traps: dict[str, str], any_server: Cluster
+) -> None:
+    execute(traps["superuser"], "CREATE ROLE bypasser LOGIN BYPASSRLS IN ROLE task_api")
+    url = any_server.url_for("bypasser", "traps")
+    assert execute(url, _ACT, _ALICE, "SELECT user_id FROM tasks") == [("alice",)]
+
+
+def test_a_view_of_the_owner_would_bypass_and_is_not_granted(traps: dict[str, str]) -> None:
+    execute(traps["owner"], "CREATE VIEW all_tasks AS SELECT * FROM tasks")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        execute(traps["login"], _ACT, _ALICE, "SELECT * FROM all_tasks")
+
+
+def test_a_role_of_that_name_that_may_bypass_stops_the_migration(any_server: Cluster) -> None:
+    execute(any_server.url, "CREATE DATABASE refused", "ALTER ROLE task_api BYPASSRLS")
+    try:
+        with pytest.raises(Exception, match="task_api may bypass row-level security"):
+            migrate(any_server.url_for("postgres", "refused"))
+    finally:
+        execute(any_server.url, "ALTER ROLE task_api NOBYPASSRLS")
+    assert migrate(any_server.url_for("postgres", "refused"))[-1].startswith("000")
+
+
+def test_migrating_a_second_time_does_nothing(traps: dict[str, str]) -> None:
+    assert migrate(traps["owner"]) == []
+
+
+@pytest.fixture(params=postgres_versions(), ids=lambda path: path.parent.name)
+def untouched(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster that has never heard of `task_api`."""
+    with cluster(request.param) as running:
+        yield running
+
+
+def test_a_database_can_be_migrated_while_another_one_makes_the_role(untouched: Cluster) -> None:
+    """Roles belong to the whole cluster, and the runner's lock only to its database."""
+    execute(untouched.url, "CREATE DATABASE second")
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(untouched.url) as first:
+        first.execute("CREATE ROLE task_api NOLOGIN")
+        second = pool.submit(migrate, untouched.url_for("postgres", "second"))
+        wait_until_blocked(untouched, second)
+        first.commit()
+        assert "0002_row_level_security" in second.result()
+
+
+def wait_until_blocked(running: Cluster, other: Future[Any]) -> None:
+    """Return when the other one's backend waits for a lock; it would finish if it did not."""
+    waiting = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    while execute(running.url, waiting) == [(0,)]:
+        assert not other.done(), "it did not have to wait"
+
+
+def test_two_runners_of_one_database_share_the_work(untouched: Cluster) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        applied = [*pool.map(migrate, [untouched.url] * 2)]
+    assert sorted(applied[0] + applied[1]) == sorted(migrate_names())
+
+
+def migrate_names() -> list[str]:
+    return [path.stem for path in (ROOT / "functions/migrate/migrations").glob("*.sql")]

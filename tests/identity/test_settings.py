@@ -1,0 +1,215 @@
+"""Whose tokens are accepted is said by the settings; what is unsafe refuses to start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.identity.harness import SECRET, authorizer, load
+
+ISSUER = "https://issuer.example"
+JWKS: dict[str, object] = {
+    "issuer": ISSUER,
+    "audience": "https://api.example",
+    "jwks_url": "https://issuer.example/jwks",
+    "algorithms": ["RS256"],
+}
+SHARED: dict[str, object] = {"issuer": "https://shared.example", "secret": SECRET}
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Any]:
+    with load({"JWT_SECRET": SECRET}) as modules:
+        yield modules["settings"]
+
+
+def entry(**changes: object) -> dict[str, str]:
+    """The environment with one issuer, of which some members are changed, or left out by `...`."""
+    changed = {name: value for name, value in (JWKS | changes).items() if value is not ...}
+    return {"JWT_ISSUERS": json.dumps([changed])}
+
+
+def listed(*entries: object) -> dict[str, str]:
+    return {"JWT_ISSUERS": json.dumps(entries)}
+
+
+UNSAFE: dict[str, tuple[dict[str, str], str]] = {
+    "nothing": ({}, "JWT_SECRET has to be at least 32 bytes long"),
+    "short secret": ({"JWT_SECRET": "x" * 31}, "JWT_SECRET has to be at least 32 bytes long"),
+    "issuer without secret": ({"JWT_ISSUER": "i", **listed(JWKS)}, "JWT_SECRET has to be"),
+    "audience without secret": ({"JWT_AUDIENCE": "a", **listed(JWKS)}, "JWT_SECRET has to be"),
+    "PEM as secret": (
+        {"JWT_SECRET": "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA"},
+        "JWT_SECRET is a key that others may know",
+    ),
+    "SSH key as secret": ({"JWT_SECRET": "ssh-ed25519 " + "A" * 40}, "JWT_SECRET is a key"),
+    "wildcard for the secret's audience": (
+        {"JWT_SECRET": SECRET, "JWT_AUDIENCE": "*"},
+        "JWT_AUDIENCE is compared exactly and takes no wildcard",
+    ),
+    "wildcard for the secret's issuer": (
+        {"JWT_SECRET": SECRET, "JWT_ISSUER": "https://*.example"},
+        "JWT_ISSUER is compared exactly",
+    ),
+    "blanks around an issuer": ({"JWT_SECRET": SECRET, "JWT_ISSUER": " i"}, "JWT_ISSUER has to be"),
+    "not JSON": ({"JWT_ISSUERS": "[{]"}, "JWT_ISSUERS is not a JSON list"),
+    "no list": ({"JWT_ISSUERS": "{}"}, "JWT_ISSUERS has to be a JSON list"),
+    "empty list": ({"JWT_ISSUERS": "[]"}, "JWT_ISSUERS has to be a JSON list of one or more"),
+    "no object": (listed("https://issuer.example"), r"JWT_ISSUERS\[0\] has to be a JSON object"),
+    "a member twice": ({"JWT_ISSUERS": '[{"issuer": "a", "issuer": "b"}]'}, "is not a JSON list"),
+    "unknown member": (entry(jwks_uri="x"), "unknown member: jwks_uri"),
+    "no issuer": (entry(issuer=...), r"JWT_ISSUERS\[0\]: issuer has to be a text"),
+    "empty issuer": (entry(issuer=""), "issuer has to be a text"),
+    "wildcard issuer": (entry(issuer="*"), "issuer is compared exactly"),
+    "issuer a list": (entry(issuer=["i"]), "issuer has to be a text"),
+    "no audience": (entry(audience=...), "audience has to be a text"),
+    "empty audience": (entry(audience=""), "audience has to be a text"),
+    "blank audience": (entry(audience="  "), "audience has to be a text"),
+    "wildcard audience": (
+        entry(audience="*"),
+        "audience is compared exactly and takes no wildcard",
+    ),
+    "wildcard among audiences": (
+        entry(audience=["a", "https://*"]),
+        "audience is compared exactly",
+    ),
+    "audience a number": (entry(audience=1), "audience has to be a text"),
+    "no audience of many": (entry(audience=[]), "audience has to name at least one"),
+    "wildcard audience claim": (entry(audience_claim="*"), "audience_claim is compared exactly"),
+    "neither secret nor JWKS": (entry(jwks_url=...), "needs a secret with HS256 or a jwks_url"),
+    "secret and JWKS": (entry(secret=SECRET), "or a jwks_url with other algorithms, not both"),
+    "HS256 by a JWKS": (entry(algorithms=["HS256"]), "needs a secret with HS256"),
+    "HS256 beside a JWKS": (entry(algorithms=["RS256", "HS256"]), "mixes HS256 with public keys"),
+    "HS256 beside a JWKS with its secret": (
+        entry(secret=SECRET, algorithms=["HS256", "RS256"]),
+        "mixes HS256 with public keys",
+    ),
+    "RS256 with a secret": (
+        listed(SHARED | {"algorithms": ["RS256"]}),
+        "needs a secret with HS256",
+    ),
+    "no algorithms": (entry(algorithms=...), "algorithms has to list at least one"),
+    "empty algorithms": (entry(algorithms=[]), "algorithms has to list at least one"),
+    "algorithms a text": (entry(algorithms="RS256"), "algorithms has to list"),
+    **{
+        f"algorithm {name!r}": (entry(algorithms=[name]), "may hold ES256, EdDSA, HS256, RS256")
+        for name in ("none", "None", "", "rs256", "RS512", "PS256", "HS512", "*", None, ["RS256"])
+    },
+    "plain http": (entry(jwks_url="http://issuer.example/jwks"), "has to start with https://"),
+    "plain http to a private address": (entry(jwks_url="http://10.0.0.1/"), "start with https://"),
+    "plain http to any address": (entry(jwks_url="http://0.0.0.0/"), "start with https://"),
+    "plain http to what begins like loopback": (
+        entry(jwks_url="http://localhost.evil.example/"),
+        "start with https://",
+    ),
+    "plain http to 127.0.0.1 as a user": (
+        entry(jwks_url="http://127.0.0.1@evil.example/"),
+        "creden",
+    ),
+    "a file": (entry(jwks_url="file:///etc/passwd"), "with a host"),
+    "ftp": (entry(jwks_url="ftp://issuer.example/jwks"), "start with https://"),
+    "no scheme": (entry(jwks_url="issuer.example/jwks"), "with a host"),
+    "no host": (entry(jwks_url="https:///jwks"), "with a host"),
+    "credentials": (entry(jwks_url="https://u:p@issuer.example/jwks"), "without credentials"),
+    "line break": (entry(jwks_url="https://issuer.example/\r\nX: y"), "with a host"),
+    "blank inside": (entry(jwks_url="https://issuer.example/a b"), "with a host"),
+    "port that is none": (entry(jwks_url="https://issuer.example:x/"), "is not a URL"),
+    "empty URL": (entry(jwks_url=""), "jwks_url has to be a text"),
+    "URL a number": (entry(jwks_url=1), "jwks_url has to be a text"),
+    "short secret of an entry": (
+        listed(SHARED | {"secret": "x" * 31}),
+        "secret has to be at least",
+    ),
+    "secret a number": (listed(SHARED | {"secret": 10**40}), "secret has to be at least"),
+    **{
+        f"leeway {value!r}": (entry(leeway=value), "leeway has to be")
+        for value in (-1, 301, "30", True, None, [30], 10**400)
+    },
+    "leeway NaN": ({"JWT_ISSUERS": '[{"leeway": NaN}]'}, "is not a JSON list"),
+    "an issuer twice": (listed(JWKS, JWKS), "may be there once"),
+    "an issuer by JWKS and by secret": (
+        {"JWT_SECRET": SECRET, "JWT_ISSUER": ISSUER, **listed(JWKS)},
+        "may be there once, with one way to verify",
+    ),
+    "an issuer by JWKS and by secret in the list": (
+        listed(JWKS, SHARED | {"issuer": ISSUER}),
+        "may be there once",
+    ),
+    "a secret for any issuer beside a JWKS": (
+        {"JWT_SECRET": SECRET, **listed(JWKS)},
+        "JWT_ISSUER has to name the secret's issuer beside JWT_ISSUERS",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNSAFE)
+def test_an_unsafe_setting_refuses_to_start_with_one_sentence(settings: Any, case: str) -> None:
+    environment, why = UNSAFE[case]
+    with pytest.raises(settings.SettingsError, match=why) as refused:
+        settings.from_environment(environment)
+    sentence = str(refused.value)
+    assert "JWT_" in sentence or "issuer" in sentence
+    assert "\n" not in sentence
+    assert SECRET not in sentence
+
+
+def test_the_function_itself_does_not_start() -> None:
+    with pytest.raises(Exception, match="JWT_SECRET has to be at least 32 bytes long"):
+        authorizer({"JWT_SECRET": "short"})
+
+
+def test_a_secret_alone_accepts_any_issuer_and_any_audience(settings: Any) -> None:
+    (issuer,) = settings.from_environment(
+        {"JWT_SECRET": SECRET, "JWT_ISSUER": "", "JWT_AUDIENCE": "", "JWT_ISSUERS": ""}
+    )
+    assert (issuer.name, issuer.audiences, issuer.algorithms) == (None, set(), {"HS256"})
+
+
+def test_a_secret_counts_its_bytes_and_not_its_characters(settings: Any) -> None:
+    assert settings.from_environment({"JWT_SECRET": "\u20ac" * 11})
+    with pytest.raises(settings.SettingsError):
+        settings.from_environment({"JWT_SECRET": "\u20ac" * 10})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://issuer.example",
+        "https://issuer.example:8443/jwks?p=1",
+        "http://localhost:3000/api/auth/jwks",
+        "http://127.0.0.1:3000/",
+        "http://127.8.8.8/",
+        "http://[::1]:3000/jwks",
+    ],
+)
+def test_https_and_plain_http_to_this_machine_are_accepted(settings: Any, url: str) -> None:
+    (issuer,) = settings.from_environment(entry(jwks_url=url))
+    assert issuer.jwks_url == url
+
+
+def test_all_that_an_issuer_may_say_is_read(settings: Any) -> None:
+    (issuer,) = settings.from_environment(
+        entry(
+            audience=["a", "b"],
+            algorithms=["EdDSA", "ES256", "RS256"],
+            leeway=30,
+            audience_claim="client_id",
+        )
+    )
+    assert issuer.audiences == {"a", "b"}
+    assert issuer.algorithms == {"EdDSA", "ES256", "RS256"}
+    assert (issuer.leeway, issuer.audience_claim) == (30, "client_id")
+
+
+def test_several_issuers_stand_side_by_side(settings: Any) -> None:
+    issuers = settings.from_environment(
+        {"JWT_SECRET": SECRET, "JWT_ISSUER": "old", "JWT_AUDIENCE": "a", **listed(JWKS, SHARED)}
+    )
+    assert [issuer.name for issuer in issuers] == ["old", ISSUER, SHARED["issuer"]]
+
+
+def test_a_secret_is_in_no_representation(settings: Any) -> None:
+    assert SECRET not in repr(settings.from_environment({"JWT_SECRET": SECRET}))
