@@ -89,7 +89,7 @@ openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
-	for name in uv layer authorizer runtime dev sam; do
+	for name in uv layer authorizer runtime dev sam policy; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt
 	done
