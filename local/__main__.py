@@ -24,10 +24,12 @@ _USAGE = "usage: python -m local [run | invoke FUNCTION EVENTFILE | migrate]"
 
 def main() -> None:
     """Run one subcommand and exit with its status."""
+    arguments = sys.argv[1:] or ["run"]
     try:
-        sys.exit(asyncio.run(_until_signalled(_command(sys.argv[1:] or ["run"]))))
+        sys.exit(asyncio.run(_until_signalled(_command(arguments))))
     except asyncio.CancelledError:
-        sys.exit(0)  # Ctrl-C is how `run` is meant to end
+        # Ctrl-C is how `run` is meant to end; anything else did not finish.
+        sys.exit(0 if arguments == ["run"] else 128 + signal.SIGINT)
     except LocalError as error:
         sys.exit(str(error))
     except OSError as error:

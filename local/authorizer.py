@@ -15,7 +15,7 @@ from typing import Any
 from local.errors import InvocationFailed
 from local.events import Answer, Request, authorizer_event, message
 from local.routing import Match
-from local.runtime import Runtime
+from local.runtime import Runtime, detached
 from local.template import Authorizer
 
 _REMEMBERED = 1000
@@ -50,15 +50,17 @@ class Authorizers:
         """Return what becomes `requestContext.authorizer`.
 
         Raises Refused: 401 when an identity source is missing (the authorizer is not asked), 403
-        when it says no, 500 when it fails.
+        when it says no. Raises InvocationFailed when it fails, which is 500, also when Throttled.
         """
         identity = [_identity(source, request) for source in authorizer.identity_sources]
         if not all(identity):
             raise Refused(message(401, "Unauthorized"))
         try:
             verdict = await self._verdict(authorizer, request, match, identity)
-        except InvocationFailed:
-            raise Refused(message(500, "Internal Server Error")) from None
+        except InvocationFailed as failure:
+            raise InvocationFailed(
+                f"the authorizer {authorizer.name} failed: {failure}"
+            ) from failure
         if not verdict["isAuthorized"]:
             raise Refused(message(403, "Forbidden"))
         return {"lambda": verdict.get("context")}
@@ -73,7 +75,7 @@ class Authorizers:
         entry = self._entries.get(key)
         if entry is None or entry.expires < time.monotonic():
             # Requests that come while it is being asked share the question.
-            task = asyncio.create_task(self._ask(authorizer, request, match, identity))
+            task = detached(self._ask(authorizer, request, match, identity))
             entry = _Entry(time.monotonic() + authorizer.ttl, task)
             self._remember(key, entry)
         try:

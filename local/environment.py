@@ -114,8 +114,10 @@ class Environment:
         server = web.Server(self._serve)
         try:
             listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-            async with listener:
+            try:
                 await self._run(listener.sockets[0].getsockname()[1])
+            finally:
+                listener.close()
         except OSError as error:
             self._last_line = str(error)
         finally:
@@ -195,7 +197,7 @@ class Environment:
         if what == "/invocation/next":
             return await self._give_next()
         if what == "/init/error":
-            self._init_error = FunctionError(_error_document(body))
+            self._init_error = FunctionError(self.function.name, _error_document(body))
         elif what.startswith("/invocation/"):
             self._take_answer(what, body)
         return web.json_response({"status": "OK"}, status=202)
@@ -222,10 +224,11 @@ class Environment:
         current = self._current
         if current is None or current.id != invocation_id or current.answer.done():
             return
+        name = self.function.name
         if kind == "error":
-            current.answer.set_exception(FunctionError(_error_document(body)))
+            current.answer.set_exception(FunctionError(name, _error_document(body)))
         elif len(body) > PAYLOAD_LIMIT:
-            current.answer.set_exception(FunctionError(_too_large(len(body))))
+            current.answer.set_exception(FunctionError(name, _too_large(len(body))))
         else:
             current.answer.set_result(body)
 

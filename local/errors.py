@@ -28,9 +28,15 @@ class InvocationFailed(Exception):
 class FunctionError(InvocationFailed):
     """The function itself reported an error: while it was imported, or in its handler."""
 
-    def __init__(self, error: dict[str, Any]) -> None:
-        super().__init__(f"{error.get('errorType')}: {error.get('errorMessage')}")
+    def __init__(self, function: str, error: dict[str, Any]) -> None:
+        super().__init__(f"{function}: {error.get('errorType')}: {error.get('errorMessage')}")
         self.error = error
+
+    @property
+    def place(self) -> str:
+        """Where it was raised, in one line, as far as the function said so."""
+        stack = self.error.get("stackTrace")
+        return " ".join(str(stack[-1]).split()) if isinstance(stack, list) and stack else ""
 
     def document(self) -> dict[str, Any]:
         """Return the error as the function reported it, with its stack trace."""

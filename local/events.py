@@ -203,7 +203,7 @@ def _answer_body(result: Mapping[str, Any]) -> bytes:
     if not isinstance(body, str):
         raise TypeError("body")
     if result.get("isBase64Encoded"):
-        return base64.b64decode(body)
+        return base64.b64decode(body, validate=True)
     return body.encode()
 
 

@@ -38,7 +38,7 @@ from local.events import (
     read_headers,
 )
 from local.routing import Match, find_route
-from local.runtime import Runtime
+from local.runtime import Runtime, detached
 from local.template import Template
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
@@ -112,7 +112,8 @@ class Gateway:
             self._on_failure(str(failure) or f"{match.route.function} took longer than 30 seconds")
             return _UNAVAILABLE
         except InvocationFailed as failure:
-            self._on_failure(str(failure))
+            place = getattr(failure.__cause__ or failure, "place", "")
+            self._on_failure(f"{failure} ({place})" if place else str(failure))
             return _INTERNAL
 
     async def _identify(self, template: Template, request: Request, match: Match) -> dict[str, Any]:
@@ -126,12 +127,10 @@ class Gateway:
         if len(payload) > PAYLOAD_LIMIT:
             return _TOO_LARGE
         # The gateway gives up after its own limit; the function works on until its time-out.
-        work = asyncio.create_task(self._runtime.invoke(match.route.function, payload))
-        done, _ = await asyncio.wait([work], timeout=_INTEGRATION_SECONDS)
-        if not done:
-            work.add_done_callback(lambda task: task.exception())  # nobody else will look at it
-            raise TimeoutError
-        answer = read_answer(work.result())
+        work = detached(self._runtime.invoke(match.route.function, payload))
+        async with asyncio.timeout(_INTEGRATION_SECONDS):
+            result = await asyncio.shield(work)
+        answer = read_answer(result)
         if answer is None:
             raise InvocationFailed(f"{match.route.function}: its answer is not an HTTP response")
         return answer
@@ -199,7 +198,8 @@ async def serving(
         max_line_size=_HEAD_LIMIT,
         max_field_size=_HEAD_LIMIT,
     )
-    runner = web.ServerRunner(server, access_log=None, shutdown_timeout=grace)
+    # aiohttp waits that long twice: for requests to finish, and for its own tasks to end.
+    runner = web.ServerRunner(server, access_log=None, shutdown_timeout=grace / 2)
     await runner.setup()
     try:
         await web.SockSite(runner, listener, backlog=1024).start()

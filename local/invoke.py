@@ -56,7 +56,7 @@ async def _once(settings: Settings, name: str, event: bytes) -> int:
         )
         runtime = await stack.enter_async_context(functions_runtime(settings, _say, _log))
         await runtime.use(template.functions)
-        await database_ready
+        await database_ready()
         if needs_start and name != MIGRATE and MIGRATE in template.functions:
             await apply_schema(runtime, settings)
         return await _answer(runtime, settings, name, event)

@@ -57,7 +57,7 @@ class LiveTemplate:
             return  # another request was faster
         try:
             await self.load()
-        except LocalError as error:
+        except (LocalError, OSError) as error:
             self._signature = signature
             self._complain(f"{error} The template of before stays in use.")
 

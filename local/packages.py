@@ -129,6 +129,7 @@ def _installer() -> list[str]:
 
 
 def _reason(output: str) -> str:
-    """Return the installer's error in one line; what it says last is the cause."""
-    lines = [re.sub(r"^\W+", "", line) for line in output.splitlines() if line.strip()]
-    return lines[-1] if lines else "the installer said nothing."
+    """Return the installer's error in one line: the innermost cause comes last, then advice."""
+    lines = [re.sub(r"^\W+", "", line) for line in output.splitlines()]
+    causes = [line for line in lines if line and not line.startswith("hint:")]
+    return causes[-1] if causes else "the installer said nothing."

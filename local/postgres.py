@@ -98,6 +98,8 @@ class Postgres:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._pid, signal.SIGINT)  # Postgres' fast shutdown
                 self._wait_for_end(self._pid)
+                with contextlib.suppress(OSError):  # swept away, or not empty after a crash
+                    self._socket_folder.rmdir()
         finally:
             self._pid = self._process = None
             if self._lock_file:
@@ -136,13 +138,30 @@ class Postgres:
         found = self._postmaster()
         if found is None:
             return None
-        if not _is_postgres(found.pid):
-            # A crash left the file and another program has the number now; Postgres itself
-            # would not start for fear of that program.
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
+        if not self._is_server(found.pid):
+            self._clear_after_crash()
             return None
         self._wait_until_ready(found.pid)
-        return found.pid
+        if self.is_running():
+            return found.pid
+        # Its socket was swept away, together with the folder for temporary files.
+        os.kill(found.pid, signal.SIGINT)
+        self._wait_for_end(found.pid)
+        return None
+
+    def _clear_after_crash(self) -> None:
+        """Wait for the processes of a server that was killed, then remove what it left behind.
+
+        The number in its file may be another program's by now, for fear of which Postgres would
+        not start; but as long as one of its own processes is there, the file protects the data.
+        """
+        import psutil
+
+        for _ in _until(_STOP_SECONDS):
+            if not any(map(self._is_server, psutil.pids())):
+                (self._data / "postmaster.pid").unlink(missing_ok=True)
+                return
+        raise LocalError(f"A killed Postgres still works in {self._data}; try again later.")
 
     def _postmaster(self) -> _Postmaster | None:
         """Read the file in which a server says who and how far it is."""
@@ -212,6 +231,8 @@ class Postgres:
             raise LocalError(
                 f"{self._socket_folder} belongs to somebody else; remove it, or set TMPDIR."
             )
+        for left in (_SOCKET, f"{_SOCKET}.lock"):  # by a killed server: none of ours runs now
+            (self._socket_folder / left).unlink(missing_ok=True)
 
     def _wait_until_ready(self, pid: int) -> None:
         for _ in _until(_START_SECONDS):
@@ -231,7 +252,17 @@ class Postgres:
     def _is_alive(self, pid: int) -> bool:
         if self._process and self._process.pid == pid:
             return self._process.poll() is None
-        return _is_postgres(pid)
+        return self._is_server(pid)
+
+    def _is_server(self, pid: int) -> bool:
+        """Tell whether this process is a Postgres that works in our data folder."""
+        import psutil
+
+        try:
+            process = psutil.Process(pid)
+            return process.name() == "postgres" and Path(process.cwd()).samefile(self._data)
+        except (psutil.Error, OSError):
+            return False
 
     def _last_words(self, start: int) -> str:
         with self._log.open("rb") as log:
@@ -336,16 +367,6 @@ def _binary_version() -> str:
         ) from None
     match = re.search(r"(\d+)\.\d", output)
     return match[1] if match else output.strip()
-
-
-def _is_postgres(pid: int) -> bool:
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return bool(process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _until(seconds: float) -> Iterator[None]:

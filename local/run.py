@@ -26,7 +26,7 @@ from local.template import Template, parameter_names
 from local.terminal import Terminal
 from local.token import make_token
 
-_GRACE_SECONDS = 3.0
+_GRACE_SECONDS = 4.0
 
 
 async def run(settings: Settings) -> int:
@@ -45,7 +45,7 @@ async def run(settings: Settings) -> int:
         live = LiveTemplate(settings.template, environ, runtime, complain=terminal.complain)
         template = await live.load()
         check_build(settings, template.functions)
-        await database_ready
+        await database_ready()
         if MIGRATE in template.functions:
             await apply_schema(runtime, settings)
         port = listener.getsockname()[1]

@@ -12,9 +12,10 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from local.environment import Environment, OnLine
 from local.errors import InvocationFailed, Throttled
@@ -74,11 +75,13 @@ class Runtime:
 
         Raises InvocationFailed: FunctionError, Crashed, TimedOut, or Throttled.
         """
+        if name not in self._pools:
+            raise InvocationFailed(f"{name} is no longer in template.yaml")
         return await self._pools[name].invoke(payload)
 
     def fingerprint(self, name: str) -> Fingerprint:
         """Return a value that differs once a source file of this function has changed."""
-        return self._pools[name].fingerprint()
+        return self._pools[name].fingerprint() if name in self._pools else ()
 
     async def close(self) -> None:
         """End all environments and wait until they are gone."""
@@ -233,6 +236,16 @@ class _Pool:
             if not turn.done():
                 return turn
         return None
+
+
+T = TypeVar("T")
+
+
+def detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start work that goes on, and may fail unnoticed, when nobody waits for it any more."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def _files(folder: Path) -> Iterator[tuple[str, int, int]]:

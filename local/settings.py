@@ -46,6 +46,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     Raises LocalError with a sentence that names the variable whose value is not usable. An empty
     value counts as not given, because that is what `make VARIABLE=` passes on.
     """
+    if not (root / "template.yaml").exists():
+        raise LocalError(f"There is no template.yaml in {root}.")
     given = {name: value for name, value in environ.items() if value}
     given["JWT_SECRET"] = _jwt_secret(given.get("JWT_SECRET"), root / ".local" / "jwt_secret")
     return Settings(

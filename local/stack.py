@@ -35,20 +35,24 @@ def environ_with(settings: Settings, postgres: Postgres | None) -> Mapping[str, 
 
 
 @contextlib.asynccontextmanager
-async def starting(postgres: Postgres | None) -> AsyncIterator[Awaitable[None]]:
-    """Begin to start Postgres, give what to await until it is ready, and stop it at the end.
+async def starting(postgres: Postgres | None) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Begin to start Postgres, give a function that waits for it, and stop it at the end.
 
-    It starts in a thread and is stopped only when that is done, also when all of this is cancelled.
+    It starts in a thread, which nothing can interrupt: also when all of this is cancelled, it is
+    stopped after it has started.
     """
-    if postgres is None:
-        yield asyncio.sleep(0)
-        return
-    start = asyncio.create_task(asyncio.to_thread(postgres.start))
+    start = asyncio.create_task(asyncio.to_thread(postgres.start)) if postgres else None
+
+    async def ready() -> None:
+        if start:
+            await asyncio.shield(start)
+
     try:
-        yield asyncio.shield(start)
+        yield ready
     finally:
-        await asyncio.wait([start])
-        await asyncio.to_thread(postgres.stop)
+        if start and postgres:
+            await asyncio.gather(start, return_exceptions=True)
+            await asyncio.to_thread(postgres.stop)
 
 
 @contextlib.asynccontextmanager

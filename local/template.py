@@ -117,7 +117,7 @@ def variable_name(parameter: str) -> str:
 
 def _parse(path: Path) -> dict[str, Any]:
     import yaml
-    from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+    from samtranslator.yaml_helper import yaml_parse
 
     try:
         document = yaml_parse(path.read_text())
@@ -179,11 +179,9 @@ def _take_local_folders(source: dict[str, Any], root: Path) -> dict[str, Path]:
 
 
 def _translate(source: dict[str, Any], parameters: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    from samtranslator.model.exceptions import (  # type: ignore[import-untyped]
-        InvalidDocumentException,
-    )
-    from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]
-    from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]
+    from samtranslator.model.exceptions import InvalidDocumentException
+    from samtranslator.parser.parser import Parser
+    from samtranslator.translator.translator import Translator
 
     # The translator wants a session for its region only; a real one would read ~/.aws.
     session = SimpleNamespace(region_name=REGION)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -13,7 +14,7 @@ from local.template import Route
 
 _SHOWN_LEVELS = ("WARNING", "WARN", "ERROR", "CRITICAL", "FATAL")
 _SHOWN_CHARACTERS = 300
-_RED, _YELLOW, _GREEN, _GREY = "31", "33", "32", "90"
+_RED, _YELLOW, _GREEN = "31", "33", "32"
 
 
 class Terminal:
@@ -31,11 +32,13 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Print a line at once, also into a pipe."""
-        print(text, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # serving goes on when nobody reads any more
+            print(text, flush=True)
 
     def complain(self, text: str) -> None:
         """Print what went wrong, in one line."""
-        print(self._coloured(text, _RED), file=sys.stderr, flush=True)
+        with contextlib.suppress(BrokenPipeError):
+            print(self._coloured(_printable(text), _RED), file=sys.stderr, flush=True)
 
     def answered(self, method: str, path: str, status: int, seconds: float) -> None:
         """Print the access line of a request; a query is left out, it may hold secrets."""
@@ -57,7 +60,7 @@ class Terminal:
             self._files[function] = path.open("a", encoding="utf-8", errors="replace", buffering=1)
         self._files[function].write(f"{line}\n")
         if shown := _shown(line):
-            print(self._coloured(f"  {function}: {shown}", _GREY), file=sys.stderr, flush=True)
+            self.complain(f"{function}: {shown}")
 
     def close(self) -> None:
         """Close the log files."""
@@ -69,26 +72,21 @@ class Terminal:
 
 
 def _shown(line: str) -> str:
-    """Return what the terminal shows of a function's line, or "" for nothing."""
+    """Return what the terminal shows of a function's line, or "" for nothing.
+
+    What awslambdaric writes about an unhandled exception is left out: it arrives as an error of
+    the invocation as well, and is shown once.
+    """
     try:
         record: Any = json.loads(line)
     except ValueError:
-        is_error = line.startswith(("[ERROR]", "[WARNING]", "Traceback"))
-        text = line.splitlines()[-1] if line.startswith("Traceback") else line
-        return _printable(text) if is_error else ""
+        return line if line.startswith(("[ERROR]\t", "[WARNING]\t")) else ""
     if not isinstance(record, dict) or str(record.get("level")) not in _SHOWN_LEVELS:
         return ""
-    return _printable(f"{record['level']} {_message(record)}")
-
-
-def _message(record: dict[str, Any]) -> str:
-    """Return the message of a JSON log record, awslambdaric's own form included."""
     if "errorMessage" in record:
-        stack = record.get("stackTrace") or []
-        where = f" ({' '.join(str(stack[-1]).split())})" if stack else ""
-        return f"{record.get('errorType')}: {record['errorMessage']}{where}"
+        return ""
     cause = record.get("exception_name")
-    return f"{record.get('message')}{f' ({cause})' if cause else ''}"
+    return f"{record['level']} {record.get('message')}{f' ({cause})' if cause else ''}"
 
 
 def _printable(text: str) -> str:

@@ -16,6 +16,7 @@ from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 _READY = "Ready on "
+_SETTINGS = {"DATABASE_URL", "JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE", "CORS_ORIGINS"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def running(settings: Mapping[str, str], cwd: Path = ROOT) -> Iterator[Running]:
 
 
 def start(settings: Mapping[str, str], cwd: Path = ROOT) -> subprocess.Popen[str]:
-    """Start the API in a session of its own, with an environment without the tests' settings."""
-    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    """Start the API in a session of its own, without the settings of the tests themselves."""
+    environment = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
     return subprocess.Popen(
         [sys.executable, "-m", "local", "run"],
         cwd=cwd,

@@ -14,7 +14,7 @@ def parse(raw: str | bytes) -> Any:
     """
     try:
         text = raw.decode() if isinstance(raw, bytes) else raw
-        return json.loads(text, object_pairs_hook=_unique)
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ValueError("it is not JSON with one meaning") from error
 

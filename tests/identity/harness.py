@@ -6,13 +6,15 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 from unittest import mock
 from urllib.parse import quote, unquote
+
+import pytest
 
 from tests.functions.handlers import handler
 from tests.running import ROOT
@@ -62,6 +64,12 @@ def authorizer(environment: Mapping[str, str]) -> Any:
     """The authorizer's handler with these settings."""
     with load(environment) as modules:
         return modules["app"].handler
+
+
+def use_database(monkeypatch: pytest.MonkeyPatch, database: Callable[[], Any]) -> None:
+    """Have the tasks kept in this database; each module has a name of its own for the function."""
+    for module in ("tasks.database", "tasks.store", "tasks.writes", "tasks.paging"):
+        monkeypatch.setattr(sys.modules[module], "database", database)
 
 
 class Context:

@@ -117,12 +117,15 @@ class Jwks:
 
 
 class _Server(ThreadingHTTPServer):
+    block_on_close = False  # a client that stays connected must not keep a test from its end
+
     def handle_error(self, *_: object) -> None:
         """A client that goes away in the middle is what some tests are about."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     jwks: Jwks
+    timeout = 5
 
     def do_GET(self) -> None:
         self.jwks.paths.append(self.path)

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from tasks import store
 from tests.identity.attacks import API, ATTACKS, AUTH0, BETTER, NEON, NOW, SHARED, World
-from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, fitting_body
+from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, fitting_body, use_database
 from tests.identity.issuers import Jwks, Key
 
 
@@ -36,7 +35,7 @@ def forbidden(*_: object, **__: object) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "database", forbidden)
+    use_database(monkeypatch, forbidden)
 
 
 @pytest.mark.parametrize("function", ROUTES)

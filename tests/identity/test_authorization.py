@@ -11,9 +11,8 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 import neon
-from tasks import store
 from tests.functions.handlers import handler
-from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, event_of
+from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, event_of, use_database
 from tests.identity.issuers import hs256, token
 from tests.running import ROOT
 from web import body, identity, resolver
@@ -35,7 +34,7 @@ class Empty:
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Empty:
     empty = Empty()
-    monkeypatch.setattr(store, "database", lambda: empty)
+    use_database(monkeypatch, lambda: empty)
     return empty
 
 

@@ -22,9 +22,16 @@ from hypothesis.stateful import (
 )
 
 import neon
-from tasks import store
 from tests.identity.conftest import execute
-from tests.identity.harness import ROUTES, SECRET, Answer, Gateway, authorizer, fitting_body
+from tests.identity.harness import (
+    ROUTES,
+    SECRET,
+    Answer,
+    Gateway,
+    authorizer,
+    fitting_body,
+    use_database,
+)
 from tests.identity.issuers import hs256, token
 
 USERS = ["alice", "bob", "Alice", "andr\u00e9", "andre\u0301", "a@b.c", "%", "a" * 255]
@@ -153,7 +160,7 @@ def test_no_sequence_of_operations_lets_an_answer_or_a_row_cross_over(
     who: str, urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = neon.Database(urls[who])
-    monkeypatch.setattr(store, "database", lambda: opened)
+    use_database(monkeypatch, lambda: opened)
     Users.urls = urls
     Users.gateway = Gateway(authorizer({"JWT_SECRET": SECRET}))
     run_state_machine_as_test(

@@ -175,6 +175,14 @@ def test_a_neon_host_has_to_bind_the_login_to_its_tls_channel(
         connect(_url(HOST, pooler.port, parameters)).run(ONE, effect=READ)
 
 
+@pytest.mark.parametrize("setting", ["sslnegotiation=maybe", "sslmode=maybe", "port=99999999"])
+def test_a_setting_that_libpq_refuses_is_misconfigured(
+    connect: Connect, postgres: Postgres, setting: str
+) -> None:
+    with pytest.raises(Misconfigured, match="invalid"):
+        connect(f"{postgres.url}?{setting}").run(ONE, effect=READ)
+
+
 # -- refusals ------------------------------------------------------------------------------------
 
 PERMANENT = [
@@ -306,7 +314,7 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_next(
     """A listener whose queue is full answers no further SYN, as a dead host does not."""
     with _deaf(postgres.port) as address:
         addresses(address, "127.0.0.1")
-        database = connect(postgres.url.replace("127.0.0.1", "localhost"), seconds=4)
+        database = connect(postgres.url.replace("127.0.0.1", "localhost"), seconds=2.5)
         assert database.run(ONE, effect=READ) == [[{"one": 1}]]
 
 

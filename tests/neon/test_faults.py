@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from neon import Database, Effect, OutcomeUnknown, Statement, StatementError, Unavailable, deadline
+from neon._connection import Connection, Lost
 from tests.neon.conftest import through
 from tests.neon.proxy import Fault, Proxy
 from tests.neon.servers import PgBouncer, Postgres, until
@@ -162,6 +163,50 @@ def test_a_repeatable_write_that_cannot_be_repeated_is_unknown(
     proxy.refuse(*[text] * 1000)
     with deadline(0.5), pytest.raises(OutcomeUnknown):
         database.run(ONE, effect=REPEATABLE)
+
+
+def test_a_repeatable_write_stays_unknown_when_its_last_try_was_not_even_sent(
+    connect: Connect, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pooler refuses every try but the first one before it gives a server."""
+    database = connect(through(proxy))
+    tries = iter([True, False, False, False, False])
+
+    def lose(*_: object, **__: object) -> None:
+        raise Lost("lost", sent=next(tries))
+
+    monkeypatch.setattr(Connection, "exchange", lose)
+    with pytest.raises(OutcomeUnknown, match="sent 1 times without an answer"):
+        database.run(ONE, effect=REPEATABLE)
+
+
+@pytest.mark.usefixtures("table")
+def test_a_transaction_block_has_no_other_units_of_work_inside(
+    connect: Connect, postgres: Postgres
+) -> None:
+    database = connect(postgres.url)
+    with database.transaction() as transaction:
+        transaction.run(insert("a"))
+        with pytest.raises(StatementError, match="its own run"):
+            database.run(insert("b"), effect=ONCE)
+        with pytest.raises(StatementError, match="its own run"), database.transaction():
+            pass
+    assert (hits(postgres, "a"), hits(postgres, "b")) == (1, 0)
+
+
+@pytest.mark.usefixtures("table")
+def test_a_transaction_whose_connection_is_closed_inside_is_unavailable(
+    connect: Connect, postgres: Postgres
+) -> None:
+    database = connect(postgres.url)
+    with (  # noqa: PT012  the block is what is tested
+        pytest.raises(Unavailable),
+        database.transaction() as transaction,
+    ):
+        transaction.run(insert("a"))
+        database.close()
+        transaction.run(insert("a"))
+    assert hits(postgres, "a") == 0
 
 
 @pytest.mark.parametrize("effect", Effect)
@@ -389,6 +434,39 @@ def test_a_transaction_cut_before_its_commit_did_nothing(
         transaction.run(insert("a"))
         proxy.arm(fault)
         transaction.run(insert("a"))
+    assert hits(postgres, "a") == 0
+
+
+@pytest.mark.usefixtures("table")
+def test_a_transaction_that_was_lost_cannot_end_as_a_success(
+    connect: Connect, proxy: Proxy, postgres: Postgres
+) -> None:
+    database = connect(through(proxy))
+    with (  # noqa: PT012  the block is what is tested
+        pytest.raises(StatementError, match="rolled back"),
+        database.transaction() as transaction,
+    ):
+        transaction.run(insert("a"))
+        proxy.arm(Fault.CUT_BEFORE)
+        with pytest.raises(Unavailable):
+            transaction.run(insert("a"))
+    assert hits(postgres, "a") == 0
+
+
+@pytest.mark.usefixtures("table")
+def test_a_commit_that_was_never_sent_needs_no_settling(
+    connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: object, **__: object) -> None:
+        raise Lost("lost", sent=False)
+
+    database = connect(postgres.url)
+    with (  # noqa: PT012  the block is what is tested
+        pytest.raises(Unavailable, match="nothing was done"),
+        database.transaction() as transaction,
+    ):
+        transaction.run(insert("a"))
+        monkeypatch.setattr(Connection, "exchange", lose)
     assert hits(postgres, "a") == 0
 
 

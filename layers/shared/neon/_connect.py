@@ -168,7 +168,8 @@ class Connector:
     def _known_target(self) -> Target:
         if self._target is None:
             self._url = self._source if isinstance(self._source, str) else self._source()
-            self._target, self._transport = Target.of(self._url), None
+            self._target = Target.of(self._url)
+            self._addresses, self._transport = [], None
         return self._target
 
     def _is_renewed(self) -> bool:

@@ -136,7 +136,10 @@ class Connection:
         except psycopg.OperationalError as error:
             # Long batches are sent while they are queued, but without a Sync nothing commits.
             raise Lost(_first_line(error), sent=False) from None
-        self._pgconn.pipeline_sync()
+        try:
+            self._pgconn.pipeline_sync()
+        except psycopg.OperationalError as error:
+            raise Lost(_first_line(error), sent=True) from None
         return pending
 
     def _queue_one(self, bound: Bound, pending: list[_Key | None], *, prepare: bool) -> None:
@@ -188,12 +191,12 @@ class Connection:
 
     def _wait(self, end: float) -> None:
         """Wait until there is something to read, writing what is not yet written."""
-        while unwritten := self._pgconn.flush():
+        while self._pgconn.flush():
             self._poll.modify(self._pgconn.socket, select.POLLIN | select.POLLOUT)
             events = self._poll.poll(_milliseconds(end))
             self._poll.modify(self._pgconn.socket, select.POLLIN)
             if not events:
-                raise Lost("the server took no data in time", sent=not unwritten)
+                raise Lost("the server took no data in time", sent=False)
             if events[0][1] & ~select.POLLOUT:
                 return
         if not self._poll.poll(_milliseconds(end)):

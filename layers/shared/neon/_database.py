@@ -174,27 +174,34 @@ class Database:
                 return self._once(statements, effect, settings, end)
             except Lost as lost:
                 unanswered += lost.sent
-                self._resend_or_raise(lost, effect, tries, end)
+                failure = self._wait_to_resend(lost, effect, tries, end)
             except DatabaseError as error:
-                if unanswered and effect is Effect.REPEATABLE:
-                    raise OutcomeUnknown(f"sent, unanswered, and then: {error}") from error
-                raise
+                failure = error
+            if failure is not None:
+                raise self._honest(failure, effect, unanswered) from failure.__cause__
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _resend_or_raise(self, lost: Lost, effect: Effect, tries: int, end: float) -> None:
-        """Return when the unit of work may be sent again, having waited for it."""
+    @staticmethod
+    def _honest(error: DatabaseError, effect: Effect, unanswered: int) -> DatabaseError:
+        """The error, which says that nothing was done, unless an earlier try may have done it."""
+        if unanswered and effect is Effect.REPEATABLE:
+            return OutcomeUnknown(f"sent {unanswered} times without an answer: {error}")
+        return error
+
+    def _wait_to_resend(
+        self, lost: Lost, effect: Effect, tries: int, end: float
+    ) -> DatabaseError | None:
+        """Wait until the unit of work can be sent again, or return why it cannot."""
         if lost.sent and effect is Effect.ONCE:
-            raise OutcomeUnknown(f"the answer to a write was lost: {lost}") from None
+            return OutcomeUnknown(f"the answer to a write was lost: {lost}")
         # The first time at once: most likely the connection had died while it was idle.
         seconds = pause(tries) if tries > 1 else 0.0
         if tries > _RESENDS or time.monotonic() + seconds >= end:
-            text = f"sent {tries} times without an answer, the last time: {lost}"
-            if lost.sent and effect is Effect.REPEATABLE:
-                raise OutcomeUnknown(text) from None
-            raise Unavailable(text) from None
+            return Unavailable(f"no answer after {tries} tries, the last one: {lost}")
         self.telemetry.retries["lost" if lost.sent else "unsent"] += 1
         logger.info("the unit of work is sent again: %s", lost)
         time.sleep(seconds)
+        return None
 
     def _once(
         self,

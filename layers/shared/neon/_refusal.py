@@ -31,13 +31,15 @@ class ConnectFailed(Exception):
         self.refusal = classify(text)
 
 
-# What libpq itself finds wrong with the server's TLS or with ours.
-_PERMANENT_TLS = (
+# What libpq itself finds wrong, with the server's TLS or with our settings.
+_PERMANENT_HERE = (
     "certificate verify failed",
     "server certificate for",
     "root certificate file",
     "does not support ssl",
     "channel binding",
+    "invalid ",
+    "weak sslmode",
 )
 
 # What servers say. The first fit wins, so what is particular stands above what is general.
@@ -110,8 +112,8 @@ def classify(text: str) -> Refusal:
     before, _, after = text.lower().partition(" failed: ")
     message = after if before.startswith("connection to server") else text.lower()
     if not message.startswith(("fatal:", "error:")):
-        tls = any(fragment in text.lower() for fragment in _PERMANENT_TLS)
-        return Refusal.PERMANENT if tls else Refusal.NETWORK
+        is_ours = any(fragment in message for fragment in _PERMANENT_HERE)
+        return Refusal.PERMANENT if is_ours else Refusal.NETWORK
     for refusal, fragments in _TEXTS:
         if any(fragment in message for fragment in fragments):
             return refusal

@@ -55,7 +55,9 @@ class Transaction:
                 return self._send(connection, statements, _BEGIN, **self._settings)
             except Lost as lost:
                 self._connection = None
-                self._database._resend_or_raise(lost, Effect.READ, tries, self._end)
+                failure = self._database._wait_to_resend(lost, Effect.READ, tries, self._end)
+                if failure is not None:
+                    raise failure from None
 
     def _next(self, statements: tuple[Statement, ...]) -> list[list[Row]]:
         assert self._connection is not None  # noqa: S101  for the type checker

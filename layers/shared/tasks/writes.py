@@ -121,7 +121,11 @@ class Write:
 
 
 def acting_as(user_id: str) -> dict[str, str]:
-    """The settings of a transaction for one user."""
+    """The settings of a transaction for one user, to be applied in this order.
+
+    Whatever role the connection has (its owner's may bypass row-level security), the statements
+    run as `task_api`, which may not; a row that a statement forgot to exclude stays hidden.
+    """
     return {"role": "task_api", "app.user_id": user_id}
 
 

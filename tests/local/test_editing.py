@@ -1,0 +1,62 @@
+"""An edit takes effect on the next request: of code, of the layer, and of the template."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.local.toy import FILES, Gate, message, served
+
+Edit = Callable[[str, str, str], None]
+WORD = "import greeting; answer = greeting.WORD"
+
+
+def test_edited_code_runs_on_the_next_request(folder: Path) -> None:
+    with served(folder) as toy:
+        assert toy.work(WORD).text == "from the layer"
+        for word in ("FROM THE LAYER", "From The Layer"):  # as long, and within the same second
+            (folder / "layers/shared/greeting.py").write_text(f'WORD = "{word}"\n')
+            assert toy.work(WORD).text == word
+        assert message(toy.get("/broken")) == (500, "Internal Server Error")
+        (folder / "functions/broken/app.py").write_text("def handler(event, context): return 1\n")
+        assert toy.get("/broken").text == "1"
+
+
+def test_a_request_that_is_under_way_is_not_disturbed_by_an_edit(
+    folder: Path, edit: Edit, gate: Gate
+) -> None:
+    with served(folder) as toy, ThreadPoolExecutor(1) as background:
+        busy = background.submit(toy.work, f"{gate.code}; answer = 'finished'")
+        gate.wait_for(1)
+        edit("layers/shared/greeting.py", "from", "beside")
+        assert toy.work(WORD).text == "beside the layer"
+        gate.open()
+        assert busy.result().text == "finished"
+        assert toy.work(WORD).text == "beside the layer"
+
+
+def test_an_edited_authorizer_is_asked_again(folder: Path, edit: Edit) -> None:
+    with served(folder) as toy:
+        assert toy.get("/who", authorization="me").status_code == 200
+        edit("functions/guard/app.py", 'token != "no"', "False")
+        assert message(toy.get("/who", authorization="me")) == (403, "Forbidden")
+
+
+def test_an_edited_template_changes_routes_and_environment(folder: Path, edit: Edit) -> None:
+    with served(folder) as toy:
+        greeting = "answer = os.environ['GREETING']"
+        assert toy.work(greeting).text == "hello, you"
+        edit("template.yaml", '!Sub "${Greeting}, you"', "changed")
+        edit("template.yaml", "Path: /who", "Path: /whoever")
+        assert toy.work(greeting).text == "changed"
+        assert toy.get("/who").status_code == 404
+        assert toy.get("/whoever").status_code == 401
+
+
+def test_a_broken_template_leaves_the_one_of_before_in_use(folder: Path, edit: Edit) -> None:
+    with served(folder) as toy:
+        edit("template.yaml", "Resources:", "Resources: [")
+        assert toy.get("/echo/a").status_code == 200
+        (folder / "template.yaml").unlink()
+        assert toy.get("/echo/a").status_code == 200
+        (folder / "template.yaml").write_text(FILES["template.yaml"].replace("/who", "/whoever"))
+        assert toy.get("/whoever").status_code == 401

@@ -1,0 +1,253 @@
+"""HTTP in, events of payload format 2.0 out, and back: as an HTTP API of AWS does it."""
+
+import base64
+import re
+import socket
+import time
+
+import httpx
+import pytest
+
+from tests.local.toy import Toy, message
+
+
+def test_an_event_has_the_members_that_aws_gives_it(toy: Toy) -> None:
+    event = toy.event("/echo/a?x=1&x=2&y=%20&z", **{"User-Agent": "me", "Cookie": "a=1; b=2"})
+    assert event["version"] == "2.0"
+    assert event["routeKey"] == "ANY /echo/{name}"
+    assert event["rawPath"] == "/echo/a"
+    assert event["rawQueryString"] == "x=1&x=2&y=%20&z"
+    assert event["queryStringParameters"] == {"x": "1,2", "y": " ", "z": ""}
+    assert event["cookies"] == ["a=1", "b=2"]
+    assert "cookie" not in event["headers"]
+    assert event["pathParameters"] == {"name": "a"}
+    assert event["isBase64Encoded"] is False
+    assert not {"body", "stageVariables"} & event.keys()
+
+
+def test_the_request_context_says_who_asked_what_and_when(toy: Toy) -> None:
+    context = toy.event("/echo/a", **{"User-Agent": "me"})["requestContext"]
+    assert context["http"] == {
+        "method": "GET",
+        "path": "/echo/a",
+        "protocol": "HTTP/1.1",
+        "sourceIp": "127.0.0.1",
+        "userAgent": "me",
+    }
+    assert re.fullmatch(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000", context["time"])
+    assert abs(context["timeEpoch"] / 1000 - time.time()) < 60
+    assert context["stage"] == "$default"
+    assert context["domainName"] == "127.0.0.1"
+    assert context["routeKey"] == "ANY /echo/{name}"
+    assert "authorizer" not in context
+    assert {"accountId", "apiId", "domainPrefix", "requestId"} <= context.keys()
+
+
+def test_every_answer_names_its_request(toy: Toy) -> None:
+    answer = toy.get("/echo/a")
+    assert answer.headers["apigw-requestid"] == answer.json()["requestContext"]["requestId"]
+    assert toy.get("/nothing").headers["apigw-requestid"]
+
+
+def test_members_without_content_are_absent(toy: Toy) -> None:
+    event = toy.event("/echo/fixed")
+    assert not {"queryStringParameters", "cookies", "pathParameters", "body"} & event.keys()
+
+
+def test_header_names_are_lower_case_and_duplicates_are_joined(toy: Toy) -> None:
+    head = b"GET /echo/a HTTP/1.1\r\nHost: h.test:80\r\n"
+    answer = toy.raw(head + b"X-A: 1\r\nx-a: 2\r\nConnection: close\r\n\r\n")
+    assert b'"x-a": "1,2"' in answer
+    assert b'"connection"' not in answer
+    assert b'"domainName": "h.test"' in answer
+
+
+def test_what_a_proxy_knows_is_in_the_headers(toy: Toy) -> None:
+    headers = toy.event("/echo/a", **{"X-Forwarded-For": "1.2.3.4"})["headers"]
+    assert headers["x-forwarded-for"] == "1.2.3.4, 127.0.0.1"
+    assert headers["x-forwarded-proto"] == "http"
+    assert headers["x-amzn-trace-id"].startswith("Root=1-")
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [("a%40b.c", "a@b.c"), ("%25", "%"), ("%C3%A9", "é"), ("%FF", "\ufffd"), ("a+b", "a+b")],
+)
+def test_a_path_is_decoded_once(toy: Toy, sent: str, name: str) -> None:
+    event = toy.event(f"/echo/{sent}")
+    assert event["pathParameters"] == {"name": name}
+    assert event["rawPath"] == f"/echo/{name}"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/echo", "/echo/", "/echo/a/", "/echo/a/b", "/echo/a%2Fb", "/rest/", "/ECHO/a"]
+)
+def test_a_path_that_no_route_has_is_404(toy: Toy, path: str) -> None:
+    assert message(toy.get(path)) == (404, "Not Found")
+
+
+def test_a_method_that_no_route_has_is_404(toy: Toy) -> None:
+    assert message(httpx.post(f"{toy.url}/who")) == (404, "Not Found")
+    assert httpx.head(f"{toy.url}/who").status_code == 404
+
+
+def test_a_literal_route_goes_before_a_variable_and_a_greedy_one_takes_the_rest(toy: Toy) -> None:
+    assert toy.event("/echo/fixed")["routeKey"] == "GET /echo/fixed"
+    assert toy.event("/rest/a/b%20c")["pathParameters"] == {"rest": "a/b c"}
+
+
+def test_an_answer_to_head_has_no_body(toy: Toy) -> None:
+    answer = httpx.head(f"{toy.url}/echo/a")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "body", "is_base64"),
+    [
+        ("application/json", b'{"a":1}', '{"a":1}', False),
+        ("application/merge-patch+json", b"{}", "{}", False),
+        ("text/plain", "é".encode(), "é", False),
+        ("text/plain", b"\xff", "/w==", True),
+        ("application/octet-stream", b"a", "YQ==", True),
+        ("", b"a", "YQ==", True),
+    ],
+)
+def test_a_body_is_text_only_where_it_is_text(
+    toy: Toy, kind: str, sent: bytes, body: str, is_base64: bool
+) -> None:
+    headers = {"content-type": kind} if kind else {}
+    event = httpx.post(f"{toy.url}/echo/a", content=sent, headers=headers).json()
+    assert (event["body"], event["isBase64Encoded"]) == (body, is_base64)
+
+
+def test_a_compressed_body_arrives_as_it_was_sent(toy: Toy) -> None:
+    headers = {"content-type": "text/plain", "content-encoding": "gzip"}
+    event = httpx.post(f"{toy.url}/echo/a", content=b"no gzip at all", headers=headers).json()
+    assert base64.b64decode(event["body"]) == b"no gzip at all"
+
+
+def test_a_body_beyond_ten_megabytes_is_413(toy: Toy) -> None:
+    too_much = b"x" * (10 * 1024 * 1024 + 1)
+    answer = httpx.post(f"{toy.url}/echo/a", content=too_much, timeout=30)
+    assert message(answer) == (413, "Request Entity Too Large")
+    in_pieces = (b"x" * 1024 * 1024 for _ in range(11))
+    answer = httpx.post(f"{toy.url}/echo/a", content=in_pieces, timeout=30)
+    assert message(answer) == (413, "Request Entity Too Large")
+
+
+def test_an_event_beyond_what_lambda_takes_is_413(toy: Toy) -> None:
+    headers = {"content-type": "text/plain"}
+    answer = httpx.post(f"{toy.url}/echo/a", content=b"x" * 7_000_000, headers=headers, timeout=30)
+    assert message(answer) == (413, "Request Entity Too Large")
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(toy: Toy) -> None:
+    head = "POST /work HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+    answer = toy.raw(f"{head}Content-Length: 4\r\nExpect: 100-continue\r\n\r\npass".encode())
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01 this is TLS\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /echo/\xff HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        b"GET /echo/a HTTP/1.1\r\nHost: \xff\r\nX: \xfe\r\nConnection: close\r\n\r\n",
+        b"GET http://h/echo/a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        b"POST /work HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+    ],
+)
+def test_odd_http_is_answered_and_harms_nobody(toy: Toy, request_: bytes) -> None:
+    status = int(toy.raw(request_).split()[1])
+    assert status in (200, 400, 404)
+    assert toy.get("/echo/a").status_code == 200
+
+
+def test_a_client_that_goes_away_harms_nobody(toy: Toy) -> None:
+    host, port = toy.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"POST /work HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\npa")
+    assert toy.get("/echo/a").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "kind", "body"),
+    [
+        ('"text"', 200, "application/json", b"text"),
+        ('{"a": [1]}', 200, "application/json", b'{"a": [1]}'),
+        ('{"statusCode": 201, "body": "x"}', 201, "text/plain; charset=utf-8", b"x"),
+        ('{"statusCode": "202", "headers": {"Content-Type": "a/b"}}', 202, "a/b", b""),
+        ('{"statusCode": 200, "body": "AP8=", "isBase64Encoded": True}', 200, None, b"\x00\xff"),
+    ],
+)
+def test_an_answer_is_read_as_an_http_api_reads_it(
+    toy: Toy, answer: str, status: int, kind: str | None, body: bytes
+) -> None:
+    response = toy.work(f"answer = {answer}")
+    assert (response.status_code, response.content) == (status, body)
+    assert kind in (None, response.headers["content-type"])
+
+
+def test_cookies_and_headers_of_an_answer_arrive(toy: Toy) -> None:
+    response = toy.work(
+        "answer = {'statusCode': 204, 'cookies': ['a=1', 'b=2'],"
+        " 'headers': {'X-N': 1, 'X-B': True}}"
+    )
+    assert response.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert (response.headers["x-n"], response.headers["x-b"]) == ("1", "true")
+    assert response.status_code == 204
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"statusCode": "many"}',
+        '{"statusCode": 99}',
+        '{"statusCode": 200, "body": {}}',
+        '{"statusCode": 200, "headers": {"a": "b\\r\\nc: d"}}',
+        '{"statusCode": 200, "headers": {"a b": "c"}}',
+        '{"statusCode": 200, "headers": ["a"]}',
+        '{"statusCode": 200, "body": "?", "isBase64Encoded": True}',
+        '{"statusCode": 200, "body": "x" * 7000000}',
+    ],
+)
+def test_an_answer_that_is_none_is_500(toy: Toy, answer: str) -> None:
+    assert message(toy.work(f"answer = {answer}")) == (500, "Internal Server Error")
+
+
+def test_the_functions_own_cors_headers_are_ignored(toy: Toy) -> None:
+    assert "access-control-allow-origin" not in toy.get("/echo/a").headers
+
+
+@pytest.mark.parametrize("path", ["/echo/a", "/who", "/nothing"])
+def test_an_allowed_origin_finds_itself_on_every_answer(toy: Toy, path: str) -> None:
+    headers = toy.get(path, origin="http://two.test").headers
+    assert headers["access-control-allow-origin"] == "http://two.test"
+    assert headers["access-control-expose-headers"] == "etag"
+    assert headers["vary"] == "Origin"
+
+
+def test_another_origin_does_not(toy: Toy) -> None:
+    headers = toy.get("/echo/a", origin="http://three.test").headers
+    assert not [name for name in headers if name.startswith("access-control-")]
+    assert headers["vary"] == "Origin"
+
+
+def test_preflight_is_answered_by_the_gateway(toy: Toy) -> None:
+    asked = {"origin": "http://one.test", "access-control-request-method": "POST"}
+    answer = httpx.options(f"{toy.url}/who", headers=asked)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["access-control-allow-origin"] == "http://one.test"
+    assert answer.headers["access-control-allow-methods"] == "GET,POST"
+    assert answer.headers["access-control-allow-headers"] == "authorization"
+    assert answer.headers["access-control-max-age"] == "60"
+
+
+def test_preflight_from_another_origin_permits_nothing(toy: Toy) -> None:
+    asked = {"origin": "http://three.test", "access-control-request-method": "POST"}
+    answer = httpx.options(f"{toy.url}/who", headers=asked)
+    assert answer.status_code == 204
+    assert not [name for name in answer.headers if name.startswith("access-control-")]

@@ -1,0 +1,182 @@
+"""The embedded Postgres: private, durable, and never in anybody's way."""
+
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import psutil
+import psycopg
+import pytest
+
+from local.errors import LocalError
+from local.postgres import Postgres
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    """Where the data goes: in a path that is private, long, and has a blank in it."""
+    private = tmp_path / "a private place"
+    private.mkdir(mode=0o700)
+    yield private / ("long-" * 30) / "postgres"
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == "postgres" and str(tmp_path) in _folder(process):
+            process.kill()
+
+
+def test_a_database_is_made_once_and_keeps_what_is_written(data: Path) -> None:
+    with Postgres(data) as server, psycopg.connect(server.url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 'é' AS word")
+    with Postgres(data) as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("SELECT upper(word) FROM kept").fetchall() == [("É",)]
+
+
+def test_it_is_what_the_api_expects(data: Path) -> None:
+    with Postgres(data) as server, psycopg.connect(server.url) as connection:
+        for name, value in [
+            ("server_encoding", "UTF8"),
+            ("timezone", "UTC"),
+            ("fsync", "on"),
+            ("listen_addresses", ""),
+        ]:
+            assert connection.execute(f"SHOW {name}").fetchone() == (value,)
+        row = connection.execute("SELECT current_database(), current_user").fetchone()
+        assert row == ("tasks", "postgres")
+
+
+def test_nobody_else_reaches_its_socket_or_its_data(data: Path) -> None:
+    with Postgres(data) as server:
+        folder = _socket_folder(server)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+        assert stat.S_IMODE(data.parents[1].stat().st_mode) == 0o700  # nothing was opened for it
+    assert not folder.exists()
+
+
+def test_a_socket_folder_of_somebody_else_is_not_used(data: Path) -> None:
+    server = Postgres(data)
+    folder = _socket_folder(server)
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    try:
+        with pytest.raises(LocalError, match="belongs to somebody else"):
+            server.start()
+    finally:
+        folder.rmdir()
+
+
+def test_two_cannot_use_the_same_data(data: Path) -> None:
+    with Postgres(data) as first:
+        with pytest.raises(LocalError, match=f"in use by process {os.getpid()}; stop it first"):
+            Postgres(data).start()
+        assert first.is_running()
+
+
+def test_a_server_that_was_left_behind_is_adopted(data: Path) -> None:
+    url, process = _left_behind(data)
+    with Postgres(data) as server:
+        assert server.url == url
+        assert _server(data) == process
+    assert not _is_alive(process)
+
+
+def test_a_server_without_its_socket_is_replaced(data: Path) -> None:
+    _, process = _left_behind(data)
+    shutil.rmtree(_socket_folder(Postgres(data)))
+    with Postgres(data) as server:
+        assert _server(data) != process
+        assert server.is_running()
+
+
+def test_after_a_crash_it_recovers_what_was_committed(data: Path) -> None:
+    url, process = _left_behind(data)
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE kept ()")
+    os.kill(process, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(process)] if _is_alive(process) else [], timeout=10)
+    with Postgres(data) as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("SELECT FROM kept").fetchall() == []
+
+
+def test_another_program_with_the_number_of_a_crashed_server_is_left_alone(data: Path) -> None:
+    with Postgres(data):
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        (data / "postmaster.pid").write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
+        with Postgres(data) as server:
+            assert server.is_running()
+        assert other.poll() is None
+        other.kill()
+
+
+def test_making_a_database_that_was_interrupted_starts_afresh(data: Path) -> None:
+    unfinished = data.with_name("postgres.unfinished")
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
+    with Postgres(data) as server:
+        assert server.is_running()
+    assert not unfinished.exists()
+
+
+def test_data_of_another_version_is_refused_and_kept(data: Path) -> None:
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("9\n")
+    with pytest.raises(LocalError, match="was made by Postgres 9 and this is Postgres"):
+        Postgres(data).start()
+    assert (data / "PG_VERSION").read_text() == "9\n"
+
+
+def test_a_folder_with_something_else_is_refused_and_kept(data: Path) -> None:
+    data.mkdir(parents=True)
+    (data / "letters").touch()
+    with pytest.raises(LocalError, match="is not a Postgres database"):
+        Postgres(data).start()
+    assert (data / "letters").exists()
+
+
+def test_the_lock_is_free_again_after_a_failed_start(data: Path) -> None:
+    data.mkdir(parents=True)
+    (data / "letters").touch()
+    with pytest.raises(LocalError):
+        Postgres(data).start()
+    with data.with_name("postgres.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _left_behind(data: Path) -> tuple[str, int]:
+    """Start a server from a process that is killed; return where it is and its process id."""
+    code = f"""
+import os, pathlib, signal
+from local.postgres import Postgres
+Postgres(pathlib.Path({str(data)!r})).start()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    return Postgres(data).url, _server(data)
+
+
+def _server(data: Path) -> int:
+    return int((data / "postmaster.pid").read_text().split()[0])
+
+
+def _is_alive(process: int) -> bool:
+    # It has lost its parent; whoever reaps it then may take a while.
+    is_there = psutil.pid_exists(process)
+    return is_there and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+
+
+def _socket_folder(server: Postgres) -> Path:
+    return Path(unquote(server.url.partition("host=")[2]))
+
+
+def _folder(process: psutil.Process) -> str:
+    try:
+        return process.cwd()
+    except psutil.Error:
+        return ""

@@ -1,0 +1,161 @@
+"""template.yaml as data: parameters, intrinsic functions, routes, and what cannot be run here."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from local.errors import LocalError
+from local.intrinsics import Resolver
+from local.packages import Packages
+from local.routing import find_route
+from local.runtime import Limits, _Pool
+from local.template import Route, Template, read_template, variable_name
+from tests.running import ROOT
+
+GOOD = {"DATABASE_URL": "postgresql://x", "JWT_SECRET": "x" * 32}
+
+
+@pytest.fixture
+def product() -> Template:
+    return read_template(ROOT / "template.yaml", GOOD)
+
+
+def test_functions_come_with_limits_code_and_layers(product: Template) -> None:
+    create, authorizer = product.functions["CreateTask"], product.functions["Authorizer"]
+    assert create.code == ROOT / "functions/create_task"
+    assert create.layers == (ROOT / "layers/shared",)
+    assert create.environment["DATABASE_URL"] == "postgresql://x"
+    assert "DatabaseUrl" in create.parameters
+    assert authorizer.layers == ()
+    assert "DatabaseUrl" not in authorizer.parameters
+
+
+def test_values_come_from_variables_named_like_the_parameters() -> None:
+    environ = {**GOOD, "CORS_ORIGINS": "http://a.test, http://b.test"}
+    cors = read_template(ROOT / "template.yaml", environ).cors
+    assert cors
+    assert cors.origins == ("http://a.test", "http://b.test")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "variable"),
+    [("DatabaseUrl", "DATABASE_URL"), ("JwtSecret", "JWT_SECRET"), ("A1Key", "A1_KEY")],
+)
+def test_a_parameter_has_a_variable(parameter: str, variable: str) -> None:
+    assert variable_name(parameter) == variable
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"JWT_SECRET": "x" * 32}, "DATABASE_URL has to be set"),
+        ({**GOOD, "DATABASE_URL": "sqlite://"}, "DATABASE_URL has to be a connection string"),
+        ({**GOOD, "JWT_SECRET": "secret"}, "JWT_SECRET is shorter than 32 characters"),
+        ({**GOOD, "LOG_LEVEL": "LOUD"}, "LOG_LEVEL has to be one of DEBUG, INFO"),
+    ],
+)
+def test_a_value_that_breaks_the_rules_is_refused_without_repeating_it(
+    environ: dict[str, str], said: str
+) -> None:
+    with pytest.raises(LocalError, match=f"^{said}") as refusal:
+        read_template(ROOT / "template.yaml", environ)
+    assert "secret" not in str(refusal.value)
+
+
+def test_no_aws_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "of-nobody")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    assert read_template(ROOT / "template.yaml", GOOD).routes
+
+
+RESOURCES = {
+    "F": {"Type": "AWS::Lambda::Function"},
+    "Live": {"Type": "AWS::Lambda::Alias", "Properties": {"FunctionName": {"Ref": "F"}}},
+    "T": {"Type": "AWS::DynamoDB::Table"},
+}
+CONDITIONS = {
+    "IsProd": {"Fn::Equals": [{"Ref": "Stage"}, "prod"]},
+    "IsNotProd": {"Fn::Not": [{"Condition": "IsProd"}]},
+    "Both": {"Fn::And": [{"Condition": "IsProd"}, {"Condition": "IsNotProd"}]},
+    "Either": {"Fn::Or": [{"Condition": "IsProd"}, {"Condition": "IsNotProd"}]},
+}
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:F"
+
+
+@pytest.mark.parametrize(
+    ("value", "resolved"),
+    [
+        ({"Ref": "Stage"}, "dev"),
+        ({"Ref": "T"}, "T"),
+        ({"Ref": "Live"}, ARN),
+        ({"Fn::GetAtt": ["F", "Arn"]}, ARN),
+        ({"Fn::GetAtt": "T.StreamArn"}, "T.StreamArn"),
+        (
+            {"Fn::Sub": "${Stage}-${F.Arn}-${!Kept}-${AWS::Region}"},
+            f"dev-{ARN}-${{Kept}}-us-east-1",
+        ),
+        ({"Fn::Sub": ["${x}!", {"x": {"Ref": "Stage"}}]}, "dev!"),
+        ({"Fn::Sub": "${List}"}, "a,b"),
+        ({"Fn::Join": ["-", ["a", {"Ref": "Stage"}]]}, "a-dev"),
+        ({"Fn::If": ["IsProd", 1, 2]}, 2),
+        ({"Fn::If": ["IsNotProd", 1, 2]}, 1),
+        ({"Fn::If": ["Both", 1, 2]}, 2),
+        ({"Fn::If": ["Either", 1, 2]}, 1),
+        ({"a": {"Ref": "AWS::NoValue"}, "b": [{"Ref": "AWS::NoValue"}, 1]}, {"b": [1]}),
+    ],
+)
+def test_intrinsic_functions_are_resolved(value: object, resolved: object) -> None:
+    document = {"Resources": RESOURCES, "Conditions": CONDITIONS}
+    assert Resolver(document, {"Stage": "dev", "List": ["a", "b"]}).resolve(value) == resolved
+
+
+@pytest.mark.parametrize("value", [{"Fn::ImportValue": "x"}, {"Ref": "Nobody"}])
+def test_what_only_aws_can_resolve_is_refused(value: object) -> None:
+    with pytest.raises(LocalError, match=r"template\.yaml"):
+        Resolver({"Resources": {}}, {}).resolve(value)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key"),
+    [
+        ("GET", "/a/b", "GET /a/b"),
+        ("POST", "/a/b", "ANY /a/{x}"),
+        ("GET", "/a/c", "GET /a/{x}"),
+        ("PUT", "/a/c", "ANY /a/{x}"),
+        ("GET", "/a/c/d", "ANY /a/{rest+}"),
+        ("GET", "/elsewhere", "$default"),
+        ("GET", "/a/", "$default"),
+    ],
+)
+def test_the_most_specific_route_wins(method: str, path: str, key: str) -> None:
+    keys = [("GET", "/a/b"), ("ANY", "/a/{x}"), ("GET", "/a/{x}"), ("ANY", "/a/{rest+}")]
+    routes = [Route(method, path, "F", None) for method, path in [*keys, ("ANY", None)]]
+    for order in (routes, routes[::-1]):
+        found = find_route(tuple(order), method, path)
+        assert found
+        assert found.route.key == key
+
+
+def test_looking_for_edits_takes_less_than_half_a_millisecond(product: Template) -> None:
+    packages = Packages(ROOT, print)
+    pool = _Pool(product.functions["CreateTask"], packages, Limits(), lambda *_: None)
+
+    def look() -> float:
+        before = time.perf_counter()
+        pool.fingerprint()
+        return time.perf_counter() - before
+
+    assert {Path(name).name for name, _, _ in pool.fingerprint()} >= {"app.py", "models.py"}
+    assert min(look() for _ in range(100)) < 0.0005
+
+
+def test_a_build_has_its_dependencies_beside_the_code(product: Template) -> None:
+    packages = Packages(ROOT, print, built=True)
+    create = product.functions["CreateTask"]
+    path = packages.import_path(create)
+    assert path[:2] == [create.code, ROOT / "layers/shared/python"]
+    assert [folder.name.split("-")[0] for folder in path[2:]] == ["runtime"]
+    assert packages.watched(create) == []
+    assert os.pathsep not in str(path[0])

@@ -1,0 +1,159 @@
+"""Functions in processes of their own: with what was deployed, and as many as are needed."""
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+
+from tests.local.toy import Gate, Toy, message
+
+
+@pytest.fixture
+def background() -> Iterator[ThreadPoolExecutor]:
+    """Threads for requests that take their time."""
+    with ThreadPoolExecutor(32) as pool:
+        yield pool
+
+
+def test_a_function_sees_the_variables_of_lambda_and_of_the_template_alone(toy: Toy) -> None:
+    seen = toy.work("answer = dict(os.environ)").json()
+    assert seen["GREETING"] == "hello, you"
+    assert seen["AWS_LAMBDA_FUNCTION_NAME"] == "Work"
+    assert seen["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "256"
+    assert seen["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
+    assert seen["TZ"] == ":UTC"
+    assert not {"MINE", "AWS_PROFILE", "HOME", "PORT", "VIRTUAL_ENV"} & seen.keys()
+
+
+def test_a_context_says_which_function_it_is_and_how_long_it_may_take(toy: Toy) -> None:
+    answer = toy.work(
+        "answer = [context.function_name, context.invoked_function_arn, context.aws_request_id,"
+        " context.get_remaining_time_in_millis()]"
+    )
+    name, arn, request_id, remaining = answer.json()
+    assert name == "Work"
+    assert arn == "arn:aws:lambda:us-east-1:123456789012:function:Work"
+    assert len(request_id) == 36
+    assert 15_000 < remaining <= 20_000
+
+
+def test_a_function_imports_from_its_layer_and_its_dependencies(toy: Toy) -> None:
+    answer = toy.work("import greeting, jwt; answer = [greeting.WORD, jwt.__file__, os.getcwd()]")
+    word, dependency, here = answer.json()
+    assert word == "from the layer"
+    assert f"{toy.folder}/.local/packages/layer-" in dependency
+    assert here == str(toy.folder / "functions/work")
+
+
+@pytest.mark.parametrize("module", ["psycopg", "aiohttp", "pytest", "local"])
+def test_what_was_not_deployed_cannot_be_imported(toy: Toy, module: str) -> None:
+    code = f"import importlib.util; answer = importlib.util.find_spec('{module}') is None"
+    assert toy.work(code).json() is True
+
+
+@pytest.mark.parametrize("module", ["greeting", "jwt"])
+def test_a_function_without_the_layer_does_not_see_it(toy: Toy, module: str) -> None:
+    code = f"import importlib.util; answer = importlib.util.find_spec('{module}') is None"
+    assert toy.work(code, "/short").json() is True
+
+
+def test_an_idle_environment_is_used_again(toy: Toy) -> None:
+    first, second = (toy.work("answer = os.getpid()").json() for _ in range(2))
+    assert first == second
+
+
+def test_a_busy_function_starts_another_environment_and_does_not_block_others(
+    toy: Toy, gate: Gate, background: ThreadPoolExecutor
+) -> None:
+    busy = background.submit(toy.work, f"{gate.code}; answer = os.getpid()")
+    gate.wait_for(1)
+    other = toy.work("answer = os.getpid()").json()
+    assert toy.get("/echo/a").status_code == 200
+    gate.open()
+    assert busy.result().json() != other
+
+
+def test_a_request_takes_whichever_environment_is_free_first(
+    toy: Toy, gate: Gate, background: ThreadPoolExecutor
+) -> None:
+    busy = [background.submit(toy.work, gate.code) for _ in range(2)]  # the limit of this API
+    gate.wait_for(2)
+    waiting = [background.submit(toy.work, "pass") for _ in range(20)]
+    gate.open()
+    assert [_status(each) for each in [*busy, *waiting]] == [200] * 22
+
+
+def test_beyond_the_limit_a_request_is_refused_after_a_while(
+    toy: Toy, gate: Gate, background: ThreadPoolExecutor
+) -> None:
+    busy = [background.submit(toy.work, gate.code) for _ in range(2)]
+    gate.wait_for(2)
+    refused = toy.work("pass")
+    assert message(refused) == (503, "Service Unavailable")
+    assert refused.headers["retry-after"] == "1"
+    gate.open()
+    assert [_status(each) for each in busy] == [200, 200]
+
+
+def test_a_hundred_clients_at_once_are_answered(toy: Toy) -> None:
+    with ThreadPoolExecutor(100) as many:
+        answers = list(many.map(lambda _: toy.work("pass").status_code, range(100)))
+    assert answers == [200] * 100
+
+
+def test_a_function_that_takes_too_long_is_ended(toy: Toy, gate: Gate) -> None:
+    process = toy.work("answer = os.getpid()", "/short").json()
+    assert message(toy.work(gate.code, "/short")) == (500, "Internal Server Error")
+    _wait_for_end(process)
+    assert toy.work("pass", "/short").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "1 / 0",
+        "os._exit(3)",
+        f"os.kill(os.getpid(), {int(signal.SIGKILL)})",
+        "sys.exit(0)",
+        "answer = object()",
+        "os.close(1); os.close(2); os._exit(0)",
+    ],
+)
+def test_a_function_that_fails_is_500_and_the_next_request_is_not(toy: Toy, code: str) -> None:
+    assert message(toy.work(code)) == (500, "Internal Server Error")
+    assert toy.work("pass").status_code == 200
+
+
+def test_an_environment_that_died_between_requests_is_replaced(toy: Toy) -> None:
+    process = toy.work("answer = os.getpid()").json()
+    os.kill(process, signal.SIGKILL)
+    _wait_for_end(process)
+    assert toy.work("pass").status_code == 200
+
+
+def test_a_function_that_cannot_be_imported_is_500_for_all_who_wait(toy: Toy) -> None:
+    with ThreadPoolExecutor(10) as many:
+        answers = list(many.map(lambda _: toy.get("/broken"), range(10)))
+    assert {message(answer) for answer in answers} == {(500, "Internal Server Error")}
+
+
+def test_what_a_function_prints_is_kept_in_its_log(toy: Toy) -> None:
+    toy.work("print('unmistakable'); sys.stderr.write('x' * 100_000 + '\\n')")
+    toy.work("pass")  # lines are read in order, so those of the request before have arrived
+    log = (toy.folder / ".local/logs/Work.log").read_text()
+    assert "unmistakable\n" in log
+    assert "x" * 100_000 in log
+
+
+def _wait_for_end(process: int) -> None:
+    if psutil.pid_exists(process):
+        _, alive = psutil.wait_procs([psutil.Process(process)], timeout=10)
+        assert not alive
+
+
+def _status(answer: Future[httpx.Response]) -> int:
+    return answer.result().status_code

@@ -1,0 +1,264 @@
+"""A small API for the tests of the local one; what it does is up to the requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.running import ROOT, Running, running, start
+
+SECRET = "a-secret-that-only-these-tests-know-0123456789"
+
+TEMPLATE = """
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  CorsOrigins: {Type: CommaDelimitedList, Default: "http://one.test,http://two.test"}
+  Greeting: {Type: String, Default: hello, AllowedValues: [hello, welcome]}
+Globals:
+  Function:
+    Runtime: python3.13
+    Handler: app.handler
+    Timeout: 20
+    MemorySize: 256
+Resources:
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      CorsConfiguration:
+        AllowOrigins: !Ref CorsOrigins
+        AllowMethods: [GET, POST]
+        AllowHeaders: [authorization]
+        ExposeHeaders: [etag]
+        MaxAge: 60
+      Auth:
+        Authorizers:
+          Caller:
+            FunctionArn: !GetAtt Guard.Arn
+            AuthorizerPayloadFormatVersion: "2.0"
+            EnableSimpleResponses: true
+            Identity: {Headers: [Authorization], ReauthorizeEvery: 300}
+  Layer:
+    Type: AWS::Serverless::LayerVersion
+    Properties: {ContentUri: layers/shared}
+  Echo:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/echo
+      Events:
+        One: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: ANY, Path: "/echo/{name}"}}
+        Fixed: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: GET, Path: /echo/fixed}}
+        Rest: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: GET, Path: "/rest/{rest+}"}}
+        Who:
+          Type: HttpApi
+          Properties: {ApiId: !Ref Api, Method: GET, Path: /who, Auth: {Authorizer: Caller}}
+  Work:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/work
+      Layers: [!Ref Layer]
+      Environment: {Variables: {GREETING: !Sub "${Greeting}, you"}}
+      Events:
+        Work: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: POST, Path: /work}}
+  Short:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/work
+      Timeout: 1
+      Events:
+        Short: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: POST, Path: /short}}
+  Broken:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/broken
+      Events:
+        Broken: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: GET, Path: /broken}}
+  Guard:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/guard
+"""
+
+FILES = {
+    "template.yaml": TEMPLATE,
+    "layers/shared/greeting.py": 'WORD = "from the layer"\n',
+    "functions/echo/app.py": """
+import json
+
+def handler(event, context):
+    return {
+        "statusCode": 200,
+        "headers": {"content-type": "application/json", "access-control-allow-origin": "mine"},
+        "body": json.dumps(event),
+    }
+""",
+    # The body is what to do: Python, with `event` and `context`, that may set `answer`.
+    "functions/work/app.py": """
+import base64, json, os, socket, sys
+
+def gate(port):
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.recv(1)
+
+def handler(event, context):
+    code = event["body"]
+    if event["isBase64Encoded"]:
+        code = base64.b64decode(code).decode()
+    names = {**globals(), "event": event, "context": context, "answer": "done"}
+    exec(code, names)
+    return names["answer"]
+""",
+    "functions/broken/app.py": "import a_module_that_nobody_deployed\n",
+    "functions/guard/app.py": """
+calls = 0
+
+def handler(event, context):
+    global calls
+    calls += 1
+    token = event["identitySource"][0]
+    if token == "fail":
+        raise RuntimeError("no idea")
+    if token == "nonsense":
+        return {"sure": True}
+    return {
+        "isAuthorized": token != "no",
+        "context": {"calls": calls, "type": event["type"], "arn": event["routeArn"],
+                    "body": "body" in event},
+    }
+""",
+}
+
+
+def write(folder: Path, packages: Path) -> Path:
+    """Write the toy API; `packages` is shared by all toys, so that they install only once."""
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    requirements = folder / "requirements"
+    requirements.mkdir()
+    (requirements / "runtime.txt").symlink_to(ROOT / "requirements/runtime.txt")
+    # PyJWT stands for any dependency of the layer; it is small.
+    (requirements / "layer.txt").symlink_to(ROOT / "requirements/authorizer.txt")
+    (folder / ".local").mkdir()
+    packages.mkdir(exist_ok=True)
+    (folder / ".local/packages").symlink_to(packages)
+    return folder
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A running toy API."""
+
+    folder: Path
+    running: Running
+
+    @property
+    def url(self) -> str:
+        return self.running.url
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        return httpx.get(self.url + path, headers=headers, timeout=30)
+
+    def event(self, path: str, **headers: str) -> dict[str, Any]:
+        """Return the event that a request becomes."""
+        event: dict[str, Any] = self.get(path, **headers).json()
+        return event
+
+    def work(self, code: str, path: str = "/work") -> httpx.Response:
+        """Have a function run some Python."""
+        headers = {"content-type": "text/plain"}
+        return httpx.post(self.url + path, content=code, headers=headers, timeout=30)
+
+    def raw(self, request: bytes) -> bytes:
+        """Send bytes as they are and return all that comes back until the end."""
+        host, port = self.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@contextmanager
+def served(folder: Path, **settings: str) -> Iterator[Toy]:
+    """Run the toy API that is in `folder`."""
+    with running(environment(settings), cwd=folder) as api:
+        yield Toy(folder, api)
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return settings with what it takes to run the local API in another folder.
+
+    That is also how the installer reaches its index: proxies, certificates, addresses.
+    """
+    network = re.compile(r"(UV|PIP|SSL)_.*|(https?|all|no)_proxy", re.IGNORECASE)
+    reach = {name: value for name, value in os.environ.items() if network.fullmatch(name)}
+    return {**reach, "PYTHONPATH": str(ROOT), **settings}
+
+
+def refused(folder: Path, **settings: str) -> str:
+    """Return what an API that cannot start says; it has to be one sentence and exit status 1."""
+    process = start(environment(settings), cwd=folder)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "Traceback" not in output
+    return output.splitlines()[-1]
+
+
+def command(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m ...` in `folder`."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], **environment(settings)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Gate:
+    """Holds functions in the middle of their work: code that calls `gate(port)` waits here."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(20)
+        self.code = f"gate({self._listener.getsockname()[1]})"
+        self._held: list[socket.socket] = []
+
+    def wait_for(self, count: int) -> None:
+        """Return once this many functions are being held."""
+        while len(self._held) < count:
+            self._held.append(self._listener.accept()[0])
+
+    def open(self) -> None:
+        """Let all held functions go on."""
+        for connection in self._held:
+            connection.close()
+        self._held.clear()
+
+    def close(self) -> None:
+        self.open()
+        self._listener.close()
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """End a process so that it can do nothing about it."""
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def message(response: httpx.Response) -> tuple[int, Any]:
+    """Return status and body of one of the gateway's own answers."""
+    assert response.headers["content-type"] == "application/json"
+    return response.status_code, json.loads(response.content)["message"]
