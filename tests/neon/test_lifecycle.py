@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
@@ -14,9 +13,9 @@ import snapshot_restore_py  # type: ignore[import-untyped]
 
 from neon import Database, Effect, Misconfigured, Statement, Unavailable, _lifecycle
 from neon._secret import secret_url
+from tests.aws import SecretsManager
 from tests.neon.conftest import through
 from tests.neon.proxy import Proxy
-from tests.aws import SecretsManager
 from tests.neon.servers import PASSWORD, QUOTED, Postgres, python, until
 
 READ = Effect.READ
@@ -304,4 +303,3 @@ def test_boto3_is_not_imported_where_no_secret_is_used(postgres: Postgres) -> No
     with python(source, postgres.url) as process:
         output, errors = process.communicate(timeout=30)
     assert (output, errors) == ("False\n", "")
-
