@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 
 from neon._errors import Misconfigured, Unavailable
 
-__all__ = ["secret_url"]
+__all__ = ["secret_url", "url_from_environment"]
 
 _KEYS = ("DATABASE_URL", "database_url", "url")
 
@@ -26,6 +27,19 @@ def secret_url(name: str) -> str:
     except SecretUnavailable as error:
         raise Unavailable(str(error)) from error
     return _url_in(text, name)
+
+
+def url_from_environment() -> str:
+    """The connection string of `DATABASE_URL`, or of the secret that `DATABASE_SECRET` names.
+
+    Raises Misconfigured and Unavailable, as `secret_url` does.
+    """
+    url, secret = os.environ.get("DATABASE_URL", ""), os.environ.get("DATABASE_SECRET", "")
+    if not url and secret:
+        return secret_url(secret)
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise Misconfigured("DATABASE_URL has to be a postgresql:// connection string")
+    return url
 
 
 def _url_in(text: str, name: str) -> str:
