@@ -47,7 +47,7 @@ def test_every_module_has_byte_code_of_the_runtime(built: Path) -> None:
 def test_the_layer_has_the_locked_packages_and_ours_and_no_tools(built: Path) -> None:
     layer = built / "SharedLayer" / "python"
     names = {path.name for path in layer.iterdir()}
-    assert {"neon", "tasks", "web", "psycopg", "psycopg_binary", "pydantic"} <= names
+    assert {"neon", "secrets_manager", "tasks", "web", "psycopg", "psycopg_binary", "pydantic"} <= names
     assert not names & {"bin", "boto3", "pytest", "jwt", "aiohttp"}
     assert list(layer.glob("psycopg_binary/*x86_64-linux-gnu.so"))
 
@@ -68,8 +68,8 @@ def test_the_migrations_and_the_specification_are_shipped(built: Path) -> None:
 def test_a_built_handler_imports_with_nothing_but_what_is_deployed(
     built: Path, python: str, function: str
 ) -> None:
-    layer = [] if function == "Authorizer" else [str(built / "SharedLayer" / "python")]
-    code = f"import sys; sys.path += {[str(built / function), *layer]!r}; import app; app.handler"
+    folders = [str(built / function), str(built / "SharedLayer" / "python")]
+    code = f"import sys; sys.path += {folders!r}; import app; app.handler"
     environment = {
         "POWERTOOLS_METRICS_NAMESPACE": "TaskApi",
         "POWERTOOLS_SERVICE_NAME": "task-api",

