@@ -47,7 +47,15 @@ def test_every_module_has_byte_code_of_the_runtime(built: Path) -> None:
 def test_the_layer_has_the_locked_packages_and_ours_and_no_tools(built: Path) -> None:
     layer = built / "SharedLayer" / "python"
     names = {path.name for path in layer.iterdir()}
-    assert {"neon", "secrets_manager", "tasks", "web", "psycopg", "psycopg_binary", "pydantic"} <= names
+    assert {
+        "neon",
+        "secrets_manager",
+        "tasks",
+        "web",
+        "psycopg",
+        "psycopg_binary",
+        "pydantic",
+    } <= names
     assert not names & {"bin", "boto3", "pytest", "jwt", "aiohttp"}
     assert list(layer.glob("psycopg_binary/*x86_64-linux-gnu.so"))
 
