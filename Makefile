@@ -68,7 +68,7 @@ migrate: .venv/ready ## bring a database's schema up to date: make migrate DATAB
 	@$(BIN)/python -m local migrate
 
 .PHONY: test
-test: .venv/ready .venv-sam/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
+test: .venv/ready .venv-sam/ready .venv-policy/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
 	@$(BIN)/python -m pytest
 
 .PHONY: lint

@@ -3,8 +3,11 @@
 import subprocess
 from pathlib import Path
 
+import boto3
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
+from tests.aws import REGION
 from tests.running import ROOT
 from tests.sam import sam
 from tests.test_template import FUNCTIONS
@@ -93,6 +96,33 @@ def test_a_built_handler_imports_with_nothing_but_what_is_deployed(
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_parameters_are_part_of_the_layer_so_that_a_changed_one_is_published(
+    built: Path,
+) -> None:
+    shipped = built / "SharedLayer" / "python" / "samconfig.toml"
+    assert shipped.read_text() == (ROOT / "samconfig.toml").read_text()
+
+
+def test_packaging_uploads_every_artifact_and_the_template_names_them(
+    built: Path, aws_endpoint: str, tmp_path: Path
+) -> None:
+    s3 = boto3.client("s3", endpoint_url=aws_endpoint, region_name=REGION)
+    s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    packaged = tmp_path / "packaged.yaml"
+    result = sam(
+        "package",
+        *("--template-file", str(built / "template.yaml"), "--s3-bucket", "artifacts"),
+        *("--output-template-file", str(packaged)),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    resources = yaml_parse(packaged.read_text())["Resources"]
+    uploaded = {each["Key"] for each in s3.list_objects_v2(Bucket="artifacts")["Contents"]}
+    for name in (*FUNCTIONS, "SharedLayer"):
+        properties = resources[name]["Properties"]
+        location = properties.get("CodeUri") or properties["ContentUri"]
+        assert location.removeprefix("s3://artifacts/") in uploaded, name
 
 
 def test_the_magic_number_is_the_runtimes(python: str) -> None:

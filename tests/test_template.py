@@ -1,6 +1,8 @@
 """template.yaml is valid, and what it names is there."""
 
+import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,36 @@ def _functions(template: dict[str, Any]) -> dict[str, Any]:
 def test_sam_finds_nothing_wrong_with_the_template() -> None:
     result = sam("validate", "--lint")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def _policy(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = ROOT / ".venv-policy" / "bin" / program
+    if not path.exists():
+        pytest.skip("the policy checkers are not installed: run `make .venv-policy/ready`")
+    return subprocess.run([path, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_template_follows_the_policy_but_for_what_is_justified() -> None:
+    result = _policy("checkov", "--config-file", ".checkov.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_exception_from_the_policy_has_its_reason() -> None:
+    lines = (ROOT / ".checkov.yaml").read_text().splitlines()
+    for before, line in pairwise(lines):
+        if line.strip().startswith("- CKV"):
+            assert before.strip().startswith("#"), line
+
+
+def test_the_workflows_are_hardened() -> None:
+    result = _policy("zizmor", "--quiet", "--offline", ".github/workflows")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_action_is_pinned_by_its_commit() -> None:
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        for action in re.findall(r"uses: (.+)", path.read_text()):
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", action), action
 
 
 def test_every_function_of_the_template_has_its_folder_and_the_other_way_round(

@@ -10,6 +10,7 @@ import pytest
 
 from tests.deploy.transformed import (
     ENVIRONMENTS,
+    changed,
     document,
     read_variables,
     resolved,
@@ -266,15 +267,26 @@ def test_changed_code_runs_the_migrations_and_a_missing_answer_ends_within_minut
     assert timeout < schema["ServiceTimeout"] <= 600
 
 
-def test_a_setting_alone_makes_a_new_version_of_every_function() -> None:
-    def versions(**parameters: str) -> set[str]:
-        return {
-            name for name, _ in resources(document("dev", **parameters), "AWS::Lambda::Version")
-        }
+@pytest.mark.parametrize(
+    ("section", "name", "key", "value"),
+    [
+        ("Resources", "SharedLayer", "ContentUri", "s3://local/another"),
+        ("Globals", "Function", "Runtime", "python3.14"),
+    ],
+)
+def test_another_layer_or_setting_makes_a_new_version_of_every_function(
+    section: str, name: str, key: str, value: object
+) -> None:
+    def change(template: dict[str, Any]) -> None:
+        found = template[section][name]
+        found.get("Properties", found)[key] = value
 
-    assert len(versions() & versions(LogRetention="14")) == 11
-    changed = versions() & versions(Architecture="arm64")
-    assert changed == set()
+    before, after = (
+        {version for version, _ in resources(each, "AWS::Lambda::Version")}
+        for each in (document("dev"), changed(change))
+    )
+    assert len(before) == len(after) == 11
+    assert not before & after
 
 
 @pytest.mark.parametrize("architecture", ["x86_64", "arm64"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -26,11 +26,23 @@ def source() -> Document:
 @cache
 def document(environment: str, **parameters: str) -> Document:
     """The translated template of an environment, with some parameters changed."""
+    return _translated(environment, parameters, lambda _: None)
+
+
+def changed(change: Callable[[Document], None]) -> Document:
+    """The translated template of dev after a change, made where its folders are in S3 already."""
+    return _translated("dev", {}, change)
+
+
+def _translated(
+    environment: str, parameters: dict[str, str], change: Callable[[Document], None]
+) -> Document:
     given = dict(read_environment(ROOT / "samconfig.toml", environment).parameters) | parameters
     environ = {variable_name(name): value for name, value in given.items()}
     parsed = _parse(PATH)
     values = _parameter_values(parsed["Parameters"], environ)
     _take_local_folders(parsed, ROOT)
+    change(parsed)
     return _translate(parsed, values, PATH) | {"_values": values}
 
 
