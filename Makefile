@@ -109,7 +109,7 @@ deploy: .venv/ready .venv-sam/ready ## build and deploy: make deploy ENV=dev (th
 	@$(DEPLOY) secrets "$(ENV)"
 	export ARCHITECTURE=$$($(DEPLOY) parameter "$(ENV)" Architecture)
 	$(SAM) build --config-env "$(ENV)"
-	$(SAM) deploy --config-env "$(ENV)"
+	$(SAM) deploy --config-env "$(ENV)" $(CONFIRM)
 
 .PHONY: smoke
 smoke: .venv/ready ## use an API once as a customer does: make smoke URL=https://... ENV=dev
