@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,13 +20,10 @@ def smoke(url: str, environment: Environment, settings: Mapping[str, str]) -> in
     if urlsplit(url).scheme not in ("http", "https"):
         raise DeployError("URL has to be the API's address: make smoke URL=https://...")
     sys.path.insert(0, str(_ROOT / "functions" / "smoke"))
-    import identity
-    from api import Api
-    from visit import Visit
-
+    identity, api, visit = map(import_module, ("identity", "api", "visit"))
     token = identity.token(_secret(url, environment, settings), settings)
     failed = False
-    for step in Visit(Api(url.rstrip("/"), identity.USER, token)).run():
+    for step in visit.Visit(api.Api(url.rstrip("/"), identity.USER, token)).run():
         print(f"{step.name:<9} {step.ms:>8.1f} ms  {step.error or 'ok'}", flush=True)
         failed = failed or bool(step.error)
     return int(failed)

@@ -267,7 +267,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         basic = x509.BasicConstraints(ca=True, path_length=None)
-        usage = x509.KeyUsage(*[False] * 5, key_cert_sign=True, crl_sign=True, **_NO_MORE_USAGE)
+        usage = x509.KeyUsage(*(index in (5, 6) for index in range(9)))  # sign certificates, lists
         built = (
             _builder(self._name, self._name, self._key)
             .add_extension(basic, critical=True)
@@ -304,9 +304,6 @@ class Authority:
     @staticmethod
     def _write(path: Path, certificate: x509.Certificate) -> None:
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-
-_NO_MORE_USAGE = {"encipher_only": False, "decipher_only": False}
 
 
 def _identifier(key: ec.EllipticCurvePrivateKey) -> x509.SubjectKeyIdentifier:
