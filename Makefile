@@ -30,7 +30,7 @@ help: ## list the targets
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt >.venv/log 2>&1 &&
 	  $(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt >>.venv/log 2>&1 || {
-	  tail -n 3 .venv/log >&2; echo "The tools could not be installed: is the package index reachable?" >&2; exit 1; }
+	  echo "The tools could not be installed (is the package index reachable?); .venv/log says more" >&2; exit 1; }
 	touch $@
 
 .venv-sam/ready: .venv/ready requirements/sam.txt

@@ -7,17 +7,12 @@ status 1; Ctrl-C and SIGTERM end everything and are no error.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
 
 from local.errors import LocalError
-from local.invoke import invoke, migrate
-from local.run import run
-from local.settings import read_settings
 
 _USAGE = "usage: python -m local [run | invoke FUNCTION EVENTFILE | migrate]"
 
@@ -26,7 +21,7 @@ def main() -> None:
     """Run one subcommand and exit with its status."""
     arguments = sys.argv[1:] or ["run"]
     try:
-        sys.exit(asyncio.run(_until_signalled(_command(arguments))))
+        sys.exit(asyncio.run(_until_signalled(arguments)))
     except asyncio.CancelledError:
         # Ctrl-C is how `run` is meant to end; anything else did not finish.
         sys.exit(0 if arguments == ["run"] else 128 + signal.SIGINT)
@@ -36,25 +31,29 @@ def main() -> None:
         sys.exit(f"{error.strerror or error}: {error.filename or 'no file'}")
 
 
-def _command(arguments: list[str]) -> Coroutine[None, None, int]:
+async def _until_signalled(arguments: list[str]) -> int:
+    """Run a command; the first signal cancels it, and further ones do not disturb its ending."""
+    task = asyncio.create_task(_command(arguments))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
+    return await task
+
+
+async def _command(arguments: list[str]) -> int:
+    # These imports take most of a second; Ctrl-C is already taken care of by now.
+    from local.invoke import invoke, migrate
+    from local.run import run
+    from local.settings import read_settings
+
     settings = read_settings(Path.cwd(), os.environ)
     match arguments:
         case ["run"]:
-            return run(settings)
+            return await run(settings)
         case ["invoke", function, event]:
-            return invoke(settings, function, Path(event))
+            return await invoke(settings, function, Path(event))
         case ["migrate"]:
-            return migrate(settings)
+            return await migrate(settings)
     raise LocalError(_USAGE)
-
-
-async def _until_signalled(work: Coroutine[None, None, int]) -> int:
-    """Run `work`; the first signal cancels it, and further ones do not disturb its ending."""
-    task = asyncio.ensure_future(work)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        with contextlib.suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
-    return await task
 
 
 def _cancel_once(task: asyncio.Task[int]) -> None:

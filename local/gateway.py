@@ -86,7 +86,7 @@ class Gateway:
         request = _read_head(incoming, self._port)
         try:
             body = await _read_body(incoming)
-        except web.RequestPayloadError:  # for instance chunks that are none
+        except (web.RequestPayloadError, TimeoutError):
             body, answer = None, _BAD_REQUEST
         else:
             request = dataclasses.replace(request, body=body or b"")
@@ -165,16 +165,21 @@ def _valid(text: str) -> str:
 
 
 async def _read_body(incoming: web.BaseRequest) -> bytes | None:
-    """Return the body, or None when it is larger than an HTTP API takes."""
+    """Return the body, or None when it is larger than an HTTP API takes.
+
+    Raises TimeoutError when it does not arrive, which is also how malformed chunks appear:
+    aiohttp does not tell whoever is reading.
+    """
     if (incoming.content_length or 0) > _BODY_LIMIT:
         return None
     if incoming.headers.get("expect", "").lower() == "100-continue":
         await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = bytearray()
-    async for chunk in incoming.content.iter_any():
-        body += chunk
-        if len(body) > _BODY_LIMIT:
-            return None
+    async with asyncio.timeout(_INTEGRATION_SECONDS):
+        async for chunk in incoming.content.iter_any():
+            body += chunk
+            if len(body) > _BODY_LIMIT:
+                return None
     return bytes(body)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from local.errors import InvocationFailed, LocalError
-from local.runtime import Runtime
 from local.settings import Settings
 from local.stack import (
     DATABASE,
@@ -58,16 +58,15 @@ async def _once(settings: Settings, name: str, event: bytes) -> int:
         await runtime.use(template.functions)
         await database_ready()
         if needs_start and name != MIGRATE and MIGRATE in template.functions:
-            await apply_schema(runtime, settings)
-        return await _answer(runtime, settings, name, event)
-
-
-async def _answer(runtime: Runtime, settings: Settings, name: str, event: bytes) -> int:
-    try:
+            await apply_schema(runtime, settings, postgres)
         if name == MIGRATE:
-            answer, status = json.loads(await apply_schema(runtime, settings)), 0
-        else:
-            answer, status = json.loads(await runtime.invoke(name, event)), 0
+            return await _answer(apply_schema(runtime, settings, postgres))
+        return await _answer(runtime.invoke(name, event))
+
+
+async def _answer(work: Awaitable[bytes]) -> int:
+    try:
+        answer, status = json.loads(await work), 0
     except InvocationFailed as failure:
         answer, status = failure.document(), 1
     print(json.dumps(answer, indent=2, ensure_ascii=False))

@@ -47,7 +47,7 @@ async def run(settings: Settings) -> int:
         check_build(settings, template.functions)
         await database_ready()
         if MIGRATE in template.functions:
-            await apply_schema(runtime, settings)
+            await apply_schema(runtime, settings, postgres)
         port = listener.getsockname()[1]
         gateway = Gateway(
             runtime,

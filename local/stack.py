@@ -8,6 +8,8 @@ import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+import psycopg
+
 from local.environment import OnLine
 from local.errors import InvocationFailed, LocalError
 from local.packages import Packages
@@ -18,6 +20,8 @@ from local.template import Function
 
 DATABASE = "DatabaseUrl"  # the template parameter that an embedded Postgres stands in for
 MIGRATE = "Migrate"
+_API_ROLE = "task_api"  # made by the schema
+_API_LOGIN = "task_login"
 
 Progress = Callable[[str], None]
 
@@ -30,8 +34,14 @@ def embedded_postgres(settings: Settings, progress: Progress) -> Postgres | None
 
 
 def environ_with(settings: Settings, postgres: Postgres | None) -> Mapping[str, str]:
-    """Return what template parameters are taken from."""
-    return {**settings.environ, **({"DATABASE_URL": postgres.url} if postgres else {})}
+    """Return what template parameters are taken from.
+
+    As on Neon, the API has a login that owns nothing; only Migrate is the database's owner.
+    """
+    if postgres is None:
+        return settings.environ
+    api = postgres.url_for(_API_LOGIN, "tasks")
+    return {**settings.environ, "DATABASE_URL": api, "OWNER_DATABASE_URL": postgres.url}
 
 
 @contextlib.asynccontextmanager
@@ -80,11 +90,23 @@ def check_build(settings: Settings, functions: Mapping[str, Function]) -> None:
         raise LocalError(f"The build is for {', '.join(sorted(other))} and this is {mine}.")
 
 
-async def apply_schema(runtime: Runtime, settings: Settings) -> bytes:
+async def apply_schema(runtime: Runtime, settings: Settings, postgres: Postgres | None) -> bytes:
     """Invoke Migrate and return its answer; raises LocalError when the schema cannot be applied."""
     try:
-        return await runtime.invoke(MIGRATE, json.dumps({}).encode())
+        answer = await runtime.invoke(MIGRATE, json.dumps({}).encode())
     except InvocationFailed as failure:
         reason = " ".join(str(failure).split())
         database = "DATABASE_URL" if settings.database_url else "the embedded database"
         raise LocalError(f"The schema cannot be applied to {database}: {reason}") from None
+    if postgres:
+        await asyncio.to_thread(_let_the_api_in, postgres)
+    return answer
+
+
+def _let_the_api_in(postgres: Postgres) -> None:
+    """Make the API's login once the schema has made the role that it acts as."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        known = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
+        if _API_LOGIN not in known:
+            member = f"IN ROLE {_API_ROLE}" if _API_ROLE in known else ""
+            connection.execute(f"CREATE ROLE {_API_LOGIN} LOGIN NOINHERIT {member}")

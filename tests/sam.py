@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.running import ROOT
 _SAM = ROOT / ".venv-sam" / "bin" / "sam"
 
 
-def sam(*arguments: str) -> subprocess.CompletedProcess[str]:
+def sam(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run SAM CLI without telemetry. Skips the test when it is not installed."""
     if not _SAM.exists():
         pytest.skip("SAM CLI is not installed: run `make .venv-sam/ready`")
@@ -20,5 +21,5 @@ def sam(*arguments: str) -> subprocess.CompletedProcess[str]:
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     return subprocess.run(
-        [_SAM, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [_SAM, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )

@@ -194,7 +194,8 @@ def test_a_deployment_refuses_secrets_as_parameters() -> None:
         each["Assert"] for each in source()["Rules"]["SecretsStayInSecretsManager"]["Assertions"]
     ]
     assert asserted == [
-        {"Fn::Equals": [{"Ref": name}, ""]} for name in ("DatabaseUrl", "JwtSecret")
+        {"Fn::Equals": [{"Ref": name}, ""]}
+        for name in ("DatabaseUrl", "OwnerDatabaseUrl", "JwtSecret")
     ]
 
 

@@ -167,8 +167,7 @@ def test_odd_http_is_answered_and_harms_nobody(toy: Toy, request_: bytes) -> Non
 
 
 def test_a_client_that_goes_away_harms_nobody(toy: Toy) -> None:
-    host, port = toy.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as connection:
+    with socket.create_connection(toy.address) as connection:
         connection.sendall(b"POST /work HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\npa")
     assert toy.get("/echo/a").status_code == 200
 

@@ -105,14 +105,20 @@ def test_after_a_crash_it_recovers_what_was_committed(data: Path) -> None:
 
 
 def test_another_program_with_the_number_of_a_crashed_server_is_left_alone(data: Path) -> None:
-    with Postgres(data):
-        lines = (data / "postmaster.pid").read_text().splitlines()
-    with subprocess.Popen(["sleep", "1000"]) as other:
-        (data / "postmaster.pid").write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
-        with Postgres(data) as server:
-            assert server.is_running()
-        assert other.poll() is None
-        other.kill()
+    _, process = _left_behind(data)
+    os.kill(process, signal.SIGKILL)
+    lock = _socket_folder(Postgres(data)) / ".s.PGSQL.5432.lock"
+    account = (data / "postmaster.pid").stat().st_uid if os.geteuid() == 0 else None
+    with subprocess.Popen(["sleep", "1000"], user=account) as other:
+        for file in (data / "postmaster.pid", lock):
+            _, *lines = file.read_text().splitlines()
+            file.write_text("\n".join([str(other.pid), *lines]) + "\n")
+        try:
+            with Postgres(data) as server:
+                assert server.is_running()
+            assert other.poll() is None
+        finally:
+            other.kill()
 
 
 def test_making_a_database_that_was_interrupted_starts_afresh(data: Path) -> None:

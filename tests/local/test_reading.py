@@ -52,7 +52,7 @@ def test_a_parameter_has_a_variable(parameter: str, variable: str) -> None:
     [
         ({"JWT_SECRET": "x" * 32}, "DATABASE_URL has to be set"),
         ({**GOOD, "DATABASE_URL": "sqlite://"}, "DATABASE_URL has to be a connection string"),
-        ({**GOOD, "JWT_SECRET": "secret"}, "JWT_SECRET is shorter than 32 characters"),
+        ({**GOOD, "JWT_SECRET": "secret"}, "JWT_SECRET has to be at least 32 characters"),
         ({**GOOD, "LOG_LEVEL": "LOUD"}, "LOG_LEVEL has to be one of DEBUG, INFO"),
     ],
 )

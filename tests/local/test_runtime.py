@@ -74,6 +74,8 @@ def test_a_busy_function_starts_another_environment_and_does_not_block_others(
     other = toy.work("answer = os.getpid()").json()
     assert toy.get("/echo/a").status_code == 200
     gate.open()
+    assert isinstance(other, int)
+    assert isinstance(busy.result().json(), int)
     assert busy.result().json() != other
 
 
@@ -124,7 +126,9 @@ def test_a_function_that_takes_too_long_is_ended(toy: Toy, gate: Gate) -> None:
     ],
 )
 def test_a_function_that_fails_is_500_and_the_next_request_is_not(toy: Toy, code: str) -> None:
-    assert message(toy.work(code)) == (500, "Internal Server Error")
+    answer = toy.work(code)
+    assert message(answer) == (500, "Internal Server Error")
+    assert answer.elapsed.total_seconds() < 10  # at once, not when its time is over
     assert toy.work("pass").status_code == 200
 
 

@@ -122,12 +122,14 @@ def handler(event, context):
     "functions/broken/app.py": "import a_module_that_nobody_deployed\n",
     "functions/guard/app.py": """
 calls = 0
+calls_of = {}
 
 def handler(event, context):
     global calls
     calls += 1
     token = event["identitySource"][0]
-    if token == "fail":
+    calls_of[token] = calls_of.get(token, 0) + 1
+    if token == "fail" or (token == "fail once" and calls_of.get(token) == 1):
         raise RuntimeError("no idea")
     if token == "nonsense":
         return {"sure": True}
@@ -167,6 +169,11 @@ class Toy:
     def url(self) -> str:
         return self.running.url
 
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
     def get(self, path: str, **headers: str) -> httpx.Response:
         return httpx.get(self.url + path, headers=headers, timeout=30)
 
@@ -182,8 +189,7 @@ class Toy:
 
     def raw(self, request: bytes) -> bytes:
         """Send bytes as they are and return all that comes back until the end."""
-        host, port = self.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with socket.create_connection(self.address, timeout=10) as connection:
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -198,10 +204,10 @@ def served(folder: Path, **settings: str) -> Iterator[Toy]:
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return settings with what it takes to run the local API in another folder.
 
-    That is also how the installer reaches its index: proxies, certificates, addresses.
+    That is how the installer reaches its index, and where Python finds its libraries.
     """
-    network = re.compile(r"(UV|PIP|SSL)_.*|(https?|all|no)_proxy", re.IGNORECASE)
-    reach = {name: value for name, value in os.environ.items() if network.fullmatch(name)}
+    needed = re.compile(r"(UV|PIP|SSL)_.*|(https?|all|no)_proxy|LD_LIBRARY_PATH", re.IGNORECASE)
+    reach = {name: value for name, value in os.environ.items() if needed.fullmatch(name)}
     return {**reach, "PYTHONPATH": str(ROOT), **settings}
 
 
@@ -219,7 +225,7 @@ def command(folder: Path, *arguments: str, **settings: str) -> subprocess.Comple
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], **environment(settings)},
+        env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **environment(settings)},
         capture_output=True,
         text=True,
         timeout=60,

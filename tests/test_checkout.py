@@ -1,0 +1,128 @@
+"""A fresh checkout, in a folder with a blank in its name: `make run` with the embedded Postgres."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import httpx
+import psycopg
+import pytest
+
+from local.postgres import Postgres
+from tests.contract.client import Client
+from tests.running import ROOT, Running, running, start, stop, until_ready
+from tests.sam import sam
+
+SECRET = "a-secret-that-only-these-tests-know-0123456789"
+SETTINGS = {"JWT_SECRET": SECRET}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Path]:
+    """A copy of what git has, or would have."""
+    folder = tmp_path / "a checkout"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for name in filter(lambda name: (ROOT / name).is_file(), listed):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    yield folder
+    left = Postgres(folder / ".local" / "postgres")
+    if left.is_running():
+        with left:
+            pass  # adopted, and stopped
+
+
+def test_it_can_be_built(checkout: Path) -> None:
+    (checkout / ".venv").symlink_to(ROOT / ".venv")
+    result = sam("build", cwd=checkout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (checkout / ".aws-sam" / "build" / "SharedLayer" / "python" / "neon").is_dir()
+
+
+def _kill(api: Running) -> None:
+    os.killpg(api.process.pid, signal.SIGKILL)
+    api.process.wait()
+
+
+def test_the_api_logs_in_as_a_role_that_owns_nothing_and_bypasses_nothing(checkout: Path) -> None:
+    with running(SETTINGS, checkout) as api:
+        client = Client(api.url, SECRET)
+        client.create()
+        with psycopg.connect(Postgres(checkout / ".local" / "postgres").url) as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT rolname, rolsuper, rolbypassrls, rolcreaterole"
+                " FROM pg_stat_activity JOIN pg_roles ON rolname = usename"
+                " WHERE datname = 'tasks' AND pid <> pg_backend_pid()"
+            ).fetchall()
+            owned = connection.execute(
+                "SELECT count(*) FROM pg_class JOIN pg_roles r ON r.oid = relowner"
+                " WHERE rolname IN ('task_login', 'task_api')"
+            ).fetchone()
+    assert rows == [("task_login", False, False, False)]
+    assert owned == (0,)
+
+
+def test_every_acknowledged_task_is_there_after_a_kill_in_the_middle_of_writes(
+    checkout: Path,
+) -> None:
+    acknowledged: list[str] = []
+    enough = Event()
+    api = until_ready(start(SETTINGS, checkout))
+    client = Client(api.url, SECRET)
+
+    def write_on(_: int) -> None:
+        try:
+            while True:
+                acknowledged.append(client.create()["id"])
+                if len(acknowledged) >= 50:
+                    enough.set()
+        except httpx.HTTPError:
+            return  # killed, as it should be
+
+    with ThreadPoolExecutor(4) as pool:
+        writers = pool.map(write_on, range(4))
+        assert enough.wait(60)
+        _kill(api)
+        list(writers)
+    with running(SETTINGS, checkout) as again:
+        there = {task["id"] for task in _every_page(Client(again.url, SECRET, client.user))}
+    assert set(acknowledged) <= there
+    assert len(there) - len(acknowledged) <= 4  # at most what was on its way
+
+
+def _every_page(client: Client) -> list[dict[str, str]]:
+    tasks: list[dict[str, str]] = []
+    path: str | None = client.path()
+    while path:
+        response = client.send("GET", path)
+        tasks += response.json()
+        path = response.links.get("next", {}).get("url")
+    return tasks
+
+
+def test_a_second_run_says_that_the_port_is_taken_and_harms_nothing(checkout: Path) -> None:
+    with running(SETTINGS, checkout) as api:
+        port = api.url.rpartition(":")[2]
+        second = start(SETTINGS | {"PORT": port}, checkout)
+        try:
+            output, _ = second.communicate(timeout=30)
+        finally:
+            stop(second)
+        assert second.returncode != 0
+        assert output == (
+            f"Port {port} is taken by another program; stop it or choose another with PORT=...\n"
+        )
+        assert Client(api.url, SECRET).titles() == []
