@@ -29,6 +29,9 @@ def ping() -> None:
 
 def telemetry() -> Telemetry:
     """What the database did so far, as a copy; all zero while nobody has asked for one."""
-    if not database.cache_info().currsize:
+    if not _shared.cache_info().currsize:
         return Telemetry()
-    return copy.deepcopy(database().telemetry)
+    return copy.deepcopy(_shared().telemetry)
+
+
+_shared = database
