@@ -71,6 +71,14 @@ migrate: .venv/ready ## bring a database's schema up to date: make migrate DATAB
 test: .venv/ready .venv-sam/ready .venv-policy/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
 	@$(BIN)/python -m pytest
 
+.PHONY: chaos
+chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under them (SECONDS=180)
+	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer)} $(BIN)/python -m tests.chaos $(or $(SECONDS),180)
+
+.PHONY: bench-paging
+bench-paging: .venv/ready ## what a page costs among ten million tasks; writes docs/paging.md (minutes)
+	@PYTHONPATH=layers/shared $(BIN)/python -m tests.bench.paging
+
 .PHONY: lint
 lint: .venv/ready ## style, types, and whether the specification is what is served
 	@$(BIN)/ruff format --check .
@@ -91,6 +99,18 @@ policy: .venv-policy/ready ## check template.yaml and the workflows against good
 .PHONY: build
 build: .venv/ready .venv-sam/ready ## build what is deployed, into .aws-sam
 	@$(SAM) build
+
+.PHONY: sam-image
+sam-image: .venv/ready ## have the image that `sam local` runs functions in: AWS's, or offline a stand-in
+	@exec $(BIN)/python -m local.sam image
+
+.PHONY: sam-local
+sam-local: build ## serve the API by `sam local start-api`, in containers (PORT, DATABASE_URL, JWT_SECRET ...)
+	@exec $(BIN)/python -m local.sam api
+
+.PHONY: sam-invoke
+sam-invoke: build ## run one function once by `sam local invoke`: make sam-invoke F=CreateTask [E=events/...]
+	@exec $(BIN)/python -m local.sam invoke "$$F" "$$E"
 
 .PHONY: validate
 validate: .venv-sam/ready ## check template.yaml
@@ -127,7 +147,7 @@ openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
-	for name in uv layer authorizer runtime dev sam policy; do
+	for name in uv layer authorizer runtime dev sam sam_image debug policy; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt
 	done

@@ -33,6 +33,7 @@ from local.template import Function
 # the envelope.
 PAYLOAD_LIMIT = 6_291_556
 _API = "/2018-06-01/runtime"
+_DAY = 86_400.0
 
 OnLine = Callable[[str, str], None]
 
@@ -59,6 +60,7 @@ class Environment:
         *,
         fingerprint: object,
         write_byte_code: bool,
+        debugger: Sequence[str] = (),
         on_ready: Callable[[Environment], None],
         on_exit: Callable[[Environment, InvocationFailed | None], None],
         on_line: OnLine,
@@ -66,7 +68,9 @@ class Environment:
         self.function = function
         self.fingerprint = fingerprint
         self._path = path
-        self._options = ["-S"] if write_byte_code else ["-S", "-B"]
+        self._options = [*(["-S"] if write_byte_code else ["-S", "-B"]), *debugger]
+        # Whoever looks at a line of a program takes longer than any program may.
+        self._timeout = _DAY if debugger else function.timeout
         self._on_ready = on_ready
         self._on_exit = on_exit
         self._on_line = on_line
@@ -86,7 +90,7 @@ class Environment:
         """
         if self._is_over:
             raise self._crashed("between two requests")
-        timeout = self.function.timeout
+        timeout = self._timeout
         invocation = _Invocation(payload, time.time() + timeout)
         self._current = invocation
         self._next.put_nowait(invocation)

@@ -14,12 +14,21 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from local.errors import LocalError
 from local.template import Function
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Debugged:
+    """A function to start under a debugger, and the port on which that waits to be attached."""
+
+    function: str
+    port: int
 
 
 class Packages:
@@ -30,11 +39,19 @@ class Packages:
     code, as `sam build` put them there; Lambda's own runtime is `requirements/runtime.txt`.
     """
 
-    def __init__(self, root: Path, progress: Progress, *, built: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        progress: Progress,
+        *,
+        built: bool = False,
+        debugged: Debugged | None = None,
+    ) -> None:
         self._requirements = root / "requirements"
         self._installed = root / ".local" / "packages"
         self._progress = progress
         self._built = built
+        self._debugged = debugged
 
     def import_path(self, function: Function) -> list[Path]:
         """Return the folders to import from, in Lambda's order: function, layers, runtime."""
@@ -52,21 +69,42 @@ class Packages:
         """
         return [] if self._built else [function.code, *function.layers]
 
+    def debugger(self, function: Function) -> list[str]:
+        """Return what stands before the program of a function under a debugger; [] of others."""
+        debugged = self._debugged
+        if debugged is None or debugged.function != function.name:
+            return []
+        (package,) = self._folders({"debug"})
+        listen = ["--listen", f"127.0.0.1:{debugged.port}"]
+        return ["-X", "frozen_modules=off", str(package / "debugpy"), *listen]
+
     async def install(self, functions: Iterable[Function]) -> None:
         """Install what is missing, with hashes checked and byte code compiled.
 
         Raises LocalError with the installer's last line when that fails, for instance without
         network; nothing half-installed is ever used.
         """
-        names = {"runtime"}
+        functions = list(functions)
+        if self._debugged and self._debugged.function not in {each.name for each in functions}:
+            raise LocalError(f"template.yaml has no function {self._debugged.function} to debug.")
+        names = {"runtime", "debug"} if self._debugged else {"runtime"}
         if not self._built:
             for function in functions:
                 names |= {function.code.name, *(["layer"] if function.layers else [])}
         for name in sorted(names):
-            folder = self._folder(name)
-            if folder is not None and not folder.is_dir():
-                self._progress(f"Installing requirements/{name}.txt ...")
-                await self._install(name, folder)
+            await self._install_missing(name)
+
+    async def install_debugger(self) -> Path:
+        """Install the debugger alone, and return the folder that it is in; raises LocalError."""
+        await self._install_missing("debug")
+        (folder,) = self._folders({"debug"})
+        return folder
+
+    async def _install_missing(self, name: str) -> None:
+        folder = self._folder(name)
+        if folder is not None and not folder.is_dir():
+            self._progress(f"Installing requirements/{name}.txt ...")
+            await self._install(name, folder)
 
     def _folders(self, names: set[str]) -> list[Path]:
         return [folder for name in names if (folder := self._folder(name))]

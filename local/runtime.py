@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import time
 from collections import deque
@@ -99,10 +100,11 @@ class _Pool:
     def __init__(
         self, function: Function, packages: Packages, limits: Limits, on_line: OnLine
     ) -> None:
+        self._debugger = packages.debugger(function)
         self.function = function
         self._path = packages.import_path(function)
         self._watched = packages.watched(function)
-        self._limits = limits
+        self._limits = dataclasses.replace(limits, environments=1) if self._debugger else limits
         self._on_line = on_line
         self._all: set[Environment] = set()
         self._starting: set[Environment] = set()
@@ -186,6 +188,7 @@ class _Pool:
             environment = Environment(
                 self.function,
                 self._path,
+                debugger=self._debugger,
                 fingerprint=self._fingerprint,
                 write_byte_code=self._is_settled(),
                 on_ready=self._ready,

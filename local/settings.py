@@ -1,4 +1,5 @@
-"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CORS_ORIGINS, CONCURRENCY, BUILT.
+"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CORS_ORIGINS, CONCURRENCY, BUILT,
+DEBUG, DEBUG_PORT.
 
 Any other parameter of template.yaml is set in the same way, by an environment variable of its
 name in upper case with underscores; the template's own rules say what is a good value.
@@ -27,6 +28,8 @@ class Settings:
     concurrency: int
     built: bool
     database_url: str | None
+    debug: str | None
+    debug_port: int
     environ: Mapping[str, str]
 
     @property
@@ -56,6 +59,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         concurrency=_number(given, "CONCURRENCY", default=10, least=1, most=1000),
         built=given.get("BUILT") == "1",
         database_url=given.get("DATABASE_URL"),
+        debug=given.get("DEBUG"),
+        debug_port=_number(given, "DEBUG_PORT", default=5890, least=1, most=65535),
         environ=given,
     )
 

@@ -12,7 +12,7 @@ import psycopg
 
 from local.environment import OnLine
 from local.errors import InvocationFailed, LocalError
-from local.packages import Packages
+from local.packages import Debugged, Packages
 from local.postgres import Postgres
 from local.runtime import Limits, Runtime
 from local.settings import Settings
@@ -70,7 +70,8 @@ async def functions_runtime(
     settings: Settings, progress: Progress, on_line: OnLine
 ) -> AsyncIterator[Runtime]:
     """Give a runtime, and end all of its processes at the end."""
-    packages = Packages(settings.root, progress, built=settings.built)
+    debugged = Debugged(settings.debug, settings.debug_port) if settings.debug else None
+    packages = Packages(settings.root, progress, built=settings.built, debugged=debugged)
     limits = Limits(environments=settings.concurrency)
     runtime = Runtime(packages, limits=limits, on_line=on_line)
     try:
@@ -99,11 +100,11 @@ async def apply_schema(runtime: Runtime, settings: Settings, postgres: Postgres 
         database = "DATABASE_URL" if settings.database_url else "the embedded database"
         raise LocalError(f"The schema cannot be applied to {database}: {reason}") from None
     if postgres:
-        await asyncio.to_thread(_let_the_api_in, postgres)
+        await asyncio.to_thread(let_the_api_in, postgres)
     return answer
 
 
-def _let_the_api_in(postgres: Postgres) -> None:
+def let_the_api_in(postgres: Postgres) -> None:
     """Make the API's login once the schema has made the role that it acts as."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         known = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}

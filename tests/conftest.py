@@ -6,10 +6,19 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from local.postgres import Postgres
 from tests import aws
 from tests.aws import SecretsManager
+
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
+
+# Elsewhere every run tries other examples; CI tries the same ones, so that it fails only for what
+# a change did.
+settings.register_profile("ci", derandomize=True, print_blob=True)
+if REQUIRE_ALL:
+    settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +67,7 @@ def secrets_manager(aws_endpoint: str) -> SecretsManager:
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With REQUIRE_ALL=1 a skip is a failure: what it needs can be installed."""
     report = yield
-    if os.environ.get("REQUIRE_ALL") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped although REQUIRE_ALL=1 is set: {report.longrepr}"
     return report

@@ -32,7 +32,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 def _authorization(event: dict[str, Any]) -> str:
     """The Authorization header: the identity source that the gateway's cache is keyed by."""
-    source = event.get("identitySource")
+    source = event.get("identitySource") if isinstance(event, dict) else None
     if not isinstance(source, list) or len(source) != 1 or not isinstance(source[0], str):
         raise TokenError("there is not one identity source", "Send one Authorization header")
     return source[0]

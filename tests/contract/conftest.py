@@ -1,6 +1,7 @@
 """The contract is asked of a running API: of `make run`, or of whatever CONTRACT_URL names.
 
-CONTRACT_URL needs JWT_SECRET beside it, the secret that the API there accepts.
+CONTRACT_URL needs JWT_SECRET beside it, the secret that the API there accepts. Some tests look
+into the database or disturb it: only into the one that CONTRACT_DATABASE_URL names.
 """
 
 import os
@@ -17,6 +18,8 @@ SECRET = "a-secret-that-only-these-tests-know-0123456789"
 @pytest.fixture(scope="session")
 def database(new_database: Callable[[], str]) -> str:
     """The database behind the API, for tests that look there or disturb it."""
+    if "CONTRACT_DATABASE_URL" in os.environ:
+        return os.environ["CONTRACT_DATABASE_URL"]
     if "CONTRACT_URL" in os.environ:
         pytest.skip("the database behind CONTRACT_URL is not ours to disturb")
     return new_database()

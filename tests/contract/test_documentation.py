@@ -1,8 +1,11 @@
 """Contract part 1: /openapi.json, /docs and /health."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from tests.contract.client import Client
@@ -30,7 +33,7 @@ def test_the_specification_names_every_operation_and_its_answers(client: Client)
         for path, methods in paths.items()
         for method, operation in methods.items()
     }
-    always = ["401", "403", "422", "500", "503"]
+    always = ["401", "403", "422", "429", "500", "503"]
     one = "/api/{user_id}/tasks/{task_id}"
     seen, written, changed, sent = ["304"], ["409"], ["404", "409", "412"], ["413", "415"]
     assert operations == {
@@ -40,8 +43,46 @@ def test_the_specification_names_every_operation_and_its_answers(client: Client)
         f"PUT {one}": sorted(["200", *changed, *sent, *always]),
         f"DELETE {one}": sorted(["200", *changed, *always]),
         f"PATCH {one}/complete": sorted(["200", *changed, *always]),
-        "GET /health": ["200", "500", "503"],
+        "GET /health": ["200", "429", "500", "503"],
     }
+
+
+def test_every_body_of_every_operation_has_examples_that_its_schema_allows(
+    client: Client,
+) -> None:
+    document = _public(client, "/openapi.json").json()
+    bodies = list(_bodies(document))
+    assert len(bodies) > 60
+    for where, media in bodies:
+        assert media.get("examples"), where
+        for example in media["examples"].values():
+            schema = media["schema"] | {"components": document["components"]}
+            Draft202012Validator(schema).validate(example["value"])
+
+
+def test_every_task_operation_needs_the_token_and_health_does_not(client: Client) -> None:
+    document = _public(client, "/openapi.json").json()
+    assert document["security"] == [{"token": []}]
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    declared = {
+        operation["operationId"]: operation.get("security")
+        for methods in document["paths"].values()
+        for operation in methods.values()
+    }
+    assert {name for name, security in declared.items() if security == []} == {"health"}
+    assert all(security is None for name, security in declared.items() if name != "health")
+
+
+def _bodies(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every body that is sent or answered, and where the specification has it."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            name = operation["operationId"]
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                yield name, media
+            for status, response in operation["responses"].items():
+                for kind, media in response.get("content", {}).items():
+                    yield f"{name} {status} {kind}", media
 
 
 def test_docs_is_a_page_that_asks_no_other_host_for_anything(client: Client) -> None:

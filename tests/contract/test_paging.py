@@ -157,6 +157,27 @@ def test_an_altered_cursor_is_422_wherever_it_was_altered(filled: Client) -> Non
         assert first_error(response)[1] == ["query", "cursor"]
 
 
+def test_a_cursor_can_be_written_in_one_way_only(filled: Client) -> None:
+    query = "limit=2&sort=title"
+    cursor = _cursor(filled, query)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    others = {cursor[:-1] + last for last in alphabet if last != cursor[-1]}
+    for other in (*others, cursor + "=", cursor + "==", cursor.replace("-", "%2B"), f" {cursor}"):
+        if other != cursor:
+            response = filled.send("GET", f"{filled.path()}?{query}&cursor={other}")
+            assert first_error(response)[1] == ["query", "cursor"], other
+
+
+@pytest.mark.parametrize("character", ["🍵", "\x01", '"', "é"])
+@pytest.mark.parametrize("order", ["title", "-title"])
+def test_the_longest_titles_can_be_paged_through(
+    client: Client, character: str, order: str
+) -> None:
+    created = [client.create(title=character * 500)["id"] for _ in range(3)]
+    seen = [task["id"] for task in _all(client, f"limit=1&sort={order}")]
+    assert sorted(seen) == sorted(created)
+
+
 @pytest.mark.parametrize("order", ["created", "-created"])
 def test_rows_that_stay_are_seen_once_while_others_come_and_go(client: Client, order: str) -> None:
     kept = [client.create(title=f"kept {number}") for number in range(20)]

@@ -161,6 +161,39 @@ def test_a_key_whose_first_request_is_still_running_is_409(client: Client, datab
     assert third.headers["idempotency-replayed"] == "true"
 
 
+def test_a_task_that_is_deleted_while_a_write_with_a_key_waits_for_it_is_404(
+    client: Client, database: str
+) -> None:
+    task_id = client.create()["id"]
+    path, key = client.path(task_id), _key()
+    with psycopg.connect(database) as holder, ThreadPoolExecutor(1) as pool:
+        holder.execute("DELETE FROM tasks WHERE id = %s", (task_id,))
+        waiting = pool.submit(client.send, "PUT", path, json={"title": "y"}, headers=key)
+        _wait_for_a_blocked_session(database)
+        holder.commit()
+        assert problem(waiting.result(), 404) == "Task not found"
+    assert problem(client.send("PUT", path, json={"title": "y"}, headers=key), 404)
+
+
+def test_many_at_once_with_one_expired_key_do_it_once(client: Client, database: str) -> None:
+    key = _key()
+
+    def write(_: int) -> httpx.Response:
+        return client.send("POST", client.path(), json={"title": "x"}, headers=key)
+
+    write(0)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'"
+            " WHERE user_id = %s",
+            (client.user,),
+        )
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(write, range(40)))
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert len(client.titles()) == 2
+
+
 def test_a_key_is_forgotten_after_24_hours(client: Client, database: str) -> None:
     key = _key()
     client.send("POST", client.path(), json={"title": "x"}, headers=key)
@@ -218,7 +251,11 @@ def test_if_match_lets_only_the_current_version_be_changed(
     current = client.send("PUT", path, json={"title": "y"}).headers["etag"]
     body = {"title": "z"} if method == "PUT" else None
     before = client.send("GET", path).json()
-    for stale in (old, f"W/{current}", '"nonsense"', "nonsense", f'{old}, "x"'):
+    padded, beyond_all_time = f'"0{current[1:]}', f'"{"f" * 16}"'
+    for stale in (
+        *(old, f"W/{current}", '"nonsense"', "nonsense", f'{old}, "x"'),
+        *(padded, beyond_all_time, current.upper(), current.strip('"')),
+    ):
         answer = client.send(method, path + below, json=body, headers={"If-Match": stale})
         assert isinstance(problem(answer, 412), str)
     assert client.send("GET", path).json() == before

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 import tasks
+from neon import Conflict
 from tasks import store
 from tests.functions.handlers import TASK, TASKS, Context, event, handler, recorded
 
@@ -126,6 +127,21 @@ def test_missing_parts_of_an_event_are_no_reason_to_fail(user: str) -> None:
     assert handler("create_task")(bare, Context())["statusCode"] == 201
 
 
+@pytest.mark.parametrize("name", ["docs", "health", "list_tasks"])
+def test_a_path_parameter_that_the_route_does_not_name_reaches_no_handler(name: str) -> None:
+    request = recorded(name)
+    request["pathParameters"] = request.get("pathParameters", {}) | {"stranger": "x"}
+    assert handler(name)(request, Context())["statusCode"] == 200
+
+
+@pytest.mark.parametrize("query", [None, [None], 5, {}, "q=\ud800&limit=1"])
+def test_a_query_that_is_no_text_is_no_reason_to_fail(user: str, query: object) -> None:
+    for _ in range(2):
+        handler("create_task")(event("POST", TASKS, user=user, body={"title": "?"}), Context())
+    request = event("GET", TASKS, user=user) | {"rawQueryString": query}
+    assert handler("list_tasks")(request, Context())["statusCode"] == 200
+
+
 def test_a_body_that_is_no_base64_is_422(user: str) -> None:
     request = event("POST", TASKS, user=user, body={}) | {"body": "%%%", "isBase64Encoded": True}
     answer = handler("create_task")(request, Context())
@@ -232,6 +248,37 @@ def test_a_write_whose_answer_is_lost_says_that_its_outcome_is_unknown(
     assert json.loads(answer["body"])["type"].endswith("/outcome-unknown")
     assert "Retry-After" in answer["headers"]
     assert "Idempotency-Key" in _detail(answer)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "status"), [("40P01", 503), ("40001", 503), ("55P03", 503), ("23514", 500)]
+)
+def test_a_transaction_that_met_another_one_may_be_tried_again(
+    user: str, monkeypatch: pytest.MonkeyPatch, sqlstate: str, status: int
+) -> None:
+    def refused(*_: object) -> None:
+        raise Conflict("Postgres refused the unit of work", sqlstate=sqlstate)
+
+    monkeypatch.setattr(store, "list_page", refused)
+    answer = handler("list_tasks")(event("GET", TASKS, user=user), Context())
+    assert answer["statusCode"] == status
+    assert ("Retry-After" in answer["headers"]) is (status == 503)
+
+
+@pytest.mark.parametrize("text", ["x", '"', "\\", "\x01", "\x7f", "é", "🍵", "🍵\x01x"])
+def test_the_largest_answer_is_one_that_lambda_can_return(
+    user: str, database_url: str, text: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO tasks (user_id, id, title, description)"
+            " SELECT %s, gen_random_uuid(), %s, %s FROM generate_series(1, 1000)",
+            (user, (text * 500)[:500], (text * 5000)[:5000]),
+        )
+    answer = handler("list_tasks")(event("GET", TASKS, user=user), Context())
+    size = len(json.dumps(answer).encode())
+    assert 5_000_000 < size <= 5_500_000 + 2_000  # the headers and the rest of the envelope
+    assert "Link" in answer["headers"]
 
 
 def test_a_handler_answers_before_its_time_is_up(user: str, database_url: str) -> None:

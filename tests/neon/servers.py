@@ -87,6 +87,7 @@ class Postgres:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.port = free_port()
+        self._options = ""
         self.admin_url = f"postgresql://postgres@/postgres?host={directory}&port={self.port}"
         self.url = f"postgresql://{USER}:{QUOTED}@127.0.0.1:{self.port}/postgres"
 
@@ -101,7 +102,8 @@ class Postgres:
             f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.directory}"
             " -c fsync=off -c max_connections=100"
         )
-        self._call("pg_ctl", "-D", data, "-w", "-l", data + "/log", "-o", options, "start")
+        self._options = options
+        self.start()
         self.admin(
             f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'",
             f"GRANT CREATE ON SCHEMA public TO {USER}",
@@ -109,7 +111,16 @@ class Postgres:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._call("pg_ctl", "-D", str(self.directory / "data"), "-m", "immediate", "stop")
+        self.stop("immediate")
+
+    def start(self) -> None:
+        """Start it, after a crash too, and wait until it accepts connections."""
+        data = str(self.directory / "data")
+        self._call("pg_ctl", "-D", data, "-w", "-l", data + "/log", "-o", self._options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it: `fast` ends sessions and then itself, `immediate` is a crash."""
+        self._call("pg_ctl", "-D", str(self.directory / "data"), "-m", mode, "stop")
 
     def admin(self, *statements: str) -> list[tuple[object, ...]]:
         """Run statements as the superuser, past the pooler; the rows of the last one."""

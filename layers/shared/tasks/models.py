@@ -4,12 +4,35 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 _TITLE_LENGTH = 500
 _DESCRIPTION_LENGTH = 5000
 _USER_ID_LENGTH = 255
+
+# For the specification: what the validators below refuse, in the words of JSON Schema.
+NO_NUL: dict[str, JsonValue] = {"pattern": r"^[^\x00]*$"}
+_NO_NUL_NOT_BLANK: dict[str, JsonValue] = {"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
+_READS_AS_BOOLEAN = {
+    "anyOf": [
+        {"type": "boolean"},
+        {"enum": [0, 1]},
+        {
+            "type": "string",
+            "description": "0, 1, t, f, y, n, on, off, yes, no, true or false, in any case.",
+            "pattern": "^([01tfynTFYN]|[oO][nN]|[oO][fF][fF]|[yY][eE][sS]|[nN][oO]"
+            "|[tT][rR][uU][eE]|[fF][aA][lL][sS][eE])$",
+        },
+    ]
+}
 
 
 def _without_nul(value: str) -> str:
@@ -42,31 +65,25 @@ def _utc(value: datetime) -> datetime:
 
 NoNul = AfterValidator(_without_nul)
 
-UserId = Annotated[str, Field(min_length=1, max_length=_USER_ID_LENGTH), NoNul]
+UserId = Annotated[
+    str,
+    Field(min_length=1, max_length=_USER_ID_LENGTH, json_schema_extra=NO_NUL),
+    NoNul,
+]
 TaskId = Annotated[UUID, BeforeValidator(_uuid)]
 Title = Annotated[
-    str, Field(min_length=1, max_length=_TITLE_LENGTH), NoNul, AfterValidator(_trimmed)
+    str,
+    Field(min_length=1, max_length=_TITLE_LENGTH, json_schema_extra=_NO_NUL_NOT_BLANK),
+    NoNul,
+    AfterValidator(_trimmed),
 ]
-Description = Annotated[str, Field(max_length=_DESCRIPTION_LENGTH), NoNul]
+Description = Annotated[str, Field(max_length=_DESCRIPTION_LENGTH, json_schema_extra=NO_NUL), NoNul]
+Flag = Annotated[bool, WithJsonSchema(_READS_AS_BOOLEAN)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 
 
 class Task(BaseModel):
     """A task as it is stored and as every answer shows it."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "id": "019a9f3c-5b1e-7c64-8f0a-3f1d2b7c9e55",
-                "user_id": "alice",
-                "title": "Water the plants",
-                "description": "The ferns twice",
-                "completed": False,
-                "created_at": "2026-11-21T09:30:00.123456Z",
-                "updated_at": "2026-11-21T09:30:00.123456Z",
-            }
-        }
-    )
 
     id: UUID
     user_id: str
@@ -80,12 +97,6 @@ class Task(BaseModel):
 class TaskCreate(BaseModel):
     """What a client says to create a task; any other member is ignored."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"title": "Water the plants", "description": "The ferns twice"}
-        }
-    )
-
     title: Title
     description: Description | None = None
 
@@ -93,8 +104,6 @@ class TaskCreate(BaseModel):
 class TaskUpdate(BaseModel):
     """What a client says to change a task; an absent or null member changes nothing."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"completed": True}})
-
     title: Title | None = None
     description: Description | None = None
-    completed: bool | None = None
+    completed: Flag | None = None

@@ -106,8 +106,9 @@ class PageRequest:
         }
 
     def _seal(self, user_id: str, last: Task) -> str:
-        content = json.dumps([_position(self.sort, last), last.id.hex]).encode()
-        return base64.urlsafe_b64encode(self._tag(user_id, content) + content).decode().rstrip("=")
+        position = [_position(self.sort, last), last.id.hex]
+        content = json.dumps(position, ensure_ascii=False).encode()
+        return _encoded(self._tag(user_id, content) + content)
 
     def _open(self, user_id: str, cursor: str) -> tuple[Any, UUID]:
         """The sort value and the id of the row that the page starts after."""
@@ -115,6 +116,8 @@ class PageRequest:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
             raise InvalidCursor from error
+        if _encoded(raw) != cursor:  # the same bytes can be written in several ways
+            raise InvalidCursor
         tag, content = raw[:_SEAL_BYTES], raw[_SEAL_BYTES:]
         if not hmac.compare_digest(tag, self._tag(user_id, content)):
             raise InvalidCursor
@@ -125,6 +128,10 @@ class PageRequest:
         bound = json.dumps([user_id, self.status, self.sort, self.q]).encode()
         key = database().derive_key(b"cursor")
         return hmac.new(key, bound + b"\0" + content, hashlib.sha256).digest()[:_SEAL_BYTES]
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _that_fit(tasks: list[Task]) -> int:

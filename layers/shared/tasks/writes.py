@@ -154,12 +154,17 @@ WHERE user_id = %(user_id)s AND scope = %(scope)s AND key = %(key)s
   AND created_at > now() - interval '24 hours'
 """
 
+# EXISTS sees what was there when the statement began: a task that somebody deleted while it waited
+# for the row is a version that is gone where the client named one, and else not found.
 _RECORD = """
 INSERT INTO idempotency_keys AS known (user_id, scope, key, fingerprint, outcome)
 SELECT %(user_id)s, %(scope)s, %(key)s, %(fingerprint)s,
        coalesce(
            (SELECT to_jsonb(effect) FROM effect),
-           to_jsonb(EXISTS (SELECT FROM tasks WHERE user_id = %(user_id)s AND id = %(id)s))
+           to_jsonb(
+               %(versions)s::timestamptz[] IS NOT NULL
+               AND EXISTS (SELECT FROM tasks WHERE user_id = %(user_id)s AND id = %(id)s)
+           )
        )
 WHERE current_setting('app.once', true) IS DISTINCT FROM 'no'
 ON CONFLICT (user_id, scope, key) DO UPDATE

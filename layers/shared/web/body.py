@@ -18,11 +18,16 @@ MAX_BYTES = 1_000_000
 def check(event: Mapping[str, Any]) -> None:
     """Refuse a body that is too large (413) or said not to be JSON (415)."""
     if len(read(event)) > MAX_BYTES:
-        raise Problem(413, f"The body is larger than {MAX_BYTES:,} bytes")
+        raise too_large()
     headers = event.get("headers")
     declared = headers.get("content-type") if isinstance(headers, Mapping) else None
     if isinstance(declared, str) and declared.strip() and not _is_json(declared):
         raise unsupported_media_type()
+
+
+def too_large() -> Problem:
+    """A 413."""
+    return Problem(413, f"The body is larger than {MAX_BYTES:,} bytes")
 
 
 def read(event: Mapping[str, Any]) -> bytes:

@@ -28,7 +28,12 @@ def caller(event: Mapping[str, Any]) -> str:
 def require_owner(subject: str, user_id: str) -> None:
     """Let the caller act under their own path only. Raises a 403 Problem."""
     if not hmac.compare_digest(_bytes(subject), _bytes(user_id)):
-        raise Problem(403, "The token belongs to another user than the path")
+        raise forbidden()
+
+
+def forbidden() -> Problem:
+    """A 403."""
+    return Problem(403, "The token belongs to another user than the path")
 
 
 def unauthorized(reason: str | None = None) -> Problem:

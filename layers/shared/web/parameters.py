@@ -6,19 +6,20 @@ from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Pat
 from pydantic import Field
 
 import tasks
-from tasks.models import NoNul
+from tasks.models import NO_NUL, NoNul
 
 UserId = Annotated[tasks.UserId, Path(description="Who the tasks belong to: the token's `sub`.")]
 TaskId = Annotated[tasks.TaskId, Path(description="The task's id, a UUID.")]
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many tasks a page has at most.")]
 Cursor = Annotated[
-    str | None, Query(min_length=1, max_length=4096, description="From the `Link` of a page.")
+    Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})] | None,
+    Query(min_length=1, max_length=4096, description="From the `Link` of a page."),
 ]
 Status = Annotated[tasks.Status, Query(description="Which tasks to show.")]
 Sort = Annotated[tasks.Sort, Query(description="The order; a leading `-` turns it round.")]
 Search = Annotated[
-    Annotated[str, Field(max_length=500), NoNul],
+    Annotated[str, Field(max_length=500, json_schema_extra=NO_NUL), NoNul],
     Query(description="Show tasks with this text in their title or description, in any case."),
 ]
 

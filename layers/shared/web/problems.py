@@ -84,9 +84,10 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, RequestUnsupportedContentType):
         return unsupported_media_type()
     if isinstance(error, neon.DatabaseError):
-        return _database_problem(error)
+        logger.error("the database failed: %s", error, exc_info=error)
+        return of_database(error)
     logger.error("an unforeseen error", exc_info=error)
-    return Problem(500, "Something went wrong; the request id names it in the logs")
+    return internal()
 
 
 def invalid(errors: Sequence[Any]) -> Problem:
@@ -100,7 +101,13 @@ def invalid(errors: Sequence[Any]) -> Problem:
     )
 
 
+def internal() -> Problem:
+    """A 500; whoever returns it has logged why."""
+    return Problem(500, "Something went wrong; the request id names it in the logs")
+
+
 def unsupported_media_type() -> Problem:
+    """A 415."""
     return Problem(415, "Send the body as application/json")
 
 
@@ -126,8 +133,8 @@ _OF_TASKS: dict[type[Exception], Callable[[], Problem]] = {
 }
 
 
-def _database_problem(error: neon.DatabaseError) -> Problem:
-    logger.error("the database failed: %s", error, exc_info=error)
+def of_database(error: neon.DatabaseError) -> Problem:
+    """The answer to a failure of the database: 503 wherever trying again makes sense."""
     if isinstance(error, neon.OutcomeUnknown):
         return Problem(
             503,
@@ -139,4 +146,7 @@ def _database_problem(error: neon.DatabaseError) -> Problem:
     if isinstance(error, neon.Unavailable):
         seconds = str(max(1, math.ceil(error.retry_after)))
         return Problem(503, "The database is not available; try again", {"Retry-After": seconds})
-    return Problem(500, "Something went wrong; the request id names it in the logs")
+    if isinstance(error, neon.Conflict) and not error.sqlstate.startswith("23"):
+        # A deadlock or a serialization failure: another transaction was faster; nothing was done.
+        return Problem(503, "The database was busy; try again", {"Retry-After": "1"})
+    return internal()

@@ -44,6 +44,7 @@ class Event(APIGatewayProxyEventV2):
                 "headers": _strings(event.get("headers"), str.lower),
                 "pathParameters": _strings(event.get("pathParameters")),
                 "queryStringParameters": _strings(event.get("queryStringParameters")),
+                "rawQueryString": _query(event.get("rawQueryString")),
                 "requestContext": context if isinstance(context, Mapping) else {},
             }
         )
@@ -56,7 +57,7 @@ class Event(APIGatewayProxyEventV2):
     @property
     def query(self) -> str:
         """The query as it was sent."""
-        return str(self.raw_event.get("rawQueryString") or "")
+        return str(self.raw_event["rawQueryString"])
 
     @property
     def resolved_query_string_parameters(self) -> dict[str, list[str]]:
@@ -111,7 +112,7 @@ class Resolver(APIGatewayHttpResolver):
             route = self._matched()
             self.context.update(_route=route, _path=route.path)
             self._admit(route)
-            answer = self._call_route(route, dict(self.current_event.path_parameters))
+            answer = self._call_route(route, self._path_parameters(route))
         except Exception as error:
             answer = ResponseBuilder(self._answer(error), self._serializer)
         answer.response.headers.update(
@@ -145,6 +146,11 @@ class Resolver(APIGatewayHttpResolver):
             # Every JSON media type is read as JSON; Powertools knows only the plain one.
             self.current_event.raw_event["headers"]["content-type"] = "application/json"
 
+    def _path_parameters(self, route: Route) -> dict[str, str]:
+        """Those that the path names; another one would be an argument that no handler takes."""
+        given = self.current_event.path_parameters
+        return {name: text for name, text in given.items() if f"{{{name}}}" in route.openapi_path}
+
     def _owner(self) -> str:
         """The path's user id. Raises a 422 for one that no user can have."""
         try:
@@ -156,7 +162,7 @@ class Resolver(APIGatewayHttpResolver):
 
     def _answer(self, error: Exception) -> Any:
         if isinstance(error, NotModified):
-            return Response(304, headers={"ETag": error.etag})
+            return Response(304, body="", headers={"ETag": error.etag})
         return problem_of(error).response(self.lambda_context.aws_request_id)
 
     def _record(self, status: int, seconds: float) -> None:
@@ -165,6 +171,11 @@ class Resolver(APIGatewayHttpResolver):
         milliseconds = round(seconds * 1000, 1)
         logger.info("request", method=method, route=path, status=status, ms=milliseconds)
         metrics.record(f"{method} {path}" if path else "none", status, milliseconds)
+
+
+def _query(value: object) -> str:
+    """The query if it is text, without lone surrogates: no URL can have come with one."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _strings(value: object, name: Any = str) -> dict[str, str]:

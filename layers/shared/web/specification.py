@@ -10,31 +10,71 @@ from aws_lambda_powertools.event_handler.api_gateway import Route
 from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
 from pydantic import BaseModel, Field
 
+from web import examples
 from web.problems import MEDIA_TYPE
 from web.resolver import PUBLIC, Resolver
 
 VERSION = "1.0.0"
+_JSON = "application/json"
 _SCHEME = "token"
 _DESCRIPTION = """Tasks of many users, each seen by its user alone.
 
 Every task route needs `Authorization: Bearer <JWT>`; the token's `sub` is the `user_id` of the
-path. Errors are `application/problem+json` and name the request id that the logs have.
+path. Errors are `application/problem+json` and name the request id that the logs have; what the
+gateway in front refuses by itself is `application/json` with a `message`.
 """
 
 
-def _header(description: str) -> dict[str, Any]:
-    return {"description": description, "schema": {"type": "string"}}
+def _header(description: str, example: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}, "example": example}
 
 
-_HEADERS = {"X-Request-Id": _header("Names the request in the logs.")}
+_ETAG = _header("The version, for If-Match and If-None-Match.", examples.ETAG)
+_REPLAYED = _header("Says `true` when this is the answer of an earlier request.", "true")
+_RETRY_AFTER = _header("After how many seconds another try makes sense.", "1")
+_REQUEST_ID = _header("Names the request in the logs.", "5f0c8f3e-6a52-4a0e-9d7c-1f1f4f5b9a10")
 _HEADERS_OF = {
-    "200": {"ETag": _header("The version.")},
-    "304": {"ETag": _header("The version.")},
-    "409": {"Retry-After": _header("After how many seconds another try makes sense.")},
-    "201": {"ETag": _header("The version."), "Location": _header("Where the new task is.")},
-    "401": {"WWW-Authenticate": _header("The challenge, with the reason if a token was sent.")},
-    "503": {"Retry-After": _header("After how many seconds another try makes sense.")},
+    "304": {"ETag": _ETAG},
+    "401": {
+        "WWW-Authenticate": _header(
+            "The challenge, with the reason if a token was sent.",
+            'Bearer error="invalid_token", error_description="The token has expired"',
+        )
+    },
+    "409": {"Retry-After": _RETRY_AFTER},
+    "503": {"Retry-After": _RETRY_AFTER},
 }
+_SUCCESS_HEADERS = {
+    "listTasks": {
+        "ETag": _ETAG,
+        "Link": _header("Where the next page is, if there is one.", examples.LINK),
+    },
+    "createTask": {
+        "ETag": _ETAG,
+        "Idempotency-Replayed": _REPLAYED,
+        "Location": _header(
+            "Where the new task is.", f"/api/{examples.USER}/tasks/{examples.TASK_ID}"
+        ),
+    },
+    "getTask": {"ETag": _ETAG},
+    "updateTask": {"ETag": _ETAG, "Idempotency-Replayed": _REPLAYED},
+    "deleteTask": {"Idempotency-Replayed": _REPLAYED},
+    "toggleTask": {"ETag": _ETAG, "Idempotency-Replayed": _REPLAYED},
+    "health": {},
+}
+# Of the others, the page under /docs would fill in what no second request can be sent with.
+_PARAMETER_EXAMPLES = {"user_id": examples.USER, "task_id": examples.TASK_ID}
+
+# What the gateway says by itself, before a function is asked.
+_OF_THE_GATEWAY = {
+    "401": "Unauthorized",
+    "413": "Request Entity Too Large",
+    "429": "Too Many Requests",
+    "500": "Internal Server Error",
+    "503": "Service Unavailable",
+}
+_HEADER_NAMES = {name.lower(): name for name in ("Idempotency-Key", "If-Match", "If-None-Match")}
+_ON_A_TASK = ("getTask", "updateTask", "toggleTask", "deleteTask")
 
 
 class FieldError(BaseModel):
@@ -65,6 +105,12 @@ class ValidationProblem(BaseModel):
     instance: str = Field(description="The request id that the logs name.")
 
 
+class GatewayMessage(BaseModel):
+    """What the gateway answers by itself, without a function."""
+
+    message: str
+
+
 def document(api: Resolver) -> dict[str, Any]:
     """The document as plain data, every route with all that it may answer."""
     for route in api.routes:
@@ -88,11 +134,15 @@ def _success(route: Route) -> dict[str, Any]:
     model = get_type_hints(route.func)["return"]
     if get_origin(model) is Response:
         (model,) = get_args(model)
-    return {"description": route.summary, "content": {"application/json": {"model": model}}}
+    return {"description": route.summary, "content": {_JSON: {"model": model}}}
 
 
 def _errors(route: Route) -> dict[int, Any]:
     errors = {
+        429: {
+            "description": "More requests than this API takes at a time.",
+            "content": {_JSON: {"model": GatewayMessage}},
+        },
         500: _problem("Something went wrong inside; the request id names it in the logs."),
         503: _problem("The database is not available, or a write's outcome is not known."),
     }
@@ -119,7 +169,7 @@ def _problem(description: str, model: type[BaseModel] = Problem) -> dict[str, An
 
 
 def _as_served(api: Resolver, document: dict[str, Any]) -> dict[str, Any]:
-    """Put right what Powertools says by itself: empty `security`, its own 422, and no headers."""
+    """Put right what Powertools says by itself, and add what it has no place for."""
     for route in api.routes:
         if not route.include_in_schema:
             continue
@@ -127,9 +177,64 @@ def _as_served(api: Resolver, document: dict[str, Any]) -> dict[str, Any]:
         if route.security == PUBLIC:
             operation["security"] = []
             del operation["responses"]["422"]
+        _complete_request(operation)
         for status, response in operation["responses"].items():
-            response["headers"] = _HEADERS | _HEADERS_OF.get(status, {})
+            _complete_response(operation["operationId"], status, response)
         operation["responses"] = dict(sorted(operation["responses"].items()))
     for name in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):
         document["components"]["schemas"].pop(name, None)
     return document
+
+
+def _complete_request(operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", []):
+        _say_absent_not_null(parameter)
+        parameter["name"] = _HEADER_NAMES.get(parameter["name"], parameter["name"])
+        if parameter["name"] in _PARAMETER_EXAMPLES:
+            parameter["example"] = _PARAMETER_EXAMPLES[parameter["name"]]
+    if "requestBody" in operation:
+        bodies = examples.REQUESTS[operation["operationId"]]
+        operation["requestBody"]["content"][_JSON]["examples"] = _named(bodies)
+
+
+def _say_absent_not_null(parameter: dict[str, Any]) -> None:
+    """A parameter that is not given is absent: a URL or a header has no null."""
+    schema = parameter["schema"]
+    choices = [each for each in schema.pop("anyOf", []) if each != {"type": "null"}]
+    for choice in choices:
+        schema |= choice
+
+
+def _complete_response(operation: str, status: str, response: dict[str, Any]) -> None:
+    if status == "304":
+        response.pop("content", None)
+    response["headers"] = {"X-Request-Id": _REQUEST_ID} | _HEADERS_OF.get(status, {})
+    if status.startswith("2"):
+        response["headers"] |= _SUCCESS_HEADERS[operation]
+        response["content"][_JSON]["examples"] = _named(examples.SUCCESSES[operation])
+    elif MEDIA_TYPE in response.get("content", {}):
+        problems = examples.problems(operation, int(status))
+        response["content"][MEDIA_TYPE]["examples"] = _named(problems)
+    if status in _OF_THE_GATEWAY:
+        response["content"][_JSON] = {
+            "schema": {"$ref": "#/components/schemas/GatewayMessage"},
+            "examples": _named({"the gateway": {"message": _OF_THE_GATEWAY[status]}}),
+        }
+    if operation == "createTask" and status == "201":
+        response["links"] = _links()
+
+
+def _named(bodies: examples.Examples) -> dict[str, Any]:
+    """Examples as OpenAPI has them: under a key, with a summary and a value."""
+    return {
+        name.replace(" ", "-").replace("'", "").replace(",", ""): {"summary": name, "value": value}
+        for name, value in bodies.items()
+    }
+
+
+def _links() -> dict[str, Any]:
+    """What can be done with a new task."""
+    parameters = {"user_id": "$request.path.user_id", "task_id": "$response.body#/id"}
+    return {
+        operation: {"operationId": operation, "parameters": parameters} for operation in _ON_A_TASK
+    }

@@ -12,7 +12,9 @@ from tasks import Task
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_VERSION = re.compile(r"[0-9a-f]{1,16}")
+# As `etag` writes it, and nothing else; 14 digits reach beyond the year 4000, and 15 beyond what a
+# datetime can hold.
+_VERSION = re.compile(r"[1-9a-f][0-9a-f]{0,13}")
 
 
 class NotModified(Exception):

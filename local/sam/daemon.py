@@ -1,0 +1,170 @@
+"""A Docker daemon: the one that runs anyway, or a private one that disturbs nothing.
+
+The private one has its own data, socket and bridge, and leaves the machine's firewall alone. Its
+containers therefore reach this machine and nothing else. It ends with the process that started
+it, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from local.errors import LocalError
+from local.sam import processes
+from local.sam.docker import Docker
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+_BRIDGE = "sam-"  # then the process id of its owner: names of interfaces are 15 letters at most
+_FOLDER = "sam-docker-"  # the same, then letters of its own
+
+Progress = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def docker_daemon(progress: Progress) -> Iterator[Docker]:
+    """Give the daemon that answers, or start one and stop it at the end.
+
+    Raises LocalError with what to install or start when there is none and none can be started.
+    """
+    docker = Docker()
+    if docker.answers():
+        yield docker
+        return
+    progress("No Docker daemon answers; starting a private one ...")
+    with private_daemon() as private:
+        yield private
+
+
+@contextlib.contextmanager
+def private_daemon() -> Iterator[Docker]:
+    """Start a daemon of our own, and end it with its containers, network and data.
+
+    Raises LocalError with what is missing when none can be started.
+    """
+    _check_tools()
+    _remove_orphans()
+    with contextlib.ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        bridge = stack.enter_context(_bridge())
+        docker = Docker(os.environ | {"DOCKER_HOST": f"unix://{folder}/docker.sock"}, True)
+        process = _start(folder, bridge)
+        stack.callback(processes.end, process, signal.SIGTERM, _STOP_SECONDS)
+        _wait_until_ready(docker, process, folder / "log")
+        stack.callback(_remove_all_containers, docker)
+        yield docker
+
+
+def _check_tools() -> None:
+    if sys.platform != "linux":
+        raise LocalError("No Docker daemon answers; start Docker.")
+    missing = [name for name in ("dockerd", "ip") if not _program(name)]
+    if missing:
+        raise LocalError(
+            f"No Docker daemon answers, and {' and '.join(missing)} to start one is missing: start"
+            " Docker, or (on Debian) apt-get install docker.io iproute2."
+        )
+    if os.geteuid() != 0:
+        raise LocalError("No Docker daemon answers, and only root can start one; start Docker.")
+
+
+def _program(name: str) -> str:
+    """Return where an administrator's program is; their folders are not in everybody's PATH."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    return shutil.which(name, path=path) or ""
+
+
+@contextlib.contextmanager
+def _bridge() -> Iterator[str]:
+    """Make a bridge with a subnet that no route of this machine needs, and remove it."""
+    name, subnet = f"{_BRIDGE}{os.getpid()}", _free_subnet()
+    _ip("link", "add", name, "type", "bridge")
+    try:
+        _ip("address", "add", f"{subnet[1]}/{subnet.prefixlen}", "dev", name)
+        _ip("link", "set", name, "up")
+        yield name
+    finally:
+        _ip("link", "delete", name)
+
+
+def _remove_orphans() -> None:
+    """Remove what a killed process could not."""
+    for link in json.loads(_ip("-json", "link", "show", "type", "bridge") or "[]"):
+        if _is_orphan(link.get("ifname", ""), _BRIDGE):
+            _ip("link", "delete", link["ifname"])
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        if _is_orphan(folder.name, _FOLDER):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_orphan(name: str, prefix: str) -> bool:
+    owner = re.match(f"{prefix}([0-9]+)(-|$)", name)
+    return owner is not None and not Path("/proc", owner[1]).exists()
+
+
+def _free_subnet() -> IPv4Network:
+    routes = json.loads(_ip("-json", "-4", "route", "show") or "[]")
+    taken = [IPv4Network(route["dst"]) for route in routes if route["dst"] != "default"]
+    start = os.getpid()  # so that two that start at the same time look in different places
+    for number in range(start, start + 256):
+        subnet = IPv4Network(f"172.30.{number % 256}.0/24")
+        if not any(subnet.overlaps(other) for other in taken):
+            return subnet
+    raise LocalError("All of 172.30.0.0/16 is in use; start Docker yourself.")
+
+
+def _ip(*arguments: str) -> str:
+    result = subprocess.run(
+        [_program("ip"), *arguments], capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        raise LocalError(f"ip {' '.join(arguments)} failed: {result.stderr.strip()}")
+    return result.stdout
+
+
+def _start(folder: Path, bridge: str) -> subprocess.Popen[str]:
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    with (folder / "log").open("w") as log:
+        return processes.start(
+            [
+                _program("dockerd"),
+                *("--host", f"unix://{folder}/docker.sock", "--pidfile", f"{folder}/pid"),
+                *("--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"),
+                *("--bridge", bridge, "--iptables=false", "--ip6tables=false"),
+                *("--ip-forward=false", "--ip-masq=false"),
+            ],
+            environ=os.environ | {"PATH": path},
+            ends_by=signal.SIGTERM,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def _wait_until_ready(docker: Docker, process: subprocess.Popen[str], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if docker.answers():
+            return
+        time.sleep(_POLL_SECONDS)
+    lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+    raise LocalError(f"No Docker daemon answers, and none can be started: {lines[-1]}")
+
+
+def _remove_all_containers(docker: Docker) -> None:
+    containers = docker.ask("ps", "--all", "--quiet").split()
+    if containers:
+        docker.ask("rm", "--force", *containers)

@@ -1,0 +1,151 @@
+"""The image that functions run in: AWS's own, or offline a stand-in that this file builds.
+
+The stand-in is Debian with its Python and AWS's runtime interface client from the package index.
+It has a name of its own, so that it is never taken for AWS's, and is used only as long as Docker
+can neither find nor pull that. Its root file system is kept, so it is built once per checkout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from local.errors import LocalError
+from local.sam.docker import Docker
+
+AWS = "public.ecr.aws/lambda/python:3.13-x86_64"
+_NAME = "task-api/stand-in-for-aws-lambda-python"
+_SUITE = "trixie"  # the Debian whose Python is the runtime's
+_PACKAGES = ("python3.13-minimal", "libpython3.13-stdlib", "ca-certificates")
+_UNUSED = ("var/cache", "var/lib/apt", "usr/share/doc", "usr/share/locale", "usr/share/man")
+_FILES = Path(__file__).with_name("stand_in")
+_CONFIGURATION = (
+    "LABEL description='Stands in for AWS Lambda offline: Debian, and AWS runtime client'",
+    "ENV LANG=C.UTF-8 TZ=:UTC LAMBDA_TASK_ROOT=/var/task LAMBDA_RUNTIME_DIR=/var/runtime",
+    "ENV PATH=/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin",
+    "WORKDIR /var/task",
+)
+
+Progress = Callable[[str], None]
+
+
+def image_options(docker: Docker, root: Path, progress: Progress) -> list[str]:
+    """Return the options by which SAM uses the stand-in; none where AWS's image is to be had.
+
+    Raises LocalError when there is neither.
+    """
+    if docker.succeeds("image", "inspect", AWS):
+        return []
+    progress(f"Pulling {AWS} ...")
+    if docker.succeeds("pull", "--quiet", AWS):
+        return []
+    stand_in = _stand_in(docker, root, progress)
+    progress(f"AWS's image cannot be pulled; {stand_in} stands in (Debian's Python, no AWS code).")
+    return ["--skip-pull-image", "--invoke-image", stand_in]
+
+
+def _stand_in(docker: Docker, root: Path, progress: Progress) -> str:
+    requirements = root / "requirements" / "sam_image.txt"
+    digest = _digest(Path(__file__), requirements, *sorted(_FILES.iterdir()))
+    # SAM derives its own image from this one by its name alone, so another content has another.
+    name = f"{_NAME}-{digest}:3.13"
+    if docker.succeeds("image", "inspect", name):
+        return name
+    archive = root / ".local" / "sam" / f"stand-in-{digest}.tar"
+    if not archive.exists():
+        progress("Building what stands in for AWS's image (once, about a minute) ...")
+        _build(archive, root, requirements)
+    changes = [f"--change={line}" for line in _CONFIGURATION]
+    docker.ask("import", *changes, str(archive), name)
+    return name
+
+
+def _digest(*files: Path) -> str:
+    contents = b"\0".join(file.read_bytes() for file in files if file.is_file())
+    return hashlib.sha256(contents).hexdigest()[:12]
+
+
+def _build(archive: Path, root: Path, requirements: Path) -> None:
+    """Make the root file system in a temporary folder, then pack it under its final name."""
+    _check_host()
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch() as folder:
+        system, packed = folder / "root", folder / "root.tar"
+        packages = ",".join(_PACKAGES)
+        _run("debootstrap", "--variant=minbase", f"--include={packages}", _SUITE, system, _mirror())
+        for unused in _UNUSED:
+            shutil.rmtree(system / unused, ignore_errors=True)
+        _add_runtime(system, root, requirements)
+        _run("tar", "--create", "--numeric-owner", "--file", packed, "--directory", system, ".")
+        unfinished = archive.with_suffix(f".{os.getpid()}")
+        shutil.copyfile(packed, unfinished)
+        unfinished.rename(archive)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="sam-image-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_host() -> None:
+    reason = "AWS's image cannot be pulled, and its stand-in"
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise LocalError(f"{reason} can only be built by root, on Linux.")
+    if not shutil.which("debootstrap"):
+        raise LocalError(f"{reason} needs debootstrap (on Debian: apt-get install debootstrap).")
+
+
+def _mirror() -> str:
+    """Return where this machine gets its own packages from, or what DEBIAN_MIRROR says."""
+    if given := os.environ.get("DEBIAN_MIRROR"):
+        return given
+    output = _run(
+        "apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"
+    )
+    found = re.search(r"^Debian (\S+)$", output, re.MULTILINE)
+    if not found:
+        raise LocalError(
+            "apt knows no Debian mirror yet: run apt-get update, or name one in DEBIAN_MIRROR."
+        )
+    return found[1]
+
+
+def _add_runtime(system: Path, root: Path, requirements: Path) -> None:
+    """Put Python and AWS's runtime client where AWS's image has them."""
+    for folder in ("var/lang/bin", "var/runtime", "var/task", "opt"):
+        (system / folder).mkdir(parents=True, exist_ok=True)
+    (system / "var/lang/bin/python3.13").symlink_to("/usr/bin/python3.13")
+    runtime = system / "var/runtime"
+    _run(
+        *(root / ".venv/bin/uv", "pip", "install", "--quiet", "--require-hashes"),
+        *("--only-binary", ":all:", "--no-deps", "--python-version", "3.13"),
+        *("--python-platform", "x86_64-manylinux_2_28", "--target", runtime),
+        *("--requirement", requirements),
+    )
+    for file in ("bootstrap", "bootstrap.py"):
+        shutil.copy(_FILES / file, runtime / file)
+    # AWS's image has byte code too; without it every container would compile the library again.
+    compiling = ("python3.13", "-m", "compileall", "-q", "/usr/lib/python3.13", "/var/runtime")
+    _run("chroot", system, *compiling)
+
+
+def _run(*command: str | Path) -> str:
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        said = (result.stderr or result.stdout).strip().splitlines() or ["it said nothing"]
+        raise LocalError(f"{Path(command[0]).name} failed: {said[-1]}")
+    return result.stdout

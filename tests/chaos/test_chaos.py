@@ -1,0 +1,25 @@
+"""Contract part 3: whatever fails beneath, nothing is lost, nothing happens twice."""
+
+import pytest
+
+from tests.chaos.run import run
+from tests.conftest import REQUIRE_ALL
+from tests.neon.conftest import need_pgbouncer
+
+SECONDS = 60.0 if REQUIRE_ALL else 20.0
+
+
+def test_every_acknowledged_write_is_there_once_and_none_that_was_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    need_pgbouncer(1)
+    result = run(SECONDS, seed=5, say=lambda _: None)
+    with capsys.disabled():
+        print("\n" + result.table())
+    assert result.ledger.surprises == []
+    assert (result.lost, result.doubled, result.refused) == (0, 0, 0)
+    assert set(result.ledger.statuses) <= {200, 201, 404, 409, 412, 429, 503}
+    assert result.environments >= 20
+    assert min(result.ledger.faults.values()) >= 1
+    assert len(result.ledger.faults) == 6
+    assert result.ledger.acknowledged.total() > 500

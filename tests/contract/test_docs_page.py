@@ -1,0 +1,73 @@
+"""Contract part 1: /docs in a real browser, alone with this API, and good for trying it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from selenium.webdriver import Chrome
+
+from tests.contract.browser import SwaggerUI, chromium, log, requested
+from tests.contract.client import Client
+from tests.running import ROOT
+
+ARTIFACTS = ROOT / "artifacts"
+# Not requests to anybody: what the page or the browser carries inside itself.
+_INSIDE = {"data", "blob", "about", "chrome", "devtools"}
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """One browser for this file; it starts slowly."""
+    with chromium(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(chrome: Chrome, client: Client) -> SwaggerUI:
+    """The page, freshly loaded, and without the token of an earlier test."""
+    everything = {"origin": client.base_url, "storageTypes": "all"}
+    chrome.execute_cdp_cmd("Storage.clearDataForOrigin", everything)
+    return SwaggerUI(chrome, f"{client.base_url}/docs")
+
+
+def test_the_page_shows_every_operation_and_asks_no_other_host(
+    chrome: Chrome, client: Client
+) -> None:
+    requested(chrome)
+    page = SwaggerUI(chrome, f"{client.base_url}/docs")
+    assert len(page.operations()) == 7
+    urls = requested(chrome)
+    assert f"{client.base_url}/openapi.json" in urls
+    origins = {urlsplit(url)[:2] for url in urls if urlsplit(url).scheme not in _INSIDE}
+    assert origins == {urlsplit(client.base_url)[:2]}
+
+
+def test_the_browser_has_nothing_to_complain_about(chrome: Chrome, page: SwaggerUI) -> None:
+    assert page.operations()
+    assert log(chrome, "browser") == []
+
+
+def test_trying_it_without_a_token_is_401(page: SwaggerUI, client: Client) -> None:
+    status, body = page.try_out("listTasks", user_id=client.user)
+    assert (status, body) == (401, {"message": "Unauthorized"})
+
+
+def test_with_a_token_trying_it_creates_a_task_and_lists_it(
+    chrome: Chrome, page: SwaggerUI, client: Client
+) -> None:
+    page.authorize(client.token())
+    new = {"title": "Water the plants", "description": "The ferns twice"}
+    created, task = page.try_out("createTask", user_id=client.user, body=new)
+    assert (created, task["title"], task["completed"]) == (201, new["title"], False)
+    page.close("createTask")
+    listed, tasks = page.try_out("listTasks", user_id=client.user)
+    assert (listed, tasks) == (200, [task])
+    assert client.send("GET", client.path()).json() == [task]
+    assert {urlsplit(url).netloc for url in requested(chrome)} <= {
+        urlsplit(client.base_url).netloc,
+        "",
+    }
+    page.close("listTasks")
+    page.screenshot(ARTIFACTS / "docs-page.png")
+    assert Path(ARTIFACTS / "docs-page.png").stat().st_size > 10_000

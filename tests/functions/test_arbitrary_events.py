@@ -1,0 +1,81 @@
+"""Whatever event reaches a handler, it is answered: no exception, no malformed answer, in time."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.functions.events import ROUTES, anything, arbitrary_events, as_sent
+from tests.functions.handlers import Context, handler
+
+# What a header may be named and hold (RFC 9110, section 5).
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_LAMBDA_BYTES = 6_291_556
+
+by_the_thousand = settings(
+    max_examples=1000,
+    deadline=timedelta(seconds=5),
+    # The database stays as it is between the examples: nothing here depends on what is in it.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def well_formed(answer: Any) -> int:
+    """The status of an answer that the gateway can pass on, after checking that it can."""
+    assert set(answer) <= {"statusCode", "headers", "body", "isBase64Encoded", "cookies"}
+    status, headers, body = answer["statusCode"], answer["headers"], answer["body"]
+    assert type(status) is int
+    assert 200 <= status <= 599
+    assert isinstance(body, str)
+    assert isinstance(answer["isBase64Encoded"], bool)
+    for name, value in headers.items():
+        assert _NAME.fullmatch(name), name
+        assert isinstance(value, str)
+        assert _VALUE.fullmatch(value), value
+    assert headers["X-Request-Id"]
+    assert len(json.dumps(answer).encode()) < _LAMBDA_BYTES
+    if status >= 400:
+        assert headers["Content-Type"] == "application/problem+json"
+        problem = json.loads(body)
+        assert problem["status"] == status
+        assert problem["detail"]
+    return int(status)
+
+
+@pytest.mark.parametrize("function", ROUTES)
+def test_an_ordinary_event_is_answered_well(function: str) -> None:
+    assert well_formed(handler(function)(as_sent(function), Context())) in {200, 201, 404}
+
+
+@pytest.mark.parametrize("function", ROUTES)
+def test_every_event_is_answered_and_none_is_the_servers_fault(function: str) -> None:
+    @by_the_thousand
+    @given(event=arbitrary_events(function))
+    def answered(event: Any) -> None:
+        status = well_formed(handler(function)(event, Context()))
+        assert status < 500, status
+
+    answered()
+
+
+@by_the_thousand
+@given(event=anything | st.fixed_dictionaries({"identitySource": anything}))
+def test_the_authorizer_says_who_or_why_not_whatever_it_is_asked(event: Any) -> None:
+    verdict = handler("authorizer")(event, Context())
+    assert verdict["isAuthorized"] is True
+    assert set(verdict["context"]) == {"error"}
+    assert isinstance(verdict["context"]["error"], str)
+    json.dumps(verdict)
+
+
+@settings(by_the_thousand, max_examples=20)
+@given(event=anything)
+def test_migrating_ignores_what_the_event_says(event: Any) -> None:
+    assert handler("migrate")(event, Context())["applied"] == []

@@ -1,0 +1,1 @@
+"""The real `sam local`, in containers."""
