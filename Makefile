@@ -10,6 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
+DEPLOY := PYTHONPATH=layers/shared $(BIN)/python -m deploy
 export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -40,6 +41,14 @@ help: ## list the targets
 	  echo "SAM CLI could not be installed: is the package index reachable?" >&2; exit 1; }
 	touch $@
 
+.venv-policy/ready: .venv/ready requirements/policy.txt
+	@echo "Installing the policy checkers into .venv-policy (once) ..." >&2
+	rm -rf .venv-policy
+	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-policy
+	$(BIN)/uv pip sync --quiet --require-hashes --python .venv-policy/bin/python requirements/policy.txt || {
+	  echo "The policy checkers could not be installed: is the package index reachable?" >&2; exit 1; }
+	touch $@
+
 # --- every day -----------------------------------------------------------------------------------
 
 .PHONY: run
@@ -59,7 +68,7 @@ migrate: .venv/ready ## bring a database's schema up to date: make migrate DATAB
 	@$(BIN)/python -m local migrate
 
 .PHONY: test
-test: .venv/ready .venv-sam/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
+test: .venv/ready .venv-sam/ready .venv-policy/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
 	@$(BIN)/python -m pytest
 
 .PHONY: chaos
@@ -74,11 +83,16 @@ bench-paging: .venv/ready ## what a page costs among ten million tasks; writes d
 lint: .venv/ready ## style, types, and whether the specification is what is served
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy layers/shared local tests
+	$(BIN)/mypy layers/shared local deploy tests
 	for folder in functions/*/; do  # each is a top level of its own, as in Lambda
 	  (cd "$$folder" && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache .)
 	done
 	$(BIN)/python -m local.specification --check
+
+.PHONY: policy
+policy: .venv-policy/ready ## check template.yaml and the workflows against good practice
+	@.venv-policy/bin/checkov --config-file .checkov.yaml
+	.venv-policy/bin/zizmor --quiet --offline .github/workflows
 
 # --- building ------------------------------------------------------------------------------------
 
@@ -102,6 +116,30 @@ sam-invoke: build ## run one function once by `sam local invoke`: make sam-invok
 validate: .venv-sam/ready ## check template.yaml
 	@$(SAM) validate --lint
 
+# --- in AWS, with the credentials and the region of the AWS CLI or of the environment ------------
+
+ENV ?= dev
+
+.PHONY: secrets
+secrets: .venv/ready ## store the connection string and make the tokens' secret: make secrets ENV=dev DATABASE_URL=...
+	@$(DEPLOY) secrets "$(ENV)"
+
+.PHONY: deploy
+deploy: .venv/ready .venv-sam/ready ## build and deploy: make deploy ENV=dev (the first time with DATABASE_URL=...)
+	@$(DEPLOY) secrets "$(ENV)"
+	export ARCHITECTURE=$$($(DEPLOY) parameter "$(ENV)" Architecture)
+	$(SAM) build --config-env "$(ENV)"
+	$(SAM) deploy --config-env "$(ENV)" $(CONFIRM)
+
+.PHONY: smoke
+smoke: .venv/ready ## use an API once as a customer does: make smoke URL=https://... ENV=dev
+	@$(DEPLOY) smoke "$(ENV)" "$(URL)"
+
+.PHONY: destroy
+destroy: .venv/ready .venv-sam/ready ## take everything away but the data, which is Neon's: make destroy ENV=dev
+	@$(SAM) delete --config-env "$(ENV)" --no-prompts
+	$(DEPLOY) forget "$(ENV)"
+
 .PHONY: openapi
 openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 	@$(BIN)/python -m local.specification
@@ -109,11 +147,11 @@ openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
-	for name in uv layer authorizer runtime dev sam sam_image debug; do
+	for name in uv layer authorizer runtime dev sam sam_image debug policy; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt
 	done
 
 .PHONY: clean
 clean: ## remove what was built or installed; .local, with its database, stays
-	@rm -rf .aws-sam .venv .venv-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis artifacts
+	@rm -rf .aws-sam .venv .venv-sam .venv-policy .mypy_cache .pytest_cache .ruff_cache .hypothesis artifacts

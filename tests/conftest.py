@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 from local.postgres import Postgres
+from tests import aws
+from tests.aws import SecretsManager
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
@@ -37,6 +39,28 @@ def new_database(postgres: Postgres) -> Callable[[], str]:
         return postgres.url_for("postgres", name)
 
     return create
+
+
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[str]:
+    """The URL of a server that answers as AWS does, for the whole run."""
+    with aws.moto_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def aws_endpoint(aws_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """That server, empty, with the environment that leads everybody to it."""
+    aws.reset(aws_server)
+    for name, value in aws.settings(aws_server).items():
+        monkeypatch.setenv(name, value)
+    return aws_server
+
+
+@pytest.fixture
+def secrets_manager(aws_endpoint: str) -> SecretsManager:
+    """Secrets Manager, empty, where this process looks for it."""
+    return SecretsManager(aws_endpoint)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,16 +10,17 @@ from tests.running import ROOT
 
 LAYER = ROOT / "layers" / "shared"
 MAY_IMPORT = {
-    "neon": set(),
+    "secrets_manager": set(),
+    "neon": {"secrets_manager"},
     "tasks": {"neon"},
     "web": {"neon", "tasks"},
-    "functions": {"neon", "tasks", "web"},
+    "functions": {"neon", "secrets_manager", "tasks", "web"},
 }
 ROOMS = {*MAY_IMPORT, "local", "tests"}
 
 
 def _files() -> Iterator[tuple[str, Path]]:
-    for room in ("neon", "tasks", "web"):
+    for room in ("secrets_manager", "neon", "tasks", "web"):
         yield from ((room, path) for path in (LAYER / room).rglob("*.py"))
     yield from (("functions", path) for path in (ROOT / "functions").rglob("*.py"))
 
@@ -42,7 +43,7 @@ def test_imports_point_one_way(room: str, path: Path) -> None:
     assert _imported(path) & (ROOMS - {room}) <= MAY_IMPORT[room]
 
 
-def test_the_authorizer_does_without_the_layer() -> None:
+def test_the_authorizer_imports_nothing_of_the_layer_but_the_way_to_its_secret() -> None:
     for path in (ROOT / "functions" / "authorizer").glob("*.py"):
         assert not _imported(path) & {"neon", "tasks", "web", "aws_lambda_powertools", "pydantic"}
 

@@ -3,8 +3,11 @@
 import subprocess
 from pathlib import Path
 
+import boto3
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
+from tests.aws import REGION
 from tests.running import ROOT
 from tests.sam import sam
 from tests.test_template import FUNCTIONS
@@ -47,7 +50,15 @@ def test_every_module_has_byte_code_of_the_runtime(built: Path) -> None:
 def test_the_layer_has_the_locked_packages_and_ours_and_no_tools(built: Path) -> None:
     layer = built / "SharedLayer" / "python"
     names = {path.name for path in layer.iterdir()}
-    assert {"neon", "tasks", "web", "psycopg", "psycopg_binary", "pydantic"} <= names
+    assert {
+        "neon",
+        "secrets_manager",
+        "tasks",
+        "web",
+        "psycopg",
+        "psycopg_binary",
+        "pydantic",
+    } <= names
     assert not names & {"bin", "boto3", "pytest", "jwt", "aiohttp"}
     assert list(layer.glob("psycopg_binary/*x86_64-linux-gnu.so"))
 
@@ -68,8 +79,8 @@ def test_the_migrations_and_the_specification_are_shipped(built: Path) -> None:
 def test_a_built_handler_imports_with_nothing_but_what_is_deployed(
     built: Path, python: str, function: str
 ) -> None:
-    layer = [] if function == "Authorizer" else [str(built / "SharedLayer" / "python")]
-    code = f"import sys; sys.path += {[str(built / function), *layer]!r}; import app; app.handler"
+    folders = [str(built / function), str(built / "SharedLayer" / "python")]
+    code = f"import sys; sys.path += {folders!r}; import app; app.handler"
     environment = {
         "POWERTOOLS_METRICS_NAMESPACE": "TaskApi",
         "POWERTOOLS_SERVICE_NAME": "task-api",
@@ -85,6 +96,33 @@ def test_a_built_handler_imports_with_nothing_but_what_is_deployed(
         check=False,
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_parameters_are_part_of_the_layer_so_that_a_changed_one_is_published(
+    built: Path,
+) -> None:
+    shipped = built / "SharedLayer" / "python" / "samconfig.toml"
+    assert shipped.read_text() == (ROOT / "samconfig.toml").read_text()
+
+
+def test_packaging_uploads_every_artifact_and_the_template_names_them(
+    built: Path, aws_endpoint: str, tmp_path: Path
+) -> None:
+    s3 = boto3.client("s3", endpoint_url=aws_endpoint, region_name=REGION)
+    s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    packaged = tmp_path / "packaged.yaml"
+    result = sam(
+        "package",
+        *("--template-file", str(built / "template.yaml"), "--s3-bucket", "artifacts"),
+        *("--output-template-file", str(packaged)),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    resources = yaml_parse(packaged.read_text())["Resources"]
+    uploaded = {each["Key"] for each in s3.list_objects_v2(Bucket="artifacts")["Contents"]}
+    for name in (*FUNCTIONS, "SharedLayer"):
+        properties = resources[name]["Properties"]
+        location = properties.get("CodeUri") or properties["ContentUri"]
+        assert location.removeprefix("s3://artifacts/") in uploaded, name
 
 
 def test_the_magic_number_is_the_runtimes(python: str) -> None:

@@ -7,13 +7,13 @@ because an HTTP API answers a denied token with 403 and clients sign in again on
 import logging
 from typing import Any
 
-import settings
-from tokens import TokenError, Verifier
+from rotation import RotatingVerifier
+from tokens import TokenError
 
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
 
-_verifier = Verifier(settings.from_environment())
+_verifier = RotatingVerifier()
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+
+from neon import direct_conninfo
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +47,16 @@ def migrations(folder: Path) -> list[Migration]:
     return found
 
 
-def direct_url(url: str) -> str:
-    """The direct host of a pooled Neon host: the schema is not changed through the pooler."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace("-pooler.", ".", 1)))
-
-
 class Runner:
-    """Applies migrations to one database."""
+    """Applies migrations to one database, on its direct host, within so many seconds.
 
-    def __init__(self, url: str, migrations: list[Migration]) -> None:
-        self._url = direct_url(url)
+    The time bounds each statement, waiting for another runner included; 0 is no bound.
+    """
+
+    def __init__(self, url: str, migrations: list[Migration], *, seconds: float = 0.0) -> None:
+        self._conninfo = direct_conninfo(url)
         self._migrations = migrations
+        self._end = time.monotonic() + seconds if seconds else None
 
     @property
     def version(self) -> int:
@@ -68,11 +68,13 @@ class Runner:
         applied: list[str] = []
         try:
             with psycopg.connect(
-                self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS
+                self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
             ) as connection:
                 while name := self._step(connection):
                     logger.info("applied %s", name)
                     applied.append(name)
+        except psycopg.errors.QueryCanceled as error:
+            raise MigrationError("Another run holds the schema, and the time is over") from error
         except psycopg.OperationalError as error:
             raise MigrationError(f"The database cannot be reached: {_sentence(error)}") from error
         return applied
@@ -80,12 +82,19 @@ class Runner:
     def _step(self, connection: psycopg.Connection) -> str | None:
         """Apply the next migration, if one is left, as one transaction."""
         with connection.transaction():
+            connection.execute("SELECT set_config('statement_timeout', %s, true)", (self._left(),))
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             pending = self._migrations[len(self._recorded(connection)) :]
             if not pending:
                 return None
             self._apply(connection, pending[0])
             return pending[0].name
+
+    def _left(self) -> str:
+        """Milliseconds that a statement may take, as Postgres takes them; 0 is no limit."""
+        if self._end is None:
+            return "0"
+        return str(max(1, int((self._end - time.monotonic()) * 1000)))
 
     def _recorded(self, connection: psycopg.Connection) -> list[tuple[str, str]]:
         """What this database has, after checking that it is what these files say."""

@@ -1,0 +1,1 @@
+"""Benchmarks: run by hand, their tables pasted into the documents."""

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 import tasks
-from tests.functions.handlers import handler
+from tests.functions.handlers import Context, handler
 
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "task-api")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
@@ -18,7 +18,7 @@ os.environ.setdefault("JWT_SECRET", "a-secret-that-only-these-tests-know-0123456
 def database_url(new_database: Callable[[], str]) -> str:
     """A migrated database."""
     url = os.environ["DATABASE_URL"] = new_database()
-    handler("migrate")({}, None)
+    handler("migrate")({}, Context())
     return url
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.functions.handlers import modules
 from tests.running import ROOT
@@ -118,9 +119,28 @@ def test_files_that_leave_the_order_open_are_refused(
         runner.migrations(_folder(tmp_path, **dict.fromkeys(names, "SELECT 1")))
 
 
-def test_migrations_go_to_the_direct_host(runner: Any) -> None:
+def test_migrations_go_to_the_direct_host_and_verify_it(runner: Any) -> None:
     pooled = "postgresql://u:p@ep-x-123-pooler.eu-central-1.aws.neon.tech/db?sslmode=require"
-    assert runner.direct_url(pooled) == pooled.replace("-pooler", "")
+    parameters = conninfo_to_dict(runner.Runner(pooled, [])._conninfo)
+    assert parameters["host"] == "ep-x-123.eu-central-1.aws.neon.tech"
+    assert parameters["sslmode"] == "verify-full"
+    assert Path(str(parameters["sslrootcert"])).is_file()
+
+
+def test_a_migration_that_takes_too_long_is_ended_by_the_server(
+    runner: Any, url: str, tmp_path: Path
+) -> None:
+    folder = _folder(tmp_path, **{"0001_long": "SELECT pg_sleep(60)"})
+    with pytest.raises(runner.MigrationError, match=r"0001_long failed: .*timeout"):
+        runner.Runner(url, runner.migrations(folder), seconds=0.3).run()
+
+
+def test_waiting_for_another_run_has_an_end(runner: Any, url: str, tmp_path: Path) -> None:
+    folder = _folder(tmp_path, **{"0001_one": "SELECT 1"})
+    with psycopg.connect(url) as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", (runner._LOCK,))
+        with pytest.raises(runner.MigrationError, match="Another run"):
+            runner.Runner(url, runner.migrations(folder), seconds=0.3).run()
 
 
 def test_a_database_that_cannot_be_reached_is_one_sentence_without_the_password(

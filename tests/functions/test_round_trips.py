@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 def wire(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """The handlers' way to their database, counted."""
     monkeypatch.setenv("DATABASE_URL", server.admin_url)
-    handler("migrate")({}, None)
+    handler("migrate")({}, Context())
     server.admin(f"GRANT task_api TO {USER}")
     with Proxy(server.port) as proxy:
         url = server.url.replace(str(server.port), str(proxy.port))

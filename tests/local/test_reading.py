@@ -28,7 +28,7 @@ def test_functions_come_with_limits_code_and_layers(product: Template) -> None:
     assert create.layers == (ROOT / "layers/shared",)
     assert create.environment["DATABASE_URL"] == "postgresql://x"
     assert "DatabaseUrl" in create.parameters
-    assert authorizer.layers == ()
+    assert authorizer.layers == create.layers
     assert "DatabaseUrl" not in authorizer.parameters
 
 
@@ -50,7 +50,7 @@ def test_a_parameter_has_a_variable(parameter: str, variable: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
-        ({"JWT_SECRET": "x" * 32}, "DATABASE_URL has to be set"),
+        ({**GOOD, "ARCHITECTURE": "mips"}, "ARCHITECTURE has to be one of x86_64, arm64"),
         ({**GOOD, "DATABASE_URL": "sqlite://"}, "DATABASE_URL has to be a connection string"),
         ({**GOOD, "JWT_SECRET": "secret"}, "JWT_SECRET has to be at least 32 characters"),
         ({**GOOD, "LOG_LEVEL": "LOUD"}, "LOG_LEVEL has to be one of DEBUG, INFO"),

@@ -278,7 +278,13 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         basic = x509.BasicConstraints(ca=True, path_length=None)
-        built = _builder(self._name, self._name, self._key).add_extension(basic, critical=True)
+        usage = x509.KeyUsage(*(index in (5, 6) for index in range(9)))  # sign certificates, lists
+        built = (
+            _builder(self._name, self._name, self._key)
+            .add_extension(basic, critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(_identifier(self._key), critical=False)
+        )
         self.roots = directory / "roots.pem"
         self._write(self.roots, built.sign(self._key, hashes.SHA256()))
 
@@ -287,7 +293,13 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.DNSName(host)])
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host[-60:])])
-        built = _builder(subject, self._name, key, days).add_extension(names, critical=False)
+        public = self._key.public_key()
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
+        built = (
+            _builder(subject, self._name, key, days)
+            .add_extension(names, critical=False)
+            .add_extension(issuer, critical=False)  # Python 3.13 asks for it
+        )
         stem = self._directory / f"{len(list(self._directory.iterdir()))}"
         issued = Certificate(stem.with_suffix(".key"), stem.with_suffix(".pem"))
         issued.key.write_bytes(
@@ -303,6 +315,10 @@ class Authority:
     @staticmethod
     def _write(path: Path, certificate: x509.Certificate) -> None:
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _identifier(key: ec.EllipticCurvePrivateKey) -> x509.SubjectKeyIdentifier:
+    return x509.SubjectKeyIdentifier.from_public_key(key.public_key())
 
 
 def _builder(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 
-import boto3
 import pytest
 import snapshot_restore_py  # type: ignore[import-untyped]
-from moto import mock_aws
 
 from neon import Database, Effect, Misconfigured, Statement, Unavailable, _lifecycle
 from neon._secret import secret_url
+from tests.aws import SecretsManager
 from tests.neon.conftest import through
 from tests.neon.proxy import Proxy
 from tests.neon.servers import PASSWORD, QUOTED, Postgres, python, until
@@ -267,41 +265,36 @@ def test_a_secret_that_is_still_the_refused_one_is_not_tried_again(
         json.dumps({"url": "postgresql://u:p@h/db", "port": 5432}),
     ],
 )
-@mock_aws
 def test_secrets_manager_holds_the_url_plain_or_as_json(
-    monkeypatch: pytest.MonkeyPatch, stored: str
+    secrets_manager: SecretsManager, stored: str
 ) -> None:
-    _aws(monkeypatch)
-    boto3.client("secretsmanager").create_secret(Name="prod/tasks", SecretString=stored)
+    secrets_manager.create("prod/tasks", stored)
     assert secret_url("prod/tasks") == "postgresql://u:p@h/db"
 
 
 @pytest.mark.parametrize("stored", ["hunter2", "{}", "[]", '{"url": 1}', '"postgresql://x"'])
-@mock_aws
 def test_a_secret_without_a_url_is_misconfigured_and_not_shown(
-    monkeypatch: pytest.MonkeyPatch, stored: str
+    secrets_manager: SecretsManager, stored: str
 ) -> None:
-    _aws(monkeypatch)
-    boto3.client("secretsmanager").create_secret(Name="prod/tasks", SecretString=stored)
+    secrets_manager.create("prod/tasks", stored)
     with pytest.raises(Misconfigured, match="prod/tasks") as caught:
         secret_url("prod/tasks")
     assert stored not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
-@mock_aws
-def test_a_secret_that_is_not_there_is_misconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
-    _aws(monkeypatch)
+@pytest.mark.usefixtures("secrets_manager")
+def test_a_secret_that_is_not_there_is_misconfigured() -> None:
     with pytest.raises(Misconfigured, match="ResourceNotFoundException"):
         secret_url("prod/tasks")
 
 
-def test_secrets_manager_out_of_reach_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise ConnectionError("no route")
-
-    monkeypatch.setattr(boto3, "client", broken)
-    with pytest.raises(Unavailable, match="ConnectionError"):
+def test_secrets_manager_out_of_reach_is_unavailable(
+    secrets_manager: SecretsManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert secrets_manager
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
+    with pytest.raises(Unavailable, match="ConnectionRefusedError"):
         secret_url("prod/tasks")
 
 
@@ -310,10 +303,3 @@ def test_boto3_is_not_imported_where_no_secret_is_used(postgres: Postgres) -> No
     with python(source, postgres.url) as process:
         output, errors = process.communicate(timeout=30)
     assert (output, errors) == ("False\n", "")
-
-
-def _aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    assert os.environ["AWS_DEFAULT_REGION"]

@@ -3,7 +3,7 @@
 This package knows Postgres and Lambda. It knows nothing of tasks and nothing of HTTP.
 """
 
-from neon._address import direct_url
+from neon._address import direct_conninfo, direct_url
 from neon._connection import Row
 from neon._database import Database
 from neon._deadline import deadline
@@ -15,6 +15,7 @@ from neon._errors import (
     StatementError,
     Unavailable,
 )
+from neon._secret import url_from_environment
 from neon._statement import Effect, Statement
 from neon._telemetry import Telemetry
 from neon._transaction import Transaction
@@ -33,5 +34,7 @@ __all__ = [
     "Transaction",
     "Unavailable",
     "deadline",
+    "direct_conninfo",
     "direct_url",
+    "url_from_environment",
 ]

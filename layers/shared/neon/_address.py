@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from neon._errors import Misconfigured
 from neon._refusal import ConnectFailed
 
-__all__ = ["Target", "Transport", "direct_url", "resolved"]
+__all__ = ["Target", "Transport", "direct_conninfo", "direct_url", "resolved"]
 
 _SHIPPED_ROOTS = str(Path(__file__).with_name("roots.pem"))
 # Amazon Linux, Debian, and wherever else OpenSSL was told to look.
@@ -90,6 +90,17 @@ def direct_url(url: str) -> str:
     endpoint, dot, domain = host.partition(".")
     endpoint = endpoint.removesuffix("-pooler") if dot else endpoint
     return urlunsplit(parts._replace(netloc=f"{account}{at}{endpoint}{dot}{domain}"))
+
+
+def direct_conninfo(url: str) -> str:
+    """libpq's parameters for the direct host, verified as everywhere, for who connects alone.
+
+    Raises Misconfigured, as `direct_url` and connecting do.
+    """
+    target = Target.of(direct_url(url))
+    # The way into TLS that every server understands, with the first roots to trust.
+    transport = next(each for each in target.transports if each.negotiation != "direct")
+    return target.conninfo("", transport).decode()
 
 
 def resolved(target: Target) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import os
 
 from neon._errors import Misconfigured, Unavailable
 
-__all__ = ["secret_url"]
+__all__ = ["secret_url", "url_from_environment"]
 
 _KEYS = ("DATABASE_URL", "database_url", "url")
-_PERMANENT = {"ResourceNotFoundException", "AccessDeniedException", "InvalidRequestException"}
 
 
 def secret_url(name: str) -> str:
@@ -19,22 +18,28 @@ def secret_url(name: str) -> str:
     The member is `DATABASE_URL`, `database_url` or `url`. Raises Misconfigured for a secret
     that is not there, not allowed or holds none; Unavailable where asking again may help.
     """
-    import boto3  # here alone: it costs about 200 ms, and comes with Lambda's runtime
+    from secrets_manager import SecretRefused, SecretUnavailable, get_secret  # only where used
 
     try:
-        client = boto3.client("secretsmanager")
-        text = client.get_secret_value(SecretId=name).get("SecretString", "")
-    except Exception as error:  # botocore makes its exception classes at run time
-        raise _translated(error, name) from error
+        text = get_secret(name)
+    except SecretRefused as error:
+        raise Misconfigured(str(error)) from error
+    except SecretUnavailable as error:
+        raise Unavailable(str(error)) from error
     return _url_in(text, name)
 
 
-def _translated(error: Exception, name: str) -> Misconfigured | Unavailable:
-    response: dict[str, Any] = getattr(error, "response", {})
-    code = response.get("Error", {}).get("Code", type(error).__name__)
-    if code in _PERMANENT or code.startswith("No"):  # NoCredentialsError, NoRegionError
-        return Misconfigured(f"the secret {name} cannot be read ({code})")
-    return Unavailable(f"the secret {name} cannot be read now ({code})")
+def url_from_environment() -> str:
+    """The connection string of `DATABASE_URL`, or of the secret that `DATABASE_SECRET` names.
+
+    Raises Misconfigured and Unavailable, as `secret_url` does.
+    """
+    url, secret = os.environ.get("DATABASE_URL", ""), os.environ.get("DATABASE_SECRET", "")
+    if not url and secret:
+        return secret_url(secret)
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise Misconfigured("DATABASE_URL has to be a postgresql:// connection string")
+    return url
 
 
 def _url_in(text: str, name: str) -> str:

@@ -1,6 +1,6 @@
 """Tasks: what one looks like, what rules it obeys and how it is stored. Knows no HTTP."""
 
-from tasks.database import database, ping, warm
+from tasks.database import database, ping, telemetry, warm
 from tasks.models import Task, TaskCreate, TaskId, TaskUpdate, UserId
 from tasks.paging import InvalidCursor, Page, PageRequest, Sort, Status
 from tasks.writes import (
@@ -31,5 +31,6 @@ __all__ = [
     "Written",
     "database",
     "ping",
+    "telemetry",
     "warm",
 ]

@@ -1,9 +1,10 @@
 """The database that tasks are kept in: one for the life of the execution environment."""
 
+import copy
 import os
 from functools import cache
 
-from neon import Database, Effect, Statement
+from neon import Database, Effect, Statement, Telemetry
 
 
 @cache
@@ -24,3 +25,13 @@ def warm() -> None:
 def ping() -> None:
     """Ask the database for an answer. Raises neon.DatabaseError when none comes."""
     database().run(Statement("SELECT 1"), effect=Effect.READ)
+
+
+def telemetry() -> Telemetry:
+    """What the database did so far, as a copy; all zero while nobody has asked for one."""
+    if not _shared.cache_info().currsize:
+        return Telemetry()
+    return copy.deepcopy(_shared().telemetry)
+
+
+_shared = database

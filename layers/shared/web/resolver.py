@@ -11,18 +11,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder, Route
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter, ValidationError
 
 import neon
 import tasks
-from web import body, identity
+from web import body, identity, metrics
 from web.problems import Problem, problem_of
 from web.versions import NotModified
 
@@ -32,7 +31,6 @@ PUBLIC: list[dict[str, list[str]]] = []
 _user_id: TypeAdapter[str] = TypeAdapter(tasks.UserId)
 
 logger = Logger()
-metrics = Metrics()
 
 
 class Event(APIGatewayProxyEventV2):
@@ -172,11 +170,7 @@ class Resolver(APIGatewayHttpResolver):
         method, path = self.current_event.route
         milliseconds = round(seconds * 1000, 1)
         logger.info("request", method=method, route=path, status=status, ms=milliseconds)
-        metrics.add_dimension(name="route", value=f"{method} {path}" if path else "none")
-        metrics.add_metric(name="Requests", unit=MetricUnit.Count, value=1)
-        metrics.add_metric(name="Errors", unit=MetricUnit.Count, value=int(status >= 500))
-        metrics.add_metric(name="Latency", unit=MetricUnit.Milliseconds, value=milliseconds)
-        metrics.flush_metrics()
+        metrics.record(f"{method} {path}" if path else "none", status, milliseconds)
 
 
 def _query(value: object) -> str:

@@ -1,0 +1,33 @@
+"""dev, staging and prod, as samconfig.toml has them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class DeployError(Exception):
+    """It cannot go on; the text is one sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One section of samconfig.toml: its name, its stack, and the parameters it sets."""
+
+    name: str
+    stack: str
+    parameters: Mapping[str, str]
+
+
+def read_environment(path: Path, name: str) -> Environment:
+    """The environment of this name. Raises DeployError when there is none."""
+    document = tomllib.loads(path.read_text())
+    sections = {key: value for key, value in document.items() if isinstance(value, dict)}
+    settings = sections.get(name, {}).get("global", {}).get("parameters")
+    if settings is None:
+        known = ", ".join(key for key, value in sections.items() if "global" in value)
+        raise DeployError(f"samconfig.toml has no environment {name!r}; ENV is one of {known}.")
+    overrides = (each.partition("=") for each in settings["parameter_overrides"])
+    return Environment(name, settings["stack_name"], {key: value for key, _, value in overrides})

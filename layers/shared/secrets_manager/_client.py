@@ -1,0 +1,82 @@
+"""GetSecretValue over HTTPS, tried again where that can help.
+
+https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import time
+from urllib.parse import urlsplit
+
+from secrets_manager._credentials import Credentials
+from secrets_manager._http import post
+from secrets_manager._signature import signed
+
+__all__ = ["SecretRefused", "SecretUnavailable", "get_secret"]
+
+_TRIES = 3
+_PAUSE_SECONDS = 0.2
+_TRANSIENT = {"InternalServiceError", "ThrottlingException", "RequestTimeout"}
+
+
+class SecretRefused(Exception):
+    """There is no such secret, or this function may not read it; a person has to act."""
+
+
+class SecretUnavailable(Exception):
+    """Secrets Manager could not be asked, or could not answer now; try again."""
+
+
+def get_secret(name: str) -> str:
+    """The current text of a secret, by its name or ARN.
+
+    Three tries with a few tenths of a second between them, of two seconds each at most. Raises
+    SecretRefused and SecretUnavailable; neither text holds anything of the secret.
+    """
+    for tries in range(1, _TRIES + 1):
+        try:
+            return _once(name)
+        except SecretUnavailable:
+            if tries == _TRIES:
+                raise
+            time.sleep(random.SystemRandom().uniform(0.0, _PAUSE_SECONDS * tries))
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _once(name: str) -> str:
+    try:
+        body = json.dumps({"SecretId": name}).encode()
+        credentials, region = Credentials.found(), os.environ["AWS_REGION"]
+        endpoint = _endpoint(region)
+        headers = signed(urlsplit(endpoint).netloc, body, region, credentials)
+        status, answer = post(endpoint, body, headers)
+        document = json.loads(answer)
+    except KeyError as error:
+        raise SecretRefused(f"the secret {name} cannot be read: {error} is not set") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        text = f"the secret {name} cannot be read now ({type(error).__name__})"
+        raise SecretUnavailable(text) from error
+    if status == http.client.OK and isinstance(document.get("SecretString"), str):
+        return str(document["SecretString"])
+    raise _refusal(name, status, str(document.get("__type", "no text")))
+
+
+def _refusal(name: str, status: int, kind: str) -> SecretRefused | SecretUnavailable:
+    code = kind.rpartition("#")[2]
+    if status >= http.client.INTERNAL_SERVER_ERROR or code in _TRANSIENT:
+        return SecretUnavailable(f"the secret {name} cannot be read now ({code})")
+    return SecretRefused(f"the secret {name} cannot be read ({code})")
+
+
+def _endpoint(region: str) -> str:
+    """The region's, unless one of AWS's own variables names another."""
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return (
+        os.environ.get("AWS_ENDPOINT_URL_SECRETS_MANAGER")
+        or os.environ.get("AWS_ENDPOINT_URL")
+        or f"https://secretsmanager.{region}.{domain}"
+    )

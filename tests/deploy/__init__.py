@@ -1,0 +1,1 @@
+"""What deploying and operating rest on, as far as it can be had without AWS."""

@@ -1,0 +1,163 @@
+"""One secret by one signed request: right, refused, unavailable, and never shown."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotocoreCredentials
+
+from secrets_manager import SecretRefused, SecretUnavailable, get_secret
+from secrets_manager._credentials import Credentials
+from secrets_manager._signature import signed
+from tests.aws import SecretsManager
+from tests.neon.servers import python
+
+BODY = b'{"SecretId": "prod/tasks"}'
+
+
+class Stub(http.server.ThreadingHTTPServer):
+    """Answers as it is told to, one answer a request, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: list[tuple[int, bytes]] = []
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Stub
+
+    def do_POST(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.rfile.read(int(headers.get("content-length", 0)))
+        self.server.asked.append((self.path, headers))
+        status, body = self.server.answers.pop(0)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST  # noqa: N815 - the standard library's name
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
+    """A Secrets Manager that does what the test says."""
+    with Stub() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", server.url)
+        monkeypatch.setenv("AWS_REGION", "eu-central-1")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.setenv(name, name.lower())
+        monkeypatch.delenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", raising=False)
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def _held(text: str) -> tuple[int, bytes]:
+    return 200, json.dumps({"SecretString": text}).encode()
+
+
+def test_a_secret_is_read_by_its_name_and_by_its_arn(secrets_manager: SecretsManager) -> None:
+    secrets_manager.create("task-api/dev/jwt", "ä secret")
+    arn = secrets_manager.client.describe_secret(SecretId="task-api/dev/jwt")["ARN"]
+    assert get_secret("task-api/dev/jwt") == get_secret(arn) == "ä secret"
+
+
+@pytest.mark.parametrize("token", ["", "session/token+=="])
+def test_the_signature_is_the_one_that_botocore_makes(token: str) -> None:
+    ours = signed("host.example:8443", BODY, "eu-west-3", Credentials("AKID", "s/cr+t", token))
+    request = AWSRequest("POST", "https://host.example:8443/", data=BODY)
+    for name in ("content-type", "x-amz-target", "host"):
+        request.headers[name] = ours[name]
+    request.context["timestamp"] = ours["x-amz-date"]
+    request.headers["X-Amz-Date"] = ours["x-amz-date"]
+    if token:
+        request.headers["X-Amz-Security-Token"] = token
+    auth = SigV4Auth(BotocoreCredentials("AKID", "s/cr+t", token), "secretsmanager", "eu-west-3")
+    text = auth.string_to_sign(request, auth.canonical_request(request))
+    assert ours["authorization"].endswith(f"Signature={auth.signature(text, request)}")
+
+
+def test_a_failure_that_may_pass_is_tried_again(stub: Stub) -> None:
+    throttled = (400, b'{"__type": "ThrottlingException"}')
+    stub.answers = [(500, b"{}"), throttled, _held("third")]
+    assert get_secret("name") == "third"
+
+
+def test_what_stays_unavailable_is_said_after_three_tries(stub: Stub) -> None:
+    stub.answers = [(503, b'{"__type": "InternalServiceError"}')] * 3
+    with pytest.raises(SecretUnavailable, match=r"name cannot be read now \(InternalServiceError"):
+        get_secret("name")
+    assert len(stub.asked) == 3
+
+
+def test_a_refusal_is_final(stub: Stub) -> None:
+    stub.answers = [(400, b'{"__type": "com.amazonaws#AccessDeniedException", "Message": "x"}')]
+    with pytest.raises(SecretRefused, match=r"name cannot be read \(AccessDeniedException\)$"):
+        get_secret("name")
+
+
+def test_an_answer_that_is_no_json_is_unavailable_and_not_shown(stub: Stub) -> None:
+    stub.answers = [(200, b"hunter2")] * 3
+    with pytest.raises(SecretUnavailable) as caught:
+        get_secret("name")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_missing_region_is_named(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stub
+    monkeypatch.delenv("AWS_REGION")
+    with pytest.raises(SecretRefused, match="AWS_REGION"):
+        get_secret("name")
+
+
+def test_after_a_snapshot_the_credentials_come_from_lambdas_endpoint(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{stub.url}/credentials")
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "let me in")
+    given = {"AccessKeyId": "restored", "SecretAccessKey": "key", "Token": "token"}
+    stub.answers = [(200, json.dumps(given).encode()), _held("text")]
+    assert get_secret("name") == "text"
+    (path, asked), (_, signed_with) = stub.asked
+    assert (path, asked["authorization"]) == ("/credentials", "let me in")
+    assert "Credential=restored/" in signed_with["authorization"]
+
+
+def test_the_endpoint_is_the_regions_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from secrets_manager._client import _endpoint
+
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"):
+        monkeypatch.delenv(name, raising=False)
+    assert _endpoint("eu-central-1") == "https://secretsmanager.eu-central-1.amazonaws.com"
+    assert _endpoint("cn-north-1") == "https://secretsmanager.cn-north-1.amazonaws.com.cn"
+
+
+def test_nothing_but_the_standard_library_is_imported() -> None:
+    source = """
+import sys
+before = set(sys.modules)
+import secrets_manager
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(sorted(new - sys.stdlib_module_names - {"secrets_manager"}))
+"""
+    with python(source) as process:
+        assert process.communicate(timeout=30) == ("[]\n", "")
