@@ -41,7 +41,7 @@ def settings(
 def better_auth(base: str, **changes: Any) -> dict[str, Any]:
     """The claims of Better Auth's jwt plugin: the session's user, `sub`, and the registered ones.
 
-    https://github.com/better-auth/better-auth/blob/main/packages/better-auth/src/plugins/jwt/sign.ts
+    better-auth/better-auth on GitHub, the file src/plugins/jwt/sign.ts of its main package
     """
     now = int(time.time())
     user = {

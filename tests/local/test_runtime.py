@@ -46,7 +46,7 @@ def test_a_function_imports_from_its_layer_and_its_dependencies(toy: Toy) -> Non
     word, dependency, here = answer.json()
     assert word == "from the layer"
     assert f"{toy.folder}/.local/packages/layer-" in dependency
-    assert here == str(toy.folder / "functions/work")
+    assert here == str(toy.folder / "functions/worker")
 
 
 @pytest.mark.parametrize("module", ["psycopg", "aiohttp", "pytest", "local"])

@@ -29,7 +29,7 @@ MIGRATE = """
   Migrate:
     Type: AWS::Serverless::Function
     Properties:
-      CodeUri: functions/work
+      CodeUri: functions/worker
       Handler: migrate.handler
       Environment: {Variables: {DATABASE_URL: !Ref DatabaseUrl}}
 """
@@ -41,7 +41,7 @@ def with_database(folder: Path) -> Path:
     template = (folder / "template.yaml").read_text()
     template = template.replace("Parameters:\n", f"Parameters:{WITH_DATABASE}", 1)
     (folder / "template.yaml").write_text(template + MIGRATE.lstrip("\n"))
-    (folder / "functions/work/migrate.py").write_text(
+    (folder / "functions/worker/migrate.py").write_text(
         "import os\n\ndef handler(event, context):\n"
         '    if "refuse" in os.environ["DATABASE_URL"]:\n'
         '        raise RuntimeError("no\\nway")\n'

@@ -66,7 +66,7 @@ Resources:
   Work:
     Type: AWS::Serverless::Function
     Properties:
-      CodeUri: functions/work
+      CodeUri: functions/worker
       Layers: [!Ref Layer]
       Environment: {Variables: {GREETING: !Sub "${Greeting}, you"}}
       Events:
@@ -74,7 +74,7 @@ Resources:
   Short:
     Type: AWS::Serverless::Function
     Properties:
-      CodeUri: functions/work
+      CodeUri: functions/worker
       Timeout: 1
       Events:
         Short: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: POST, Path: /short}}
@@ -104,7 +104,7 @@ def handler(event, context):
     }
 """,
     # The body is what to do: Python, with `event` and `context`, that may set `answer`.
-    "functions/work/app.py": """
+    "functions/worker/app.py": """
 import base64, json, os, socket, sys
 
 def gate(port):
