@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from local.template import parameter_names, variable_name
 
 STOP_SECONDS = 30.0
 _DEBUGGER = "/tmp/lambci_debug_files/debugpy"  # noqa: S108 - where SAM mounts a debugger
+_TEMPLATE = "template-for-sam-local.yaml"
 _URLS = {"DATABASE_URL", "OWNER_DATABASE_URL"}
 
 Progress = Callable[[str], None]
@@ -52,7 +54,7 @@ class Sam:
     ) -> subprocess.Popen[str]:
         """Start `sam local COMMAND`; SIGINT ends it, containers included."""
         program = self.root / ".venv-sam" / "bin" / "sam"
-        template = ["--template", str(self.build / "template.yaml")]
+        template = ["--template", str(self.build / _TEMPLATE)]
         return processes.start(
             [program, "local", *command, *template, *self.options],
             environ=self._environ(),
@@ -101,6 +103,7 @@ def sam_local(settings: Settings, build: Path, progress: Progress) -> Iterator[S
     Raises LocalError with one sentence when something is missing.
     """
     _check_installed(settings, build)
+    _write_template(build)
     with contextlib.ExitStack() as stack:
         docker = stack.enter_context(docker_daemon(progress))
         options = image_options(docker, settings.root, progress)
@@ -148,6 +151,19 @@ def _check_installed(settings: Settings, build: Path) -> None:
         raise LocalError("SAM CLI is not installed: run `make .venv-sam/ready`.")
     if not (build / "template.yaml").exists():
         raise LocalError("There is nothing built: run `make build`.")
+
+
+def _write_template(build: Path) -> None:
+    """Name the authorizer as SAM understands it, beside the template that was built.
+
+    Of an authorizer that is called by its alias `sam local` only says that it cannot parse the
+    ARN, and then serves every route without one.
+    """
+    built = (build / "template.yaml").read_text()
+    named = re.sub(r"(FunctionArn:\s+)Ref: (\w+)\.Alias\b", r"\1Fn::GetAtt: \2.Arn", built)
+    unfinished = build / f"{_TEMPLATE}.{os.getpid()}"
+    unfinished.write_text(named)
+    unfinished.rename(build / _TEMPLATE)
 
 
 @contextlib.contextmanager
