@@ -148,6 +148,10 @@ def _start(folder: Path, bridge: str) -> subprocess.Popen[str]:
                 *("--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"),
                 *("--bridge", bridge, "--iptables=false", "--ip6tables=false"),
                 *("--ip-forward=false", "--ip-masq=false"),
+                *(
+                    "--dns",
+                    "127.0.0.1",
+                ),  # where nobody answers: names fail at once, not after a while
             ],
             environ=os.environ | {"PATH": path},
             ends_by=signal.SIGTERM,

@@ -17,7 +17,16 @@ from tests.functions.test_events import (
     insert_alices_task,
 )
 
-_NAMES = (*STATUS, *AUTHORIZER, "migrate")
+# What the world outside has to answer as well, which is not there: how far the function comes.
+_UP_TO = {
+    "migrate_create": "custom_resource.serve",
+    "migrate_delete": "custom_resource.serve",
+    "migrate_rollback": "custom_resource.serve",
+    "migrate_update": "custom_resource.serve",
+    "smoke": "SmokeFailed",
+    "smoke_hook": "_tell_codedeploy",
+}
+_NAMES = (*STATUS, *AUTHORIZER, "migrate", *_UP_TO)
 _DELETES = "delete_task"
 _AT_A_TIME = 3
 
@@ -38,7 +47,15 @@ def results(sam: Sam, database_url: str) -> Iterator[Results]:
 def test_an_event_is_answered_as_expected(results: Results, name: str) -> None:
     result = results[name].result()
     assert result.returncode == 0, result.stderr
-    assert_expected(name, json.loads(result.stdout))
+    answer = json.loads(result.stdout)
+    if name in _UP_TO:
+        assert _UP_TO[name] in "".join(answer["stackTrace"]), answer
+    else:
+        assert_expected(name, answer)
+
+
+def test_no_event_is_left_out() -> None:
+    assert set(_NAMES) == {path.stem for path in EVENTS.glob("*.json")}
 
 
 def _invoke(sam: Sam, name: str) -> "CompletedProcess[str]":
