@@ -217,7 +217,7 @@ def test_smokes_token_lives_for_minutes_and_is_nobody_elses(smoke: dict[str, Any
 
 def test_make_smoke_prints_a_table_of_the_same_steps(api: Running, database: str) -> None:
     result = subprocess.run(
-        ["make", "smoke", f"URL={api.url}/"],
+        ["make", "--no-print-directory", "smoke", f"URL={api.url}/"],
         cwd=ROOT,
         env=os.environ
         | {
@@ -237,7 +237,7 @@ def test_make_smoke_prints_a_table_of_the_same_steps(api: Running, database: str
 
 def test_make_smoke_fails_where_a_customer_would(api: Running) -> None:
     result = subprocess.run(
-        ["make", "smoke", f"URL={api.url}"],
+        ["make", "--no-print-directory", "smoke", f"URL={api.url}"],
         cwd=ROOT,
         env=os.environ | {"JWT_SECRET": "x" * 40},
         capture_output=True,
