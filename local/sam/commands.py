@@ -160,7 +160,7 @@ def _write_template(build: Path) -> None:
     ARN, and then serves every route without one.
     """
     built = (build / "template.yaml").read_text()
-    named = re.sub(r"(FunctionArn:\s+)Ref: (\w+)\.Alias\b", r"\1Fn::GetAtt: \2.Arn", built)
+    named = re.sub(r"(FunctionArn:\s+)Ref: (\w+)\.Alias\b", r"\1Fn::GetAtt: [\2, Arn]", built)
     unfinished = build / f"{_TEMPLATE}.{os.getpid()}"
     unfinished.write_text(named)
     unfinished.rename(build / _TEMPLATE)

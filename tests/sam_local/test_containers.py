@@ -40,7 +40,7 @@ def test_nothing_is_compiled_at_import(sam: Sam, containers: dict[str, str], fun
     ours = re.findall(r"^# code object from '?(/(?:opt|var/task)/[^']+)", output, re.MULTILINE)
     assert ours
     assert [path for path in ours if not path.endswith(".cpython-313.pyc")] == []
-    if TEMPLATE.functions[function].layers:
+    if function not in ("Authorizer", "Smoke"):  # these import nothing of the layer
         assert len([path for path in ours if path.startswith("/opt/python/")]) > 50
 
 
