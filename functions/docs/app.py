@@ -21,13 +21,13 @@ _POLICY = (
 )
 
 
-@api.get("/openapi.json", include_in_schema=False, security=PUBLIC, enable_validation=False)
+@api.get("/openapi.json", include_in_schema=False, security=PUBLIC)
 def specification() -> Response[str]:
     """The OpenAPI 3.1 document of what is really served."""
     return Response(200, "application/json", _document(), headers=dict(_CACHE))
 
 
-@api.get("/docs", include_in_schema=False, security=PUBLIC, enable_validation=False)
+@api.get("/docs", include_in_schema=False, security=PUBLIC)
 def page() -> Response[bytes]:
     """Swagger UI for the specification, compressed once and kept."""
     headers = _CACHE | {"Content-Security-Policy": _POLICY, "Vary": "Accept-Encoding"}

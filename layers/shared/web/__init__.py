@@ -3,7 +3,7 @@
 It knows tasks and their errors. It does not know which routes exist: each function adds its own.
 """
 
-from web.answers import Deleted, Health, changed, created, deleted, found, listed, terms
+from web.answers import Deleted, Health, answered, changed, created, deleted, found, listed, terms
 from web.parameters import (
     Body,
     Cursor,
@@ -37,6 +37,7 @@ __all__ = [
     "Status",
     "TaskId",
     "UserId",
+    "answered",
     "api",
     "changed",
     "created",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, urlencode
 
 from aws_lambda_powertools.event_handler import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from tasks import Page, Task, Terms, Written
 from web.versions import etag, etag_of_page, unless_seen, versions
 
-_JSON = "application/json"
+Headers = dict[str, str | list[str]]
+
+_tasks = TypeAdapter(list[Task])
 
 
 class Deleted(BaseModel):
@@ -31,41 +33,47 @@ def terms(if_match: str | None = None, key: str | None = None) -> Terms:
     return Terms(versions(if_match), key)
 
 
+def answered(model: BaseModel, status: int = 200, headers: Headers | None = None) -> Response[Any]:
+    """The model as JSON, written by the model itself."""
+    return _json(status, model.model_dump_json(), headers)
+
+
 def found(task: Task, if_none_match: str | None) -> Response[Task]:
     """The task, unless the client has this version: then NotModified is raised."""
     tag = etag(task)
     unless_seen(if_none_match, tag)
-    return Response(200, _JSON, task, {"ETag": tag})
+    return answered(task, headers={"ETag": tag})
 
 
 def listed(page: Page, user_id: str, query: str, if_none_match: str | None) -> Response[list[Task]]:
     """The page, and a `Link` to the next one: this request's own query, moved on."""
-    tag = etag_of_page(page.tasks, page.next)
+    shown = _tasks.dump_json(page.tasks)
+    tag = etag_of_page(shown, page.next)
     unless_seen(if_none_match, tag)
-    headers = {"ETag": tag}
+    headers: Headers = {"ETag": tag}
     if page.next:
         kept = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != "cursor"]
         following = urlencode([*kept, ("cursor", page.next)])
         headers["Link"] = f'<{tasks_path(user_id)}?{following}>; rel="next"'
-    return Response(200, _JSON, page.tasks, headers)
+    return _json(200, shown.decode(), headers)
 
 
 def created(written: Written) -> Response[Task]:
     """201 with the task and where it can be found."""
-    headers = {"Location": f"{tasks_path(written.task.user_id)}/{written.task.id}"}
-    return Response(201, _JSON, written.task, _of_write(written) | headers)
+    headers: Headers = {"Location": f"{tasks_path(written.task.user_id)}/{written.task.id}"}
+    return answered(written.task, 201, _of_write(written) | headers)
 
 
 def changed(written: Written) -> Response[Task]:
     """The task as the write left it."""
-    return Response(200, _JSON, written.task, _of_write(written))
+    return answered(written.task, headers=_of_write(written))
 
 
 def deleted(written: Written) -> Response[Deleted]:
     """The message that clients parse."""
     headers = _of_write(written)
     del headers["ETag"]
-    return Response(200, _JSON, Deleted(), headers)
+    return answered(Deleted(), headers=headers)
 
 
 def tasks_path(user_id: str) -> str:
@@ -73,8 +81,13 @@ def tasks_path(user_id: str) -> str:
     return f"/api/{quote(user_id, safe='')}/tasks"
 
 
-def _of_write(written: Written) -> dict[str, str | list[str]]:
-    headers: dict[str, str | list[str]] = {"ETag": etag(written.task)}
+def _json(status: int, text: str, headers: Headers | None) -> Response[Any]:
+    """An answer whose body is written already; whoever calls says what it is the JSON of."""
+    return Response(status, "application/json", text, headers)
+
+
+def _of_write(written: Written) -> Headers:
+    headers: Headers = {"ETag": etag(written.task)}
     if written.replayed:
         headers["Idempotency-Replayed"] = "true"
     return headers

@@ -7,10 +7,9 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from pydantic_core import from_json
 
-from web.problems import Problem, unsupported_media_type
+from web.problems import Problem, invalid, unsupported_media_type
 
 MAX_BYTES = 1_000_000
 
@@ -44,7 +43,7 @@ def read(event: Mapping[str, Any]) -> bytes:
 
 
 def parse(raw: bytes) -> dict[str, Any]:
-    """The JSON object that the body holds. Raises RequestValidationError (422) otherwise.
+    """The JSON object that the body holds. Raises a 422 Problem otherwise.
 
     Pydantic's parser is used because it bounds nesting and refuses what is not JSON (NaN, lone
     surrogates, invalid UTF-8), where the standard library's accepts it or runs out of stack.
@@ -65,5 +64,5 @@ def _is_json(content_type: str) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
-def _invalid(type_: str, message: str) -> RequestValidationError:
-    return RequestValidationError([{"type": type_, "loc": ("body",), "msg": message}])
+def _invalid(type_: str, message: str) -> Problem:
+    return invalid([{"type": type_, "loc": ("body",), "msg": message}])

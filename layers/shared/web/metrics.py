@@ -17,46 +17,53 @@ __all__ = ["record"]
 
 _metrics = Metrics()
 _is_cold = True
-_before = Telemetry()
+_counted: dict[str, int] = {}
 
 
 def record(route: str, status: int, milliseconds: float) -> None:
     """Write one record by route, and one of the service where something happened beside it."""
-    global _before
-    now = tasks.telemetry()
+    telemetry = tasks.telemetry()
+    happened = _since_the_last(telemetry)
     _metrics.add_dimension(name="route", value=route)
     _count("Requests", 1)
     _count("Errors", int(status >= 500))
-    _count("RoundTrips", max(0, now.round_trips - _before.round_trips))
+    _count("RoundTrips", happened.pop("RoundTrips"))
     _metrics.add_metric(name="Latency", unit=MetricUnit.Milliseconds, value=milliseconds)
     _metrics.flush_metrics()
-    _record_events(_events(status, now), now)
-    _before = now
+    _record_events(happened | _of_this_request(status), telemetry.last_connect_ms)
 
 
-def _events(status: int, now: Telemetry) -> dict[str, int]:
-    """What is rare, and what INIT did before the first request."""
-    global _is_cold
-    cold, _is_cold = _is_cold, False
-    before = _before
+def _since_the_last(telemetry: Telemetry) -> dict[str, int]:
+    """What the database did for this request; for the first one, in INIT as well."""
+    global _counted
+    before, _counted = _counted, _counts(telemetry)
+    return {name: max(0, count - before.get(name, 0)) for name, count in _counted.items()}
+
+
+def _counts(telemetry: Telemetry) -> dict[str, int]:
     return {
-        "ColdStarts": int(cold),
-        "Unavailable": int(status == 503),
-        "Connects": now.connects - before.connects,
-        "Reconnects": now.stale + now.expired - before.stale - before.expired,
-        "Retries": now.retries.total() - before.retries.total(),
-        "PoolWaits": now.retries["busy"] - before.retries["busy"],
+        "RoundTrips": telemetry.round_trips,
+        "Connects": telemetry.connects,
+        "Reconnects": telemetry.stale + telemetry.expired,
+        "Retries": telemetry.retries.total(),
+        "PoolWaits": telemetry.retries["busy"],
     }
 
 
-def _record_events(events: dict[str, int], now: Telemetry) -> None:
-    happened = {name: count for name, count in events.items() if count > 0}
+def _of_this_request(status: int) -> dict[str, int]:
+    global _is_cold
+    cold, _is_cold = _is_cold, False
+    return {"ColdStarts": int(cold), "Unavailable": int(status == 503)}
+
+
+def _record_events(events: dict[str, int], connect_ms: float) -> None:
+    happened = {name: count for name, count in events.items() if count}
     if not happened:
         return  # each line is paid for
     for name, count in happened.items():
         _count(name, count)
     if "Connects" in happened:
-        value = round(now.last_connect_ms, 1)
+        value = round(connect_ms, 1)
         _metrics.add_metric(name="ConnectTime", unit=MetricUnit.Milliseconds, value=value)
     _metrics.flush_metrics()
 

@@ -9,10 +9,6 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.openapi.exceptions import (
-    RequestUnsupportedContentType,
-    RequestValidationError,
-)
 
 import neon
 import tasks
@@ -77,12 +73,8 @@ def problem_of(error: Exception) -> Problem:
     """The answer to any error. What is not foreseen is logged whole and answered as a bare 500."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, RequestValidationError):
-        return invalid(error.errors())
     if type(error) in _OF_TASKS:
         return _OF_TASKS[type(error)]()
-    if isinstance(error, RequestUnsupportedContentType):
-        return unsupported_media_type()
     if isinstance(error, neon.DatabaseError):
         logger.error("the database failed: %s", error, exc_info=error)
         return of_database(error)

@@ -7,14 +7,13 @@ API is, and its schema is the specification.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder, Route
-from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter, ValidationError
@@ -22,11 +21,14 @@ from pydantic import TypeAdapter, ValidationError
 import neon
 import tasks
 from web import body, identity, metrics
-from web.problems import Problem, problem_of
+from web.arguments import Arguments
+from web.problems import Problem, invalid, problem_of
 from web.versions import NotModified
 
 PUBLIC: list[dict[str, list[str]]] = []
 """As a route's `security`: the one way to let callers in without an identity."""
+
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 _user_id: TypeAdapter[str] = TypeAdapter(tasks.UserId)
 
@@ -34,7 +36,7 @@ logger = Logger()
 
 
 class Event(APIGatewayProxyEventV2):
-    """A payload 2.0 event whatever is missing from it, with one reading of its body."""
+    """A payload 2.0 event whatever is missing from it."""
 
     def __init__(self, event: Mapping[str, Any]) -> None:
         context = event.get("requestContext")
@@ -50,19 +52,9 @@ class Event(APIGatewayProxyEventV2):
         )
 
     @property
-    def json_body(self) -> Any:
-        """The body's JSON object. Raises RequestValidationError when it holds none."""
-        return body.parse(body.read(self.raw_event))
-
-    @property
     def query(self) -> str:
         """The query as it was sent."""
         return str(self.raw_event["rawQueryString"])
-
-    @property
-    def resolved_query_string_parameters(self) -> dict[str, list[str]]:
-        """Every value as it was sent: the gateway's own reading joins repeated ones by commas."""
-        return parse_qs(self.query, keep_blank_values=True)
 
     @property
     def route(self) -> tuple[str, str]:
@@ -70,19 +62,43 @@ class Event(APIGatewayProxyEventV2):
         method, _, path = str(self.raw_event.get("routeKey", "")).partition(" ")
         return method, path
 
+    def given(self, *, with_body: bool) -> dict[str, Mapping[str, Any]]:
+        """What the request gives as arguments, by place and name. Raises a 422 for a bad body.
+
+        The query is read as it was sent: the gateway's own reading joins repeated values by commas.
+        """
+        values = parse_qs(self.query, keep_blank_values=True) if self.query else {}
+        return {
+            "path": self.raw_event["pathParameters"],
+            "query": {name: each if each[1:] else each[0] for name, each in values.items()},
+            "header": self.raw_event["headers"],
+            "body": {"": body.parse(body.read(self.raw_event))} if with_body else {},
+        }
+
 
 class Resolver(APIGatewayHttpResolver):
     """Powertools' resolver, closed by default, which answers every error as a problem.
 
     The gateway has matched the route and decoded the path once; both are taken from the event
     (`routeKey`, `pathParameters`), so that no second matching or decoding can disagree with it.
+    A route is its handler and nothing more: there are no middlewares, and no dependencies.
     """
 
     current_event: Event
 
     def __init__(self) -> None:
-        super().__init__(enable_validation=True)
-        self.exception_handler(Exception)(self._answer)
+        super().__init__()
+        self._arguments: dict[Callable[..., Any], Arguments] = {}
+
+    def route(self, *args: Any, **options: Any) -> Callable[[_Handler], _Handler]:
+        """Add a handler's route; what its arguments are is read from its signature, once."""
+        register = super().route(*args, **options)
+
+        def registered(handler: _Handler) -> _Handler:
+            self._arguments[handler] = Arguments(handler)
+            return register(handler)
+
+        return registered
 
     @property
     def query(self) -> str:
@@ -110,19 +126,19 @@ class Resolver(APIGatewayHttpResolver):
         """Admit the request, then run its route; the answer carries what every answer carries."""
         try:
             route = self._matched()
-            self.context.update(_route=route, _path=route.path)
             self._admit(route)
-            answer = self._call_route(route, self._path_parameters(route))
+            arguments = self._arguments[route.func]
+            given = self.current_event.given(with_body=arguments.has_body)
+            response = route.func(**arguments.of(given))
         except Exception as error:
-            answer = ResponseBuilder(self._answer(error), self._serializer)
-        answer.response.headers.update(
-            {
-                "Cache-Control": answer.response.headers.get("Cache-Control", "private, no-cache"),
-                "X-Content-Type-Options": "nosniff",
-                "X-Request-Id": self.lambda_context.aws_request_id,
-            }
-        )
-        return answer
+            response = self._answer(error)
+        response.headers = {
+            "Cache-Control": "private, no-cache",
+            "X-Content-Type-Options": "nosniff",
+            "X-Request-Id": self.lambda_context.aws_request_id,
+            **response.headers,
+        }
+        return ResponseBuilder(response)
 
     def _matched(self) -> Route:
         """The route that the gateway matched. Raises 404, or 405 with the methods there are."""
@@ -141,26 +157,17 @@ class Resolver(APIGatewayHttpResolver):
         if route.security != PUBLIC:
             subject = identity.caller(self.current_event.raw_event)
             identity.require_owner(subject, self._owner())
-        if route.dependant.body_params:
+        if self._arguments[route.func].has_body:
             body.check(self.current_event.raw_event)
-            # Every JSON media type is read as JSON; Powertools knows only the plain one.
-            self.current_event.raw_event["headers"]["content-type"] = "application/json"
-
-    def _path_parameters(self, route: Route) -> dict[str, str]:
-        """Those that the path names; another one would be an argument that no handler takes."""
-        given = self.current_event.path_parameters
-        return {name: text for name, text in given.items() if f"{{{name}}}" in route.openapi_path}
 
     def _owner(self) -> str:
         """The path's user id. Raises a 422 for one that no user can have."""
         try:
             return _user_id.validate_python(self.current_event.path_parameters.get("user_id"))
         except ValidationError as error:
-            raise RequestValidationError(
-                [{**e, "loc": ("path", "user_id")} for e in error.errors()]
-            ) from error
+            raise invalid([{**e, "loc": ("path", "user_id")} for e in error.errors()]) from error
 
-    def _answer(self, error: Exception) -> Any:
+    def _answer(self, error: Exception) -> Response[Any]:
         if isinstance(error, NotModified):
             return Response(304, body="", headers={"ETag": error.etag})
         return problem_of(error).response(self.lambda_context.aws_request_id)

@@ -176,7 +176,6 @@ def _as_served(api: Resolver, document: dict[str, Any]) -> dict[str, Any]:
         operation = document["paths"][route.openapi_path][route.method.lower()]
         if route.security == PUBLIC:
             operation["security"] = []
-            del operation["responses"]["422"]
         _complete_request(operation)
         for status, response in operation["responses"].items():
             _complete_response(operation["operationId"], status, response)
