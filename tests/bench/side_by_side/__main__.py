@@ -22,7 +22,14 @@ from tests.bench.side_by_side.scenarios import FULL, NORMAL, QUICK, SCENARIOS, B
 from tests.running import ROOT
 
 _WORK = ROOT / ".bench"
-_WEIGHTS = {"headline": 60.0}
+_WEIGHTS = {
+    "headline": 60.0,
+    "endpoints": 200.0,
+    "cold-far": 60.0,
+    "environments": 120.0,
+    "lists": 30.0,
+    "tables": 40.0,
+}
 
 
 def main() -> None:
@@ -73,8 +80,9 @@ def _run(arguments: argparse.Namespace) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         backends.local_postgres(Path(folder)) as backend,
+        backends.ways(backend, Path(folder), progress.say) as ways,
     ):
-        bench = Bench(ROOT, runtime, contenders, backend, level, progress)
+        bench = Bench(ROOT, runtime, contenders, backend, ways, level, progress)
         for name in names:
             progress.scenario(name)
             results[name] = SCENARIOS[name](bench)

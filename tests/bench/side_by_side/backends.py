@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 import psycopg
 
 from tests.bench import filling
-from tests.neon.servers import PASSWORD, QUOTED, Postgres
+from tests.bench.side_by_side.relay import Relay
+from tests.neon import servers
+from tests.neon.servers import PASSWORD, QUOTED, Authority, PgBouncer, Postgres
 
 LOGIN = "task_login"  # as on Neon: it owns nothing, and may act as task_api
 NAME = "tasks"
 OTHERS = 1000  # tasks of other users beside those that are asked for
+POOL = 10  # server connections of PgBouncer
+LATENCIES = (5, 20)  # milliseconds of a round trip
 
 _LOGIN = f"CREATE ROLE {LOGIN} LOGIN NOINHERIT PASSWORD '{PASSWORD}' IN ROLE task_api"
 _OF_ONE_USER = """
@@ -28,6 +33,17 @@ SELECT %(user)s,
 FROM generate_series(1, %(count)s) AS n
 RETURNING id
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to the database: its connection string, the milliseconds of a round trip on it, and
+    how many of them there were so far, where somebody counts."""
+
+    title: str
+    url: str
+    latency: float = 0.0
+    round_trips: Callable[[], int] | None = None
 
 
 class Backend:
@@ -75,3 +91,48 @@ def local_postgres(folder: Path) -> Iterator[Backend]:
             backend.add_tasks(f"somebody-{number}", 100)
         backend.settle()
         yield backend
+
+
+@contextmanager
+def ways(backend: Backend, folder: Path, say: Callable[[str], None]) -> Iterator[Mapping[str, Way]]:
+    """All ways to a database: straight, and as Neon is, through PgBouncer with TLS, near and far.
+
+    Without PgBouncer there is the first one only, and that is said.
+    """
+    found = {"local": Way("Postgres on this machine", backend.url())}
+    if servers.pgbouncer_program() is None:
+        say("PgBouncer is missing (PGBOUNCER can name it): nothing is measured through it")
+        yield found
+        return
+    with ExitStack() as stack:
+        authority = Authority(folder / "certificates")
+        pooler = stack.enter_context(_pooler(backend, folder, authority))
+        url = _verified(pooler.port, authority)
+        found["pooler"] = Way("PgBouncer and TLS", url)
+        for latency in LATENCIES:
+            relay = stack.enter_context(Relay(pooler.port, latency))
+            title = f"PgBouncer and TLS, {latency} ms away"
+            url = _verified(relay.port, authority)
+            found[f"pooler-{latency}ms"] = Way(title, url, latency, relay.round_trips)
+        yield found
+
+
+def _pooler(backend: Backend, folder: Path, authority: Authority) -> PgBouncer:
+    certificate = authority.issue("localhost")
+    certificate.key.chmod(0o644)  # the server runs as another account
+    users = folder / "users"
+    users.write_text(f'"{LOGIN}" "{PASSWORD}"\n')
+    return PgBouncer(
+        folder / "pooler",
+        backend.server,
+        certificate=certificate,
+        auth_file=users,
+        default_pool_size=POOL,
+        max_prepared_statements=1000,
+    )
+
+
+def _verified(port: int, authority: Authority) -> str:
+    """Neon's connection string, with the authority of the run in place of a public one."""
+    parameters = f"sslmode=verify-full&sslrootcert={authority.roots}"
+    return f"postgresql://{LOGIN}:{QUOTED}@localhost:{port}/{NAME}?{parameters}"

@@ -18,6 +18,8 @@ Ask = Callable[[], bytes]
 """Gives the event of the next request."""
 Check = Callable[[bytes], None]
 """Raises when an answer is not the one that was asked for."""
+Count = Callable[[], int]
+"""Tells how many round trips to the database there were so far."""
 Tick = Callable[[], None]
 """Told after each step, for whoever shows how far it is."""
 
@@ -40,20 +42,22 @@ class Subject:
 @dataclass(slots=True)
 class Cold:
     """One value a start: seconds from the process's start to its first poll and to its first
-    answer, and of processor time until then."""
+    answer, and of processor time and round trips until then."""
 
     init: list[float] = field(default_factory=list)
     total: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    round_trips: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Warm:
-    """Seconds of each request, in blocks, one a round; processor seconds a request in each
-    block; peak memory in bytes of each process."""
+    """Seconds of each request, in blocks, one a round; processor seconds and round trips a
+    request in each block; peak memory in bytes of each process."""
 
     blocks: list[list[float]] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    round_trips: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
 
     def medians(self) -> list[float]:
@@ -65,12 +69,18 @@ class Warm:
         return [seconds for block in self.blocks for seconds in block]
 
 
-def cold(subjects: Mapping[str, Subject], rounds: int, tick: Tick) -> dict[str, Cold]:
+def cold(
+    subjects: Mapping[str, Subject], rounds: int, tick: Tick, count: Count | None = None
+) -> dict[str, Cold]:
     """Start each process anew `rounds` times, and once before to have its files in memory."""
     found = {name: Cold() for name in subjects}
     for number in range(rounds + 1):
         for name in _shuffled(subjects):
-            _start(subjects[name], found[name] if number else Cold())
+            before = count() if count else 0
+            into = found[name] if number else Cold()
+            _start(subjects[name], into)
+            if count:
+                into.round_trips.append(count() - before)
         tick()
     return found
 
@@ -101,7 +111,9 @@ class Effort:
     warm_up: int = 100
 
 
-def warm(subjects: Mapping[str, Subject], effort: Effort, tick: Tick) -> dict[str, Warm]:
+def warm(
+    subjects: Mapping[str, Subject], effort: Effort, tick: Tick, count: Count | None = None
+) -> dict[str, Warm]:
     """Blocks of requests in turns, to processes that live at the same time.
 
     One process is luckier than another with where its memory lies, so there are several.
@@ -112,7 +124,10 @@ def warm(subjects: Mapping[str, Subject], effort: Effort, tick: Tick) -> dict[st
             alive = _begin(stack, subjects, effort.warm_up)
             for _ in range(effort.rounds):
                 for name in _shuffled(subjects):
+                    before = count() if count else 0
                     _block(alive[name], subjects[name], found[name])
+                    if count:
+                        found[name].round_trips.append((count() - before) / _BLOCK)
                 tick()
             for name, environment in alive.items():
                 found[name].memory.append(environment.peak_memory())

@@ -27,6 +27,8 @@ class Progress:
 
     def scenario(self, name: str) -> None:
         """Begin the next scenario; the one before it is over."""
+        if not self._weight:
+            self._started = time.monotonic()
         self._done += self._weight
         self._weight = self._weights.pop(name, 0.0)
         self._steps = self._step = 0

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import io
+import random
 import statistics
 import zipfile
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.bench import filling
 from tests.bench.peers import Contender
-from tests.bench.side_by_side import figures, measuring
-from tests.bench.side_by_side.backends import Backend
+from tests.bench.side_by_side import crowd, figures, measuring
+from tests.bench.side_by_side.backends import POOL, Backend, Way
 from tests.bench.side_by_side.figures import Ratio
 from tests.bench.side_by_side.measuring import Cold, Effort, Subject, Warm
-from tests.bench.side_by_side.processes import Requests, Runtime, check
+from tests.bench.side_by_side.processes import OPERATIONS, Requests, Runtime, check
 from tests.bench.side_by_side.progress import Progress
 
 OURS = "ours"
@@ -28,16 +32,56 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How thorough a run is."""
+    """How thorough a run is.
+
+    `near` and `far` are for each of the six endpoints, `crowd` are the seconds that each number of
+    environments is kept busy, `rows` are the sizes of tables.
+    """
 
     name: str
     cold_rounds: int
     warm: Effort
+    far_starts: int
+    near: Effort
+    far: Effort
+    crowd: float
+    rows: Sequence[int]
 
 
-QUICK = Level("quick", 11, Effort(lives=3, rounds=8, warm_up=50))
-NORMAL = Level("normal", 21, Effort(lives=4, rounds=15))
-FULL = Level("full", 41, Effort(lives=6, rounds=20))
+QUICK = Level(
+    name="quick",
+    cold_rounds=11,
+    warm=Effort(lives=3, rounds=8, warm_up=50),
+    far_starts=3,
+    near=Effort(lives=1, rounds=4, warm_up=50),
+    far=Effort(lives=1, rounds=1, warm_up=10),
+    crowd=1.0,
+    rows=(1_000, 100_000),
+)
+NORMAL = Level(
+    name="normal",
+    cold_rounds=21,
+    warm=Effort(lives=4, rounds=15, warm_up=100),
+    far_starts=11,
+    near=Effort(lives=2, rounds=8, warm_up=50),
+    far=Effort(lives=1, rounds=4, warm_up=10),
+    crowd=3.0,
+    rows=(1_000, 10_000, 100_000, 1_000_000),
+)
+FULL = Level(
+    name="full",
+    cold_rounds=41,
+    warm=Effort(lives=6, rounds=20, warm_up=100),
+    far_starts=21,
+    near=Effort(lives=4, rounds=10, warm_up=50),
+    far=Effort(lives=2, rounds=4, warm_up=10),
+    crowd=8.0,
+    rows=(1_000, 10_000, 100_000, 1_000_000, 10_000_000),
+)
+ENVIRONMENTS = (1, 4, 16, 64)
+LISTS = (10, 100, 1000)
+_IN_CROWDS = (OURS, "fastapi-psycopg2", "fastapi-asyncpg", "floor")
+_IN_TABLES = (OURS, "floor")
 
 
 @dataclass(slots=True)
@@ -48,6 +92,7 @@ class Bench:
     runtime: Runtime
     contenders: Sequence[Contender]
     backend: Backend
+    ways: Mapping[str, Way]
     level: Level
     progress: Progress
     _tasks: dict[tuple[str, str], list[str]] = field(default_factory=dict)
@@ -61,17 +106,52 @@ class Bench:
             self.backend.settle(database)
         return name
 
-    def listing(self, contender: Contender, url: str, user: str, count: int) -> Subject:
-        """The list of a user's `count` tasks."""
+    def subject(self, contender: Contender, operation: str, url: str) -> Subject:
+        """One of the six endpoints, for a user who has a few tasks."""
+        user = self.user(LIST)
+        if operation == "list_tasks":
+            return self.listing(contender, url, user)
+        if operation == "delete_task":
+            return self._deleting(contender, url)
+        event = Requests(self.root, _writer(operation), self._task(operation)).event(operation)
+        command = self.runtime.command(contender, operation, url)
+        return Subject(command, lambda: event, partial(check, operation))
+
+    def listing(self, contender: Contender, url: str, user: str, count: int = LIST) -> Subject:
+        """The list of all of a user's tasks, of which there are `count`."""
         event = Requests(self.root, user).event("list_tasks")
         command = self.runtime.command(contender, "list_tasks", url)
         return Subject(command, lambda: event, partial(check, "list_tasks", tasks=count))
+
+    def _deleting(self, contender: Contender, url: str) -> Subject:
+        """What is deleted has to be there before: it is made in front of each block."""
+        user = _writer("delete_task")
+        requests, there = Requests(self.root, user), deque[str]()
+
+        def prepare(count: int) -> None:
+            there.extend(str(each) for each in self.backend.add_tasks(user, count))
+
+        command = self.runtime.command(contender, "delete_task", url)
+        ask = lambda: requests.event("delete_task", there.popleft())  # noqa: E731
+        return Subject(command, ask, partial(check, "delete_task"), prepare)
+
+    def _task(self, operation: str) -> str:
+        """A task for this operation to work on, among a few of the same user."""
+        user = _writer(operation)
+        if (user, "tasks") not in self._tasks:
+            made = self.backend.add_tasks(user, LIST)
+            self._tasks[user, "tasks"] = [str(each) for each in made]
+        return self._tasks[user, "tasks"][LIST // 2]
+
+
+def _writer(operation: str) -> str:
+    return f"somebody-who-uses-{operation}"
 
 
 def headline(bench: Bench) -> Result:
     """A list of twenty tasks on a Postgres of the same machine: everything there is to compare."""
     user, url, level = bench.user(LIST), bench.backend.url(), bench.level
-    subjects = {each.name: bench.listing(each, url, user, LIST) for each in bench.contenders}
+    subjects = {each.name: bench.listing(each, url, user) for each in bench.contenders}
     bench.progress.expect(level.cold_rounds + 1 + level.warm.lives * level.warm.rounds)
     cold = measuring.cold(subjects, level.cold_rounds, bench.progress.tick)
     warm = measuring.warm(subjects, level.warm, bench.progress.tick)
@@ -83,9 +163,131 @@ def headline(bench: Bench) -> Result:
         },
         "ratios": {
             name: _headline_ratios(cold[OURS], cold[name], warm[OURS], warm[name])
-            for name in subjects
-            if name != OURS and OURS in subjects
+            for name in _others(subjects)
         },
+    }
+
+
+def _others(names: Collection[str]) -> list[str]:
+    """Whom ours is compared with."""
+    return [name for name in names if name != OURS] if OURS in names else []
+
+
+def endpoints(bench: Bench) -> Result:
+    """All six endpoints on each way to the database, with the round trips that each takes."""
+    efforts = {
+        name: bench.level.far if way.latency else bench.level.near
+        for name, way in bench.ways.items()
+    }
+    steps = sum(effort.lives * effort.rounds for effort in efforts.values())
+    bench.progress.expect(steps * len(OPERATIONS))
+    return {
+        name: {
+            "title": way.title,
+            "latency_ms": way.latency,
+            "operations": {each: _endpoint(bench, way, each, efforts[name]) for each in OPERATIONS},
+        }
+        for name, way in bench.ways.items()
+    }
+
+
+def _endpoint(bench: Bench, way: Way, operation: str, effort: Effort) -> Result:
+    subjects = {each.name: bench.subject(each, operation, way.url) for each in bench.contenders}
+    bench.backend.settle()
+    found = measuring.warm(subjects, effort, bench.progress.tick, way.round_trips)
+    return _warm_result(found)
+
+
+def _warm_result(found: Mapping[str, Warm]) -> Result:
+    return {
+        "contenders": {name: _warm_figures(warm) for name, warm in found.items()},
+        "ratios": {name: _warm_ratios(found[OURS], found[name]) for name in _others(found)},
+    }
+
+
+def cold_far(bench: Bench) -> Result:
+    """Cold starts, to the list of twenty tasks, where the database is not on this machine."""
+    user, starts = bench.user(LIST), bench.level.far_starts
+    far = {name: way for name, way in bench.ways.items() if name != "local"}
+    bench.progress.expect(len(far) * (starts + 1))
+    results = {}
+    for name, way in far.items():
+        subjects = {each.name: bench.listing(each, way.url, user) for each in bench.contenders}
+        found = measuring.cold(subjects, starts, bench.progress.tick, way.round_trips)
+        results[name] = {
+            "title": way.title,
+            "latency_ms": way.latency,
+            "contenders": {name: _cold_figures(cold) for name, cold in found.items()},
+            "ratios": {
+                name: {"cold": _ratio(figures.paired(found[OURS].total, found[name].total))}
+                for name in _others(found)
+            },
+        }
+    return results
+
+
+def environments(bench: Bench) -> Result:
+    """One to many environments at once on a pool of a few server connections."""
+    chosen = [each for each in bench.contenders if each.name in _IN_CROWDS]
+    way = bench.ways.get("pooler", bench.ways["local"])
+    bench.progress.expect(len(chosen) * len(ENVIRONMENTS))
+    random.shuffle(chosen)
+    return {
+        "title": way.title,
+        "pool": POOL,
+        "seconds": bench.level.crowd,
+        "contenders": {each.name: _crowds(bench, each, way) for each in chosen},
+    }
+
+
+def _crowds(bench: Bench, contender: Contender, way: Way) -> Result:
+    subject = bench.listing(contender, way.url, bench.user(LIST))
+    results = {}
+    with ExitStack() as stack:
+        everybody = crowd.start(stack, subject.command, max(ENVIRONMENTS))
+        for count in ENVIRONMENTS:
+            found = crowd.crowd(everybody[:count], subject, bench.level.crowd)
+            results[str(count)] = {
+                "requests_per_second": round(found.throughput, 1),
+                "p50_ms": round(figures.quantile(found.requests, 0.5) * _MS, 3),
+                "p99_ms": round(figures.quantile(found.requests, 0.99) * _MS, 3),
+                "requests": len(found.requests),
+            }
+            bench.progress.tick()
+    return results
+
+
+def lists(bench: Bench) -> Result:
+    """Lists of some lengths, on a Postgres of the same machine."""
+    effort, url = bench.level.near, bench.backend.url()
+    bench.progress.expect(len(LISTS) * effort.lives * effort.rounds)
+    results = {}
+    for count in LISTS:
+        user = bench.user(count)
+        subjects = {each.name: bench.listing(each, url, user, count) for each in bench.contenders}
+        results[str(count)] = _warm_result(measuring.warm(subjects, effort, bench.progress.tick))
+    return results
+
+
+def tables(bench: Bench) -> Result:
+    """The list of twenty tasks, where they are among few and among many of other users."""
+    effort, rows = bench.level.near, bench.level.rows
+    bench.progress.expect(len(rows) + effort.lives * effort.rounds)
+    chosen = [each for each in bench.contenders if each.name in _IN_TABLES]
+    subjects = {}
+    for count in rows:
+        database = f"tasks_{count}"
+        filling.new_database(bench.backend.server, database)
+        filling.fill(bench.backend.owner_url(database), count, share=count // LIST)
+        url = bench.backend.url(database)
+        for each in chosen:
+            subjects[each.name, count] = bench.listing(each, url, filling.USER)
+        bench.progress.tick()
+    named = {f"{name} {count}": subject for (name, count), subject in subjects.items()}
+    found = measuring.warm(named, effort, bench.progress.tick)
+    return {
+        str(count): _warm_result({each.name: found[f"{each.name} {count}"] for each in chosen})
+        for count in rows
     }
 
 
@@ -121,6 +323,7 @@ def _cold_figures(cold: Cold) -> Result:
         "cold_ms": _spread(cold.total),
         "cold_cpu_ms": _spread(cold.cpu),
         "starts": len(cold.total),
+        **_round_trips(cold.round_trips),
     }
 
 
@@ -132,7 +335,13 @@ def _warm_figures(warm: Warm) -> Result:
         "cpu_ms": _spread(warm.cpu),
         "memory_mb": round(statistics.median(warm.memory) / 1e6, 1),
         "requests": len(requests),
+        **_round_trips(warm.round_trips),
     }
+
+
+def _round_trips(counted: Sequence[float]) -> Result:
+    """How many there were for each request, or start, where they were counted."""
+    return {"round_trips": round(statistics.mean(counted), 2)} if counted else {}
 
 
 def _spread(seconds: Sequence[float]) -> Result:
@@ -155,4 +364,11 @@ def package_size(folders: Sequence[Path]) -> Result:
     }
 
 
-SCENARIOS: dict[str, Callable[[Bench], Result]] = {"headline": headline}
+SCENARIOS: dict[str, Callable[[Bench], Result]] = {
+    "headline": headline,
+    "endpoints": endpoints,
+    "cold-far": cold_far,
+    "environments": environments,
+    "lists": lists,
+    "tables": tables,
+}
