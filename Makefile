@@ -76,7 +76,7 @@ chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under
 	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer)} $(BIN)/python -m tests.chaos $(or $(SECONDS),180)
 
 .PHONY: bench
-bench: .venv/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, FULL=1, ARGS="--only headline")
+bench: .venv/ready .venv-sam/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, FULL=1, ARGS="--only headline")
 	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer || true)} $(BIN)/python -m tests.bench.side_by_side \
 	  $(if $(QUICK),--quick) $(if $(FULL),--full) $(ARGS)
 
