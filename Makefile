@@ -75,6 +75,11 @@ test: .venv/ready .venv-sam/ready .venv-policy/ready ## run all tests and checks
 chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under them (SECONDS=180)
 	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer)} $(BIN)/python -m tests.chaos $(or $(SECONDS),180)
 
+.PHONY: bench
+bench: .venv/ready .venv-sam/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, FULL=1, ARGS="--only headline")
+	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer || true)} $(BIN)/python -m tests.bench.side_by_side \
+	  $(if $(QUICK),--quick) $(if $(FULL),--full) $(ARGS)
+
 .PHONY: bench-paging
 bench-paging: .venv/ready ## what a page costs among ten million tasks; writes docs/paging.md (minutes)
 	@PYTHONPATH=layers/shared $(BIN)/python -m tests.bench.paging
@@ -154,4 +159,4 @@ lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer vers
 
 .PHONY: clean
 clean: ## remove what was built or installed; .local, with its database, stays
-	@rm -rf .aws-sam .venv .venv-sam .venv-policy .mypy_cache .pytest_cache .ruff_cache .hypothesis artifacts
+	@rm -rf .aws-sam .bench .venv .venv-sam .venv-policy .mypy_cache .pytest_cache .ruff_cache .hypothesis artifacts

@@ -154,7 +154,7 @@ class Environment:
 
     def _variables(self, port: int) -> dict[str, str]:
         return {
-            **_platform_variables(self.function),
+            **platform_variables(self.function),
             **self.function.environment,
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
             "PYTHONPATH": os.pathsep.join(map(str, self._path)),
@@ -242,7 +242,7 @@ def trace_id() -> str:
     return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Sampled=0"
 
 
-def _platform_variables(function: Function) -> dict[str, str]:
+def platform_variables(function: Function) -> dict[str, str]:
     """Return the variables that Lambda itself sets, and nothing of the user's own.
 
     The credentials are no real ones: an AWS call must not reach the developer's account.
