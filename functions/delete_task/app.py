@@ -1,12 +1,10 @@
 """DELETE /api/{user_id}/tasks/{task_id}: remove the task."""
 
-from aws_lambda_powertools.event_handler import Response
-
 from tasks import store, warm
-from web import Deleted, IdempotencyKey, IfMatch, TaskId, UserId, api, deleted, terms
+from web import Deleted, IdempotencyKey, IfMatch, Response, TaskId, UserId, api, deleted, terms
 
 
-@api.delete("/api/<user_id>/tasks/<task_id>", summary="Delete a task", operation_id="deleteTask")
+@api.delete("/api/{user_id}/tasks/{task_id}", summary="Delete a task", operation="deleteTask")
 def delete_task(
     user_id: UserId, task_id: TaskId, if_match: IfMatch = None, key: IdempotencyKey = None
 ) -> Response[Deleted]:

@@ -8,12 +8,12 @@ import gzip
 from functools import cache
 from pathlib import Path
 
-from aws_lambda_powertools.event_handler import Response, openapi
+from aws_lambda_powertools import PACKAGE_PATH
 
-from web import PUBLIC, api
+from web import AcceptEncoding, Response, api
 
 _HERE = Path(__file__).parent
-_SWAGGER_UI = Path(openapi.__file__).parent / "swagger_ui"
+_SWAGGER_UI = PACKAGE_PATH / "event_handler" / "openapi" / "swagger_ui"
 _CACHE = {"Cache-Control": "public, max-age=300"}
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -21,21 +21,20 @@ _POLICY = (
 )
 
 
-@api.get("/openapi.json", include_in_schema=False, security=PUBLIC)
+@api.get("/openapi.json", public=True)
 def specification() -> Response[str]:
     """The OpenAPI 3.1 document of what is really served."""
-    return Response(200, "application/json", _document(), headers=dict(_CACHE))
+    return Response(200, "application/json", _document(), _CACHE)
 
 
-@api.get("/docs", include_in_schema=False, security=PUBLIC)
-def page() -> Response[bytes]:
+@api.get("/docs", public=True)
+def page(accept_encoding: AcceptEncoding = "") -> Response[bytes]:
     """Swagger UI for the specification, compressed once and kept."""
     headers = _CACHE | {"Content-Security-Policy": _POLICY, "Vary": "Accept-Encoding"}
-    accepted = api.current_event.headers.get("accept-encoding", "")
-    if "gzip" in accepted:
+    if "gzip" in accept_encoding:
         headers["Content-Encoding"] = "gzip"
-        return Response(200, "text/html; charset=utf-8", _compressed(), headers=headers)
-    return Response(200, "text/html; charset=utf-8", _html().encode(), headers=headers)
+        return Response(200, "text/html; charset=utf-8", _compressed(), headers)
+    return Response(200, "text/html; charset=utf-8", _html().encode(), headers)
 
 
 @cache

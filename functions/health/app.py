@@ -1,12 +1,10 @@
 """GET /health: whether a query comes back from the database."""
 
-from aws_lambda_powertools.event_handler import Response
-
 from tasks import ping, warm
-from web import PUBLIC, Health, answered, api
+from web import Health, Response, answered, api
 
 
-@api.get("/health", summary="Ask whether the service works", operation_id="health", security=PUBLIC)
+@api.get("/health", summary="Ask whether the service works", operation="health", public=True)
 def health() -> Response[Health]:
     """200 when the database answered a query, else 503."""
     ping()

@@ -1,13 +1,11 @@
 """GET /api/{user_id}/tasks: the user's tasks, a page at a time."""
 
-from aws_lambda_powertools.event_handler import Response
-
 import tasks
 from tasks import PageRequest, Task, store, warm
-from web import Cursor, IfNoneMatch, Limit, Search, Sort, Status, UserId, api, listed
+from web import Cursor, IfNoneMatch, Limit, Response, Search, Sort, Status, UserId, api, listed
 
 
-@api.get("/api/<user_id>/tasks", summary="List the user's tasks", operation_id="listTasks")
+@api.get("/api/{user_id}/tasks", summary="List the user's tasks", operation="listTasks")
 def list_tasks(
     user_id: UserId,
     status: Status = tasks.Status.ALL,

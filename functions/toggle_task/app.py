@@ -1,15 +1,13 @@
 """PATCH /api/{user_id}/tasks/{task_id}/complete: flip `completed`."""
 
-from aws_lambda_powertools.event_handler import Response
-
 from tasks import Task, store, warm
-from web import IdempotencyKey, IfMatch, TaskId, UserId, api, changed, terms
+from web import IdempotencyKey, IfMatch, Response, TaskId, UserId, api, changed, terms
 
 
 @api.patch(
-    "/api/<user_id>/tasks/<task_id>/complete",
+    "/api/{user_id}/tasks/{task_id}/complete",
     summary="Toggle a task's completion",
-    operation_id="toggleTask",
+    operation="toggleTask",
 )
 def toggle_task(
     user_id: UserId, task_id: TaskId, if_match: IfMatch = None, key: IdempotencyKey = None

@@ -2,17 +2,15 @@
 
 from typing import Annotated
 
-from aws_lambda_powertools.event_handler import Response
-
 from tasks import Task, TaskUpdate, store, warm
-from web import Body, IdempotencyKey, IfMatch, TaskId, UserId, api, changed, terms
+from web import Body, IdempotencyKey, IfMatch, Response, TaskId, UserId, api, changed, terms
 
 
-@api.put("/api/<user_id>/tasks/<task_id>", summary="Update a task", operation_id="updateTask")
+@api.put("/api/{user_id}/tasks/{task_id}", summary="Update a task", operation="updateTask")
 def update_task(
     user_id: UserId,
     task_id: TaskId,
-    change: Annotated[TaskUpdate, Body()],
+    change: Annotated[TaskUpdate, Body],
     if_match: IfMatch = None,
     key: IdempotencyKey = None,
 ) -> Response[Task]:

@@ -235,10 +235,8 @@ def test_each_route_of_the_template_is_closed_unless_it_says_otherwise(
 ) -> None:
     handler(function)
     method, _, path = route.partition(" ")
-    (found,) = [
-        each for each in resolver.api.routes if (each.method, each.openapi_path) == (method, path)
-    ]
-    assert (found.security == resolver.PUBLIC) is public
+    (found,) = [each for each in resolver.api.routes if (each.method, each.path) == (method, path)]
+    assert found.public is public
     assert public is not path.startswith("/api/")
 
 

@@ -4,7 +4,9 @@ It knows tasks and their errors. It does not know which routes exist: each funct
 """
 
 from web.answers import Deleted, Health, answered, changed, created, deleted, found, listed, terms
+from web.messages import Response
 from web.parameters import (
+    AcceptEncoding,
     Body,
     Cursor,
     IdempotencyKey,
@@ -18,10 +20,10 @@ from web.parameters import (
     UserId,
 )
 from web.problems import Problem
-from web.resolver import PUBLIC, Resolver, api
+from web.resolver import Resolver, api
 
 __all__ = [
-    "PUBLIC",
+    "AcceptEncoding",
     "Body",
     "Cursor",
     "Deleted",
@@ -32,6 +34,7 @@ __all__ = [
     "Limit",
     "Problem",
     "Resolver",
+    "Response",
     "Search",
     "Sort",
     "Status",

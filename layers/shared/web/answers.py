@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, urlencode
 
-from aws_lambda_powertools.event_handler import Response
 from pydantic import BaseModel, TypeAdapter
 
 from tasks import Page, Task, Terms, Written
+from web.messages import Response
 from web.versions import etag, etag_of_page, unless_seen, versions
 
-Headers = dict[str, str | list[str]]
+Headers = dict[str, str]
 
 _tasks = TypeAdapter(list[Task])
 

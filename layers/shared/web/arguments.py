@@ -1,9 +1,4 @@
-"""The arguments of a route, by its signature: one model, made once, and one validation a request.
-
-Powertools' own validation has a validator for each parameter and looks at every type again in
-every request, which took longer than a list's query; docs/performance.md has the figures. The
-specification is still what Powertools reads from the same signatures.
-"""
+"""The arguments of a route, by its signature: one model, and one validation for each request."""
 
 from __future__ import annotations
 
@@ -11,13 +6,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
-from aws_lambda_powertools.event_handler.openapi.params import Body
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model
 
+from web.parameters import Parameter
 from web.problems import invalid
-
-_BODY = ("body", "")  # which has no name
-_BY_NAME = ConfigDict(validate_by_name=True, validate_by_alias=False)
 
 
 class Arguments:
@@ -27,44 +19,52 @@ class Arguments:
     """
 
     def __init__(self, handler: Callable[..., Any]) -> None:
-        hints = get_type_hints(handler, include_extras=True)
-        parameters = inspect.signature(handler).parameters
+        declared = parameters(handler)
         fields: dict[str, Any] = {
-            name: (hints[name], _default(each)) for name, each in parameters.items()
+            name: (hint, Field(default, **parameter.rules))
+            for name, (hint, parameter, default) in declared.items()
         }
-        self._model = create_model("Arguments", __config__=_BY_NAME, **fields)
-        self._places = {name: _place(hints[name], name) for name in parameters}
-        self.has_body = _BODY in self._places.values()
+        self._model = create_model("Arguments", **fields)
+        self._places = {name: _place(each, name) for name, (_, each, _) in declared.items()}
+        self.has_body = any(place == "body" for place, _ in self._places.values())
 
-    def of(self, request: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """The arguments for a request: what it gives in `path`, `query`, `header` and `body`.
+    def of(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """The arguments from what a request gives, by place and name.
 
         Raises a 422 Problem that lists everything that is wrong.
         """
-        given = {
-            name: request[where][key]
-            for name, (where, key) in self._places.items()
-            if key in request[where]
+        values = {
+            name: given[place][key]
+            for name, (place, key) in self._places.items()
+            if key in given[place]
         }
         try:
-            return dict(self._model.model_validate(given))
+            return dict(self._model.model_validate(values))
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise invalid([{**each, "loc": self._shown(each["loc"])} for each in found]) from None
 
     def _shown(self, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
         """The place of an error as clients know it: by the parameter's name in the request."""
-        where, key = self._places[str(loc[0])]
-        return (where, *([key] if key else []), *loc[1:])
+        place, key = self._places[str(loc[0])]
+        return (place, *([key] if key else []), *loc[1:])
 
 
-def _place(hint: Any, name: str) -> tuple[str, str]:
-    """Where an argument is in a request, and what it is called there."""
-    parameter = hint.__metadata__[-1]
-    if isinstance(parameter, Body):
-        return _BODY
-    return parameter.in_.value, parameter.alias or name
+def parameters(handler: Callable[..., Any]) -> dict[str, tuple[Any, Parameter, Any]]:
+    """What a handler declares: each argument's type, its Parameter, and its default (or `...`)."""
+    hints = get_type_hints(handler, include_extras=True)
+    return {
+        name: (hints[name], hints[name].__metadata__[-1], _default(each))
+        for name, each in inspect.signature(handler).parameters.items()
+    }
 
 
 def _default(parameter: inspect.Parameter) -> Any:
     return ... if parameter.default is parameter.empty else parameter.default
+
+
+def _place(parameter: Parameter, name: str) -> tuple[str, str]:
+    """Where an argument is in a request and what it is called there; the body has no name."""
+    if parameter.place == "body":
+        return "body", ""
+    return parameter.place, (parameter.name or name).lower()

@@ -130,4 +130,4 @@ def _invalid(name: str) -> Problem:
 
 
 def _shown(problem: Problem) -> Any:
-    return json.loads(str(problem.response(_REQUEST).body))
+    return json.loads(str(problem.response(_REQUEST).content))

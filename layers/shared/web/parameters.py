@@ -1,55 +1,90 @@
 """The typed parameters that the routes declare."""
 
-from typing import Annotated
+from __future__ import annotations
 
-from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
+from typing import Annotated, Any, Literal
+
 from pydantic import Field
 
 import tasks
 from tasks.models import NO_NUL, NoNul
 
-UserId = Annotated[tasks.UserId, Path(description="Who the tasks belong to: the token's `sub`.")]
-TaskId = Annotated[tasks.TaskId, Path(description="The task's id, a UUID.")]
-
-Limit = Annotated[int, Query(ge=1, le=1000, description="How many tasks a page has at most.")]
-Cursor = Annotated[
-    Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})] | None,
-    Query(min_length=1, max_length=4096, description="From the `Link` of a page."),
-]
-Status = Annotated[tasks.Status, Query(description="Which tasks to show.")]
-Sort = Annotated[tasks.Sort, Query(description="The order; a leading `-` turns it round.")]
-Search = Annotated[
-    Annotated[str, Field(max_length=500, json_schema_extra=NO_NUL), NoNul],
-    Query(description="Show tasks with this text in their title or description, in any case."),
-]
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern="^[!-~]{1,255}$",
-        description="Do this once: the first answer is replayed for 24 hours.",
-    ),
-]
-IfMatch = Annotated[
-    str | None,
-    Header(alias="If-Match", description="Change the task only if it still has one of these tags."),
-]
-IfNoneMatch = Annotated[
-    str | None,
-    Header(alias="If-None-Match", description="Answer 304 if this is still the version."),
-]
-
 __all__ = [
+    "AcceptEncoding",
     "Body",
     "Cursor",
     "IdempotencyKey",
     "IfMatch",
     "IfNoneMatch",
     "Limit",
+    "Parameter",
     "Search",
     "Sort",
     "Status",
     "TaskId",
     "UserId",
 ]
+
+Place = Literal["path", "query", "header", "body"]
+
+
+class Parameter:
+    """Where in a request an argument is, and what it is called there if not as in the handler.
+
+    `rules` are the keywords of Pydantic's `Field`.
+    """
+
+    def __init__(self, place: Place, name: str = "", **rules: Any) -> None:
+        self.place = place
+        self.name = name
+        self.rules = rules
+
+
+UserId = Annotated[
+    tasks.UserId, Parameter("path", description="Who the tasks belong to: the token's `sub`.")
+]
+TaskId = Annotated[tasks.TaskId, Parameter("path", description="The task's id, a UUID.")]
+
+Limit = Annotated[
+    int, Parameter("query", ge=1, le=1000, description="How many tasks a page has at most.")
+]
+Cursor = Annotated[
+    Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})] | None,
+    Parameter("query", min_length=1, max_length=4096, description="From the `Link` of a page."),
+]
+Status = Annotated[tasks.Status, Parameter("query", description="Which tasks to show.")]
+Sort = Annotated[
+    tasks.Sort, Parameter("query", description="The order; a leading `-` turns it round.")
+]
+Search = Annotated[
+    Annotated[str, Field(max_length=500, json_schema_extra=NO_NUL), NoNul],
+    Parameter(
+        "query",
+        description="Show tasks with this text in their title or description, in any case.",
+    ),
+]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Parameter(
+        "header",
+        "Idempotency-Key",
+        pattern="^[!-~]{1,255}$",
+        description="Do this once: the first answer is replayed for 24 hours.",
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Parameter(
+        "header",
+        "If-Match",
+        description="Change the task only if it still has one of these tags.",
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Parameter("header", "If-None-Match", description="Answer 304 if this is still the version."),
+]
+AcceptEncoding = Annotated[str, Parameter("header", "Accept-Encoding")]
+
+Body = Parameter("body")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import Response
 
 import neon
 import tasks
+from web.messages import Response
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -62,10 +62,7 @@ class Problem(Exception):
         if request_id:
             body["instance"] = request_id
         return Response(
-            status_code=self.status,
-            content_type=MEDIA_TYPE,
-            headers=dict(self.headers),
-            body=json.dumps(body, separators=(",", ":")),
+            self.status, MEDIA_TYPE, json.dumps(body, separators=(",", ":")), self.headers
         )
 
 

@@ -1,195 +1,163 @@
 """The one resolver of all functions: each adds its route, this settles everything around it.
 
 In Lambda only the function's own route is registered; where all functions are imported the whole
-API is, and its schema is the specification.
+API is, and its schema is the specification. The gateway has matched the route and decoded the path
+once; both are taken from its event, so that no second matching or decoding can disagree with it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-from urllib.parse import parse_qs
+from dataclasses import dataclass
+from functools import partialmethod
+from typing import Any, Protocol, TypeVar
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
-from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder, Route
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
-from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import TypeAdapter, ValidationError
 
 import neon
 import tasks
 from web import body, identity, metrics
 from web.arguments import Arguments
+from web.messages import Request, Response
 from web.problems import Problem, invalid, problem_of
 from web.versions import NotModified
 
-PUBLIC: list[dict[str, list[str]]] = []
-"""As a route's `security`: the one way to let callers in without an identity."""
-
-_Handler = TypeVar("_Handler", bound=Callable[..., Any])
-
+_COMMON = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
 _user_id: TypeAdapter[str] = TypeAdapter(tasks.UserId)
 
 logger = Logger()
 
-
-class Event(APIGatewayProxyEventV2):
-    """A payload 2.0 event whatever is missing from it."""
-
-    def __init__(self, event: Mapping[str, Any]) -> None:
-        context = event.get("requestContext")
-        super().__init__(
-            {
-                **event,
-                "headers": _strings(event.get("headers"), str.lower),
-                "pathParameters": _strings(event.get("pathParameters")),
-                "queryStringParameters": _strings(event.get("queryStringParameters")),
-                "rawQueryString": _query(event.get("rawQueryString")),
-                "requestContext": context if isinstance(context, Mapping) else {},
-            }
-        )
-
-    @property
-    def query(self) -> str:
-        """The query as it was sent."""
-        return str(self.raw_event["rawQueryString"])
-
-    @property
-    def route(self) -> tuple[str, str]:
-        """The method and the path template that the gateway matched."""
-        method, _, path = str(self.raw_event.get("routeKey", "")).partition(" ")
-        return method, path
-
-    def given(self, *, with_body: bool) -> dict[str, Mapping[str, Any]]:
-        """What the request gives as arguments, by place and name. Raises a 422 for a bad body.
-
-        The query is read as it was sent: the gateway's own reading joins repeated values by commas.
-        """
-        values = parse_qs(self.query, keep_blank_values=True) if self.query else {}
-        return {
-            "path": self.raw_event["pathParameters"],
-            "query": {name: each if each[1:] else each[0] for name, each in values.items()},
-            "header": self.raw_event["headers"],
-            "body": {"": body.parse(body.read(self.raw_event))} if with_body else {},
-        }
+Handler = Callable[..., Response[Any]]
+H = TypeVar("H", bound=Handler)
 
 
-class Resolver(APIGatewayHttpResolver):
-    """Powertools' resolver, closed by default, which answers every error as a problem.
+class Context(Protocol):
+    """What is asked of Lambda's context."""
 
-    The gateway has matched the route and decoded the path once; both are taken from the event
-    (`routeKey`, `pathParameters`), so that no second matching or decoding can disagree with it.
-    A route is its handler and nothing more: there are no middlewares, and no dependencies.
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method and a path (`/api/{user_id}/tasks`), and who answers it.
+
+    Only a `public` route lets callers in without an identity. One without an `operation` is not in
+    the specification.
     """
 
-    current_event: Event
+    method: str
+    path: str
+    handler: Handler
+    arguments: Arguments
+    summary: str
+    operation: str
+    status: int
+    public: bool
+
+
+class Resolver:
+    """Closed by default, and every error is answered as a problem."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._arguments: dict[Callable[..., Any], Arguments] = {}
+        self.routes: list[Route] = []
+        """Every route that the imported functions have added."""
+        self._request = Request({})
 
-    def route(self, *args: Any, **options: Any) -> Callable[[_Handler], _Handler]:
-        """Add a handler's route; what its arguments are is read from its signature, once."""
-        register = super().route(*args, **options)
+    def route(
+        self,
+        method: str,
+        path: str,
+        *,
+        summary: str = "",
+        operation: str = "",
+        status: int = 200,
+        public: bool = False,
+    ) -> Callable[[H], H]:
+        """Add a handler's route; its arguments are read from its signature, once."""
 
-        def registered(handler: _Handler) -> _Handler:
-            self._arguments[handler] = Arguments(handler)
-            return register(handler)
+        def add(handler: H) -> H:
+            arguments = Arguments(handler)
+            self.routes.append(
+                Route(method, path, handler, arguments, summary, operation, status, public)
+            )
+            return handler
 
-        return registered
+        return add
+
+    get = partialmethod(route, "GET")
+    post = partialmethod(route, "POST")
+    put = partialmethod(route, "PUT")
+    patch = partialmethod(route, "PATCH")
+    delete = partialmethod(route, "DELETE")
 
     @property
     def query(self) -> str:
         """The query of the request at hand, as it was sent."""
-        return self.current_event.query
+        return self._request.query
 
-    @property
-    def routes(self) -> list[Route]:
-        """Every route that the imported functions have added."""
-        return self._static_routes + self._dynamic_routes
-
-    def __call__(self, event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Answer one request. Nothing that a request holds makes it raise."""
         started = time.perf_counter()
         logger.append_keys(function_request_id=context.aws_request_id)
+        self._request = request = Request(event if isinstance(event, dict) else {})
         with neon.deadline(context.get_remaining_time_in_millis() / 1000):
-            answer = self.resolve(event if isinstance(event, dict) else {}, context)
-        self._record(answer["statusCode"], time.perf_counter() - started)
-        return answer
+            answer = self._answer(request, context.aws_request_id)
+        _record(request, answer.status, time.perf_counter() - started)
+        return answer.payload(_COMMON | {"X-Request-Id": context.aws_request_id})
 
-    def _to_proxy_event(self, event: dict[str, Any]) -> Event:
-        return Event(event)
-
-    def _resolve(self) -> ResponseBuilder[Any]:
-        """Admit the request, then run its route; the answer carries what every answer carries."""
+    def _answer(self, request: Request, request_id: str) -> Response[Any]:
+        """Admit the request, then run its route."""
         try:
-            route = self._matched()
-            self._admit(route)
-            arguments = self._arguments[route.func]
-            given = self.current_event.given(with_body=arguments.has_body)
-            response = route.func(**arguments.of(given))
+            route = self._matched(request)
+            _admit(request, route)
+            given = request.given()
+            if route.arguments.has_body:
+                given["body"] = {"": body.parse(body.read(request.event))}
+            return route.handler(**route.arguments.of(given))
+        except NotModified as known:
+            return Response(304, None, "", {"ETag": known.etag})
         except Exception as error:
-            response = self._answer(error)
-        response.headers = {
-            "Cache-Control": "private, no-cache",
-            "X-Content-Type-Options": "nosniff",
-            "X-Request-Id": self.lambda_context.aws_request_id,
-            **response.headers,
-        }
-        return ResponseBuilder(response)
+            return problem_of(error).response(request_id)
 
-    def _matched(self) -> Route:
+    def _matched(self, request: Request) -> Route:
         """The route that the gateway matched. Raises 404, or 405 with the methods there are."""
-        method, path = self.current_event.route
-        same_path = [route for route in self.routes if route.openapi_path == path]
+        same_path = [route for route in self.routes if route.path == request.path]
         for route in same_path:
-            if route.method == method:
+            if route.method == request.method:
                 return route
         if same_path:
             allowed = ", ".join(sorted(route.method for route in same_path))
             raise Problem(405, f"Use one of: {allowed}", {"Allow": allowed})
         raise Problem(404, "There is no such path")
 
-    def _admit(self, route: Route) -> None:
-        """Identity first, then the path's owner, then the body's limits; the database last."""
-        if route.security != PUBLIC:
-            subject = identity.caller(self.current_event.raw_event)
-            identity.require_owner(subject, self._owner())
-        if self._arguments[route.func].has_body:
-            body.check(self.current_event.raw_event)
 
-    def _owner(self) -> str:
-        """The path's user id. Raises a 422 for one that no user can have."""
-        try:
-            return _user_id.validate_python(self.current_event.path_parameters.get("user_id"))
-        except ValidationError as error:
-            raise invalid([{**e, "loc": ("path", "user_id")} for e in error.errors()]) from error
-
-    def _answer(self, error: Exception) -> Response[Any]:
-        if isinstance(error, NotModified):
-            return Response(304, body="", headers={"ETag": error.etag})
-        return problem_of(error).response(self.lambda_context.aws_request_id)
-
-    def _record(self, status: int, seconds: float) -> None:
-        """One log line and one metric record for each request, without anything it said."""
-        method, path = self.current_event.route
-        milliseconds = round(seconds * 1000, 1)
-        logger.info("request", method=method, route=path, status=status, ms=milliseconds)
-        metrics.record(f"{method} {path}" if path else "none", status, milliseconds)
+def _admit(request: Request, route: Route) -> None:
+    """Identity first, then the path's owner, then the body's limits; the database last."""
+    if not route.public:
+        subject = identity.caller(request.event)
+        identity.require_owner(subject, _owner(request))
+    if route.arguments.has_body:
+        body.check(request.event)
 
 
-def _query(value: object) -> str:
-    """The query if it is text, without lone surrogates: no URL can have come with one."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+def _owner(request: Request) -> str:
+    """The path's user id. Raises a 422 for one that no user can have."""
+    try:
+        return _user_id.validate_python(request.path_parameters.get("user_id"))
+    except ValidationError as error:
+        raise invalid([{**e, "loc": ("path", "user_id")} for e in error.errors()]) from error
 
 
-def _strings(value: object, name: Any = str) -> dict[str, str]:
-    """The text members of what should be a mapping of texts."""
-    if not isinstance(value, Mapping):
-        return {}
-    return {name(key): text for key, text in value.items() if isinstance(text, str)}
+def _record(request: Request, status: int, seconds: float) -> None:
+    """One log line and one metric record for each request, without anything it said."""
+    method, path = request.method, request.path
+    milliseconds = round(seconds * 1000, 1)
+    logger.info("request", method=method, route=path, status=status, ms=milliseconds)
+    metrics.record(f"{method} {path}" if path else "none", status, milliseconds)
 
 
 api = Resolver()

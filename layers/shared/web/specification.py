@@ -1,21 +1,29 @@
-"""The OpenAPI document of all registered routes. Only the build imports this, no function."""
+"""The OpenAPI document of all registered routes. Only the build imports this, no function.
+
+Powertools writes it: each route is added to a resolver of its own, with its parameters declared as
+Powertools wants them.
+"""
 
 from __future__ import annotations
 
+import inspect
 import json
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from typing import Annotated, Any, get_args, get_type_hints
 
-from aws_lambda_powertools.event_handler import Response
-from aws_lambda_powertools.event_handler.api_gateway import Route
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
+from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
 from pydantic import BaseModel, Field
 
 from web import examples
+from web.arguments import parameters
 from web.problems import MEDIA_TYPE
-from web.resolver import PUBLIC, Resolver
+from web.resolver import Resolver, Route
 
 VERSION = "1.0.0"
 _JSON = "application/json"
+_KINDS = {"path": Path, "query": Query, "header": Header, "body": Body}
 _SCHEME = "token"
 _DESCRIPTION = """Tasks of many users, each seen by its user alone.
 
@@ -113,12 +121,12 @@ class GatewayMessage(BaseModel):
 
 def document(api: Resolver) -> dict[str, Any]:
     """The document as plain data, every route with all that it may answer."""
-    for route in api.routes:
-        route.description = (route.func.__doc__ or "").strip()
-        route.tags = ["tasks" if "{user_id}" in route.openapi_path else "service"]
-        route.responses = {route.status_code: _success(route)} | _errors(route)
+    routes = [route for route in api.routes if route.operation]
+    described = APIGatewayHttpResolver(enable_validation=True)
+    for route in routes:
+        _describe(described, route)
     document: dict[str, Any] = json.loads(
-        api.get_openapi_json_schema(
+        described.get_openapi_json_schema(
             title="Task API",
             version=VERSION,
             description=_DESCRIPTION,
@@ -126,14 +134,50 @@ def document(api: Resolver) -> dict[str, Any]:
             security=[{_SCHEME: []}],
         )
     )
-    return _as_served(api, document)
+    return _as_served(routes, document)
+
+
+def _describe(described: APIGatewayHttpResolver, route: Route) -> None:
+    described.route(
+        route.path.replace("{", "<").replace("}", ">"),
+        route.method,
+        summary=route.summary,
+        description=inspect.getdoc(route.handler),
+        tags=["tasks" if "{user_id}" in route.path else "service"],
+        operation_id=route.operation,
+        status_code=route.status,
+        responses={route.status: _success(route)} | _errors(route),
+    )(_signature(route))
+
+
+def _signature(route: Route) -> Callable[..., Any]:
+    """A function with the handler's signature, in which parameters are Powertools' own."""
+
+    def stand_in() -> None: ...
+
+    declared = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if default is ... else default,
+            annotation=_declared(hint),
+        )
+        for name, (hint, _, default) in parameters(route.handler).items()
+    ]
+    stand_in.__signature__ = inspect.Signature(declared)  # type: ignore[attr-defined]
+    return stand_in
+
+
+def _declared(hint: Any) -> Any:
+    *kept, parameter = hint.__metadata__
+    named = {"alias": parameter.name} if parameter.name else {}
+    kind = _KINDS[parameter.place](**named, **parameter.rules)
+    return Annotated[(hint.__origin__, *kept, kind)]
 
 
 def _success(route: Route) -> dict[str, Any]:
     """The answer's model is what the handler says that it returns."""
-    model = get_type_hints(route.func)["return"]
-    if get_origin(model) is Response:
-        (model,) = get_args(model)
+    (model,) = get_args(get_type_hints(route.handler)["return"])
     return {"description": route.summary, "content": {_JSON: {"model": model}}}
 
 
@@ -146,11 +190,11 @@ def _errors(route: Route) -> dict[int, Any]:
         500: _problem("Something went wrong inside; the request id names it in the logs."),
         503: _problem("The database is not available, or a write's outcome is not known."),
     }
-    if route.security != PUBLIC:
+    if not route.public:
         errors[401] = _problem("No token, or one that is not valid.")
         errors[403] = _problem("The token belongs to another user than the path.")
         errors[422] = _problem("The request says something wrong.", ValidationProblem)
-    if "{task_id}" in route.openapi_path:
+    if "{task_id}" in route.path:
         errors[404] = _problem("There is no such task, or it is another user's.")
     if route.method != "GET":
         errors[409] = _problem("A request with this Idempotency-Key is still running.")
@@ -159,7 +203,7 @@ def _errors(route: Route) -> dict[int, Any]:
     if route.method in {"POST", "PUT"}:
         errors[413] = _problem("The body is larger than 1 MB.")
         errors[415] = _problem("The body is not said to be JSON.")
-    if route.method == "GET" and route.security != PUBLIC:
+    if route.method == "GET" and not route.public:
         errors[304] = {"description": "The version of If-None-Match is still the current one."}
     return dict(sorted(errors.items()))
 
@@ -168,14 +212,13 @@ def _problem(description: str, model: type[BaseModel] = Problem) -> dict[str, An
     return {"description": description, "content": {MEDIA_TYPE: {"model": model}}}
 
 
-def _as_served(api: Resolver, document: dict[str, Any]) -> dict[str, Any]:
+def _as_served(routes: list[Route], document: dict[str, Any]) -> dict[str, Any]:
     """Put right what Powertools says by itself, and add what it has no place for."""
-    for route in api.routes:
-        if not route.include_in_schema:
-            continue
-        operation = document["paths"][route.openapi_path][route.method.lower()]
-        if route.security == PUBLIC:
+    for route in routes:
+        operation = document["paths"][route.path][route.method.lower()]
+        if route.public:
             operation["security"] = []
+            del operation["responses"]["422"]
         _complete_request(operation)
         for status, response in operation["responses"].items():
             _complete_response(operation["operationId"], status, response)

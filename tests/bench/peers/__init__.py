@@ -77,7 +77,10 @@ _PEERS = {
         ("fastapi/*.py", "fastapi/asyncpg/*.py"),
     ),
     "powertools": _Peer(
-        "Powertools with validation, psycopg 3", "peer_powertools", ("powertools/*.py",), "powertools"
+        "Powertools with validation, psycopg 3",
+        "peer_powertools",
+        ("powertools/*.py",),
+        "powertools",
     ),
     "floor": _Peer("a bare handler, psycopg 3", "peer_floor", ("floor/*.py",), "floor"),
 }
