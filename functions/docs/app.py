@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aws_lambda_powertools import PACKAGE_PATH
 
+from tasks import warm
 from web import AcceptEncoding, Response, api
 
 _HERE = Path(__file__).parent
@@ -56,3 +57,4 @@ def _html() -> str:
 
 
 handler = api
+warm()

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -30,8 +31,7 @@ _TCP_USER_TIMEOUT = "3000"
 _OPTION = re.compile(r"(^|\s)-[c-]")
 
 
-@dataclass(frozen=True, slots=True)
-class Transport:
+class Transport(NamedTuple):
     """How TLS is begun and which roots are trusted; None leaves libpq's default."""
 
     negotiation: str | None = None

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import RLock
+from threading import RLock, Thread
 
 from psycopg.pq.abc import PGresult
 
@@ -67,6 +67,7 @@ class Database:
         self._connection: Connection | None = None
         self._lock = RLock()
         self._is_in_transaction = False
+        self._warming: Thread | None = None
         self._seconds = seconds
         self._max_idle = max_idle
         self._max_life = max_life
@@ -88,6 +89,16 @@ class Database:
             return cls(lambda: fetch(secret))
         raise Misconfigured("DATABASE_URL has to be a postgresql:// connection string")
 
+    def start_warming(self) -> None:
+        """Begin to open the connection, while the caller goes on importing; `warm` waits for it.
+
+        The thread for this ends with INIT. Outside of Lambda, and where a SnapStart snapshot is
+        being made, this does nothing.
+        """
+        if _lifecycle.is_lambda() and not _lifecycle.is_snapshot():
+            self._warming = Thread(target=self._open_early, name="neon", daemon=True)
+            self._warming.start()
+
     def warm(self) -> None:
         """Open the connection now, in Lambda's INIT; elsewhere, or on failure, do nothing.
 
@@ -98,6 +109,8 @@ class Database:
         _lifecycle.exit_on_sigterm()
         if _lifecycle.is_snapshot():
             _lifecycle.follow_snapshots(self)
+        elif self._warming:
+            self._warming.join()
         else:
             self._open_early()
 

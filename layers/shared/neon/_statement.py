@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import LiteralString, NamedTuple
@@ -20,8 +19,7 @@ __all__ = ["Bound", "Effect", "Statement", "bind", "bind_settings"]
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(s)|(%)|)")
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """One SQL statement and its bound parameters, `%s` or `%(name)s`; a percent sign is `%%`."""
 
     sql: LiteralString

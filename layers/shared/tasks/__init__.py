@@ -1,5 +1,6 @@
 """Tasks: what one looks like, what rules it obeys and how it is stored. Knows no HTTP."""
 
+from tasks import cold_start as cold_start  # first of all
 from tasks.database import database, ping, telemetry, warm
 from tasks.models import Task, TaskCreate, TaskId, TaskUpdate, UserId
 from tasks.paging import InvalidCursor, Page, PageRequest, Sort, Status

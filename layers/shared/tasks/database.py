@@ -4,6 +4,7 @@ import os
 from functools import cache
 
 from neon import Database, Effect, Statement, Telemetry
+from tasks import cold_start
 
 
 @cache
@@ -13,12 +14,14 @@ def database() -> Database:
 
 
 def warm() -> None:
-    """Connect while Lambda initializes the function, where the CPU is at its fullest.
+    """The end of INIT, where the CPU is at its fullest: by now the connection is open.
 
     Elsewhere (in tests, while the specification is generated) importing a function opens nothing.
     """
-    if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    if _CONNECTS:
         database().warm()
+    if cold_start.IN_LAMBDA:
+        cold_start.over()
 
 
 def ping() -> None:
@@ -32,3 +35,7 @@ def telemetry() -> Telemetry:
 
 
 _shared = database
+_CONNECTS = cold_start.IN_LAMBDA and bool({"DATABASE_URL", "DATABASE_SECRET"} & os.environ.keys())
+
+if _CONNECTS:
+    database().start_warming()  # what takes longest to import is still to come

@@ -94,14 +94,15 @@ class Task(BaseModel):
     updated_at: Instant
 
 
-class TaskCreate(BaseModel):
+# The next two are built when they are first used: no function takes both, and most take none.
+class TaskCreate(BaseModel, defer_build=True):
     """What a client says to create a task; any other member is ignored."""
 
     title: Title
     description: Description | None = None
 
 
-class TaskUpdate(BaseModel):
+class TaskUpdate(BaseModel, defer_build=True):
     """What a client says to change a task; an absent or null member changes nothing."""
 
     title: Title | None = None

@@ -13,13 +13,12 @@ import binascii
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from neon import Row, Statement
 from tasks.database import database
@@ -27,7 +26,7 @@ from tasks.models import Task
 
 LIMIT = 1000
 
-_tasks = TypeAdapter(list[Task])
+_tasks = TypeAdapter(list[Task], config=ConfigDict(defer_build=True))  # few functions need it
 
 _SEAL_BYTES = 16
 
@@ -61,16 +60,18 @@ class Sort(StrEnum):
     TITLE_DESCENDING = "-title"
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """Tasks, and the cursor of the page after them if there is one."""
 
     tasks: list[Task]
     next: str | None
 
+    def as_json(self) -> bytes:
+        """The tasks as a JSON array."""
+        return _tasks.dump_json(self.tasks)
 
-@dataclass(frozen=True, slots=True)
-class PageRequest:
+
+class PageRequest(NamedTuple):
     """What a client asks of the list. Raises InvalidCursor from `statement`."""
 
     status: Status = Status.ALL

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -38,24 +37,21 @@ class KeyReused(Exception):
     """The idempotency key came before with another body."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """`versions`: the `updated_at`s that may be changed, None for any. `key`: do it only once."""
 
     versions: frozenset[datetime] | None = None
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The task after a write, and whether this is the recorded outcome of an earlier one."""
 
     task: Task
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """One write of one user: its statement, what it is recorded under, and what it says.
 
     `sql` returns the task's row when it did something. It has to honour

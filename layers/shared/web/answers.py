@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, urlencode
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from tasks import Page, Task, Terms, Written
 from web.messages import Response
@@ -13,16 +13,14 @@ from web.versions import etag, etag_of_page, unless_seen, versions
 
 Headers = dict[str, str]
 
-_tasks = TypeAdapter(list[Task])
 
-
-class Deleted(BaseModel):
+class Deleted(BaseModel, defer_build=True):
     """The answer to a deletion; clients parse it."""
 
     message: Literal["Task deleted successfully"] = "Task deleted successfully"
 
 
-class Health(BaseModel):
+class Health(BaseModel, defer_build=True):
     """The answer of a service that works."""
 
     status: Literal["ok"] = "ok"
@@ -47,7 +45,7 @@ def found(task: Task, if_none_match: str | None) -> Response[Task]:
 
 def listed(page: Page, user_id: str, query: str, if_none_match: str | None) -> Response[list[Task]]:
     """The page, and a `Link` to the next one: this request's own query, moved on."""
-    shown = _tasks.dump_json(page.tasks)
+    shown = page.as_json()
     tag = etag_of_page(shown, page.next)
     unless_seen(if_none_match, tag)
     headers: Headers = {"ETag": tag}

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partialmethod
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from aws_lambda_powertools import Logger
 from pydantic import TypeAdapter, ValidationError
@@ -41,8 +40,7 @@ class Context(Protocol):
     def get_remaining_time_in_millis(self) -> int: ...
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """A method and a path (`/api/{user_id}/tasks`), and who answers it.
 
     Only a `public` route lets callers in without an identity. One without an `operation` is not in
