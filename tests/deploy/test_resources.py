@@ -206,7 +206,7 @@ def test_every_variable_that_code_reads_is_set_and_every_one_set_is_read(
         folder = source()["Resources"][name]["Properties"]["CodeUri"]
         variables = set(properties["Environment"]["Variables"])
         is_served = "from web import" in (ROOT / folder / "app.py").read_text()
-        expected = POWERTOOLS if is_served else set()
+        expected = POWERTOOLS | {"PYDANTIC_DISABLE_PLUGINS"} if is_served else set()
         if name not in ("Docs", "Authorizer", "Smoke"):
             expected = expected | DATABASE
         own = {each for each in read_variables(folder) if each.startswith(("JWT_", "API_", "SERV"))}

@@ -11,16 +11,35 @@ from samtranslator.yaml_helper import yaml_parse
 import tasks
 from tests.functions.handlers import TASKS, Context, event, handler
 from tests.running import ROOT
+from web import record
 
 
-def _records(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+BY_ROUTE = {"Requests", "Errors", "RoundTrips", "Latency"}
+
+
+@pytest.fixture(autouse=True)
+def counted_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a new environment, whatever the tests before had counted."""
+    monkeypatch.setattr(record, "_counted", {})
+
+
+def _line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    return [line for line in lines if "_aws" in line]
+    (line,) = [line for line in lines if "_aws" in line]
+    return dict(line)
 
 
-def _names(record: dict[str, Any]) -> set[str]:
-    (declared,) = record["_aws"]["CloudWatchMetrics"]
-    return {metric["Name"] for metric in declared["Metrics"]}
+def _declared(line: dict[str, Any]) -> dict[tuple[str, ...], set[str]]:
+    """The metrics of a line by their dimensions, each of which the line has a value for."""
+    found = {}
+    for directive in line["_aws"]["CloudWatchMetrics"]:
+        assert directive["Namespace"] == "TaskApi"
+        (dimensions,) = directive["Dimensions"]
+        assert all(isinstance(line[each], str) for each in dimensions)
+        names = {metric["Name"] for metric in directive["Metrics"]}
+        assert all(isinstance(line[each], int | float) for each in names)
+        found[tuple(dimensions)] = names
+    return found
 
 
 def test_the_first_request_tells_its_connect_and_the_next_one_only_itself(
@@ -28,19 +47,29 @@ def test_the_first_request_tells_its_connect_and_the_next_one_only_itself(
 ) -> None:
     listing = event("GET", TASKS, user=user)
     handler("list_tasks")(listing, Context())
-    by_route, of_service = _records(capsys)
-    assert by_route["route"] == "GET /api/{user_id}/tasks"
-    assert (by_route["Requests"], by_route["Errors"], by_route["RoundTrips"]) == (
-        [1.0],
-        [0.0],
-        [1.0],
-    )
-    assert of_service["Connects"] == [1.0]
-    assert of_service["ConnectTime"][0] > 0
-    assert "route" not in of_service
+    first = _line(capsys)
+    assert first["route"] == "GET /api/{user_id}/tasks"
+    assert (first["Requests"], first["Errors"], first["RoundTrips"]) == (1, 0, 1)
+    declared = _declared(first)
+    assert declared["route", "service"] == BY_ROUTE
+    assert {"Connects", "ConnectTime"} <= declared["service",]
+    assert first["Connects"] == 1
+    assert first["ConnectTime"] > 0
     handler("list_tasks")(listing, Context())
-    (again,) = _records(capsys)
-    assert again["RoundTrips"] == [1.0]
+    again = _line(capsys)
+    assert again["RoundTrips"] == 1
+    assert _declared(again) == {("route", "service"): BY_ROUTE}
+
+
+def test_the_units_are_those_of_cloudwatch(user: str, capsys: pytest.CaptureFixture[str]) -> None:
+    handler("list_tasks")(event("GET", TASKS, user=user), Context())
+    directives = _line(capsys)["_aws"]["CloudWatchMetrics"]
+    units = {each["Name"]: each["Unit"] for one in directives for each in one["Metrics"]}
+    assert {name for name, unit in units.items() if unit == "Milliseconds"} == {
+        "Latency",
+        "ConnectTime",
+    }
+    assert set(units.values()) == {"Milliseconds", "Count"}
 
 
 def test_an_unusable_database_is_counted_as_unavailable(
@@ -50,15 +79,16 @@ def test_an_unusable_database_is_counted_as_unavailable(
     tasks.database.cache_clear()
     answer = handler("list_tasks")(event("GET", TASKS, user=user), Context(remaining=1.0))
     assert answer["statusCode"] == 503
-    by_route, of_service = _records(capsys)
-    assert by_route["Errors"] == [1.0]
-    assert of_service["Unavailable"] == [1.0]
-    assert of_service["Retries"][0] > 0
+    line = _line(capsys)
+    assert line["Errors"] == 1
+    assert {"Unavailable", "Retries"} <= _declared(line)["service",]
+    assert line["Unavailable"] == 1
+    assert line["Retries"] > 0
 
 
 def test_every_metric_that_the_template_looks_at_is_one_that_is_written() -> None:
     template = yaml_parse((ROOT / "template.yaml").read_text())
-    written = (ROOT / "layers" / "shared" / "web" / "metrics.py").read_text()
+    written = (ROOT / "layers" / "shared" / "web" / "record.py").read_text()
     alarms = [
         each["Properties"]
         for each in template["Resources"].values()

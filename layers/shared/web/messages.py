@@ -18,10 +18,8 @@ class Request:
 
     def __init__(self, event: Mapping[str, Any]) -> None:
         self.event = event
-        method, _, path = str(event.get("routeKey", "")).partition(" ")
-        self.method = method
-        self.path = path
-        """The path template that the gateway matched, which also decoded the parameters."""
+        self.route = str(event.get("routeKey") or "none")
+        """The method and the path template that the gateway matched; it decoded the parameters."""
         self.path_parameters = _strings(event.get("pathParameters"))
         self.query = _query(event.get("rawQueryString"))
         """The query as it was sent."""

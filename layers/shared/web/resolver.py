@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import neon
 import tasks
-from web import body, identity, metrics
+from web import body, identity, record
 from web.arguments import Arguments
 from web.messages import Request, Response
 from web.problems import Problem, invalid, problem_of
@@ -104,7 +104,8 @@ class Resolver:
         self._request = request = Request(event if isinstance(event, dict) else {})
         with neon.deadline(context.get_remaining_time_in_millis() / 1000):
             answer = self._answer(request, context.aws_request_id)
-        _record(request, answer.status, time.perf_counter() - started)
+        milliseconds = (time.perf_counter() - started) * 1000
+        record.write(context.aws_request_id, request.route, answer.status, milliseconds)
         return answer.payload(_COMMON | {"X-Request-Id": context.aws_request_id})
 
     def _answer(self, request: Request, request_id: str) -> Response[Any]:
@@ -123,9 +124,10 @@ class Resolver:
 
     def _matched(self, request: Request) -> Route:
         """The route that the gateway matched. Raises 404, or 405 with the methods there are."""
-        same_path = [route for route in self.routes if route.path == request.path]
+        method, _, path = request.route.partition(" ")
+        same_path = [route for route in self.routes if route.path == path]
         for route in same_path:
-            if route.method == request.method:
+            if route.method == method:
                 return route
         if same_path:
             allowed = ", ".join(sorted(route.method for route in same_path))
@@ -148,14 +150,6 @@ def _owner(request: Request) -> str:
         return _user_id.validate_python(request.path_parameters.get("user_id"))
     except ValidationError as error:
         raise invalid([{**e, "loc": ("path", "user_id")} for e in error.errors()]) from error
-
-
-def _record(request: Request, status: int, seconds: float) -> None:
-    """One log line and one metric record for each request, without anything it said."""
-    method, path = request.method, request.path
-    milliseconds = round(seconds * 1000, 1)
-    logger.info("request", method=method, route=path, status=status, ms=milliseconds)
-    metrics.record(f"{method} {path}" if path else "none", status, milliseconds)
 
 
 api = Resolver()
