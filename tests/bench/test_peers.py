@@ -47,8 +47,10 @@ def runtime(python: Path) -> Path:
     folder = ROOT / ".local" / "bench" / "runtime"
     uv = ROOT / ".venv" / "bin" / "uv"
     subprocess.run(
-        [uv, "pip", "install", "--quiet", "--require-hashes", "--python", python]
-        + ["--target", folder, "--requirement", ROOT / "requirements" / "runtime.txt"],
+        [
+            *(uv, "pip", "install", "--quiet", "--require-hashes", "--python", python),
+            *("--target", folder, "--requirement", ROOT / "requirements" / "runtime.txt"),
+        ],
         check=True,
     )
     return folder
@@ -163,7 +165,9 @@ def _story(invoke: Invoke, user: str) -> list[tuple[str, int, Any]]:
 
     step("nothing yet", "list_tasks")
     milk = step("create", "create_task", body={"title": "  Milk ", "description": "Two"})["id"]
-    tea = step("create a bare one", "create_task", body={"title": "Tee 🍵", "completed": True})["id"]
+    tea = step("create a bare one", "create_task", body={"title": "Tee 🍵", "completed": True})[
+        "id"
+    ]
     for title in ("", "   ", "x" * 501, "a\0b", "\ud800", 7, None):
         step(f"create {title!r:.9}", "create_task", body={"title": title})
     step("create without a title", "create_task", body={})

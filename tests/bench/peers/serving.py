@@ -109,6 +109,7 @@ class _RuntimeApi(ThreadingHTTPServer):
 
 class _Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes
     server: _RuntimeApi
 
     def do_GET(self) -> None:
@@ -139,5 +140,5 @@ class _Request(BaseHTTPRequestHandler):
         with suppress(ConnectionResetError):  # the process was killed, as it is in the end
             super().handle()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing."""

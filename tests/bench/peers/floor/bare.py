@@ -27,7 +27,13 @@ class Refused(Exception):
 
 
 def _connect() -> psycopg.Connection[Row]:
-    return psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, row_factory=dict_row)
+    # This cursor puts the parameters into the text, so that two statements go in one message.
+    return psycopg.connect(
+        os.environ["DATABASE_URL"],
+        autocommit=True,
+        row_factory=dict_row,
+        cursor_factory=psycopg.ClientCursor,
+    )
 
 
 # One connection for the life of the environment, made in Lambda's INIT.
@@ -37,15 +43,15 @@ _connection = _connect()
 def run(user_id: str, sql: LiteralString, parameters: Sequence[object]) -> list[Row]:
     """One statement with row-level security, in one round trip.
 
-    A pipeline on an autocommit connection is one implicit transaction: the user is set in it,
-    and in nothing after it.
+    The statements of one message are one implicit transaction: the user is set in it, and in
+    nothing after it. A pipeline does the same with more messages; through a pooler with TLS it
+    takes a sixth longer.
     """
     global _connection
     if _connection.closed:
         _connection = _connect()
-    with _connection.pipeline():
-        _connection.execute(_ACT_AS, [user_id])
-        cursor = _connection.execute(sql, parameters)
+    cursor = _connection.execute(_ACT_AS + ";" + sql, [user_id, *parameters])
+    cursor.nextset()
     return cursor.fetchall()
 
 
