@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from local.errors import LocalError
 from tests.bench import filling
 from tests.bench.peers import NAMES, OPERATIONS, Contender, build
 from tests.bench.peers.serving import Answer, Function, function
@@ -21,7 +23,9 @@ from tests.neon import servers
 from tests.neon.conftest import need_pgbouncer
 from tests.neon.servers import PASSWORD, QUOTED, Authority, PgBouncer, Postgres
 from tests.running import ROOT
+from tests.test_build import MAGIC
 
+CONTENDERS = ROOT / ".local" / "bench" / "contenders"
 LOGIN = "task_login"
 HIDDEN = "Hidden by a policy"
 Invoke = Callable[..., Answer]
@@ -63,8 +67,7 @@ def runtime(python: Path) -> Path:
 def contenders(python: Path) -> dict[str, Contender]:
     """All of them, built; unchanged ones are kept from one run to the next."""
     assert python
-    folder = ROOT / ".local" / "bench" / "contenders"
-    return {each.name: each for each in build(ROOT, folder, print)}
+    return {each.name: each for each in build(ROOT, CONTENDERS, print)}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +76,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     folder = filling.folder_for_servers(tmp_path_factory.mktemp("peers"))
     with Postgres(folder) as server:
         filling.new_database(server, "tasks")
-        server.admin(_LOGIN)
+        server.admin(_LOGIN, "ALTER DATABASE tasks SET timezone = 'Asia/Kolkata'")
         with psycopg.connect(_owner(server), autocommit=True) as connection:
             connection.execute(_HIDE.encode())
         yield server
@@ -130,6 +133,30 @@ def start(
             return invoke
 
         yield start
+
+
+def test_a_contender_is_packaged_as_the_layer_is(contenders: dict[str, Contender]) -> None:
+    for contender in contenders.values():
+        sources = [file for folder in contender.packages for file in folder.rglob("*.py")]
+        assert len(sources) > 50, contender.name
+        for source in sources:
+            compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+            assert compiled.read_bytes()[:8] == MAGIC, source
+        assert not {"boto3", "bin"} & {each.parent.name for each in sources}
+
+
+def test_a_contender_is_not_built_again_while_nothing_changed(
+    contenders: dict[str, Contender],
+) -> None:
+    said: list[str] = []
+    again = build(ROOT, CONTENDERS, said.append)
+    assert {each.name: each for each in again} == contenders
+    assert said == []
+
+
+def test_an_unknown_contender_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match=r"There is no contender django\."):
+        build(ROOT, tmp_path, print, ["floor", "django"])
 
 
 _ROUTES = {
@@ -199,12 +226,13 @@ def _story(invoke: Invoke, user: str) -> list[tuple[str, int, Any]]:
         step(f"expired {operation}", operation, exp="1", body=body, **path)
         if path:
             step(f"foreign {operation}", operation, user=f"{user}-2", body=body, **path)
-    step("nothing has happened to it", "get_task", task_id=tea)
+    untouched = step("nothing has happened to it", "get_task", task_id=tea)
+    assert _is_now(untouched["created_at"])
     return told
 
 
 def _comparable(body: Any, known: dict[str, str]) -> Any:
-    """An answer without what differs in every run: ids are numbered, times have their form alone.
+    """An answer without what differs in every run: ids are numbered, times are near or not.
 
     Of an error only where it is: each has its own words.
     """
@@ -216,15 +244,19 @@ def _comparable(body: Any, known: dict[str, str]) -> Any:
     if "id" not in body:
         return body
     known.setdefault(body["id"], f"task {len(known)}")
-    times = [body["created_at"], body["updated_at"]]
-    form = [f"{len(each)} {each[-1]}" for each in times]
-    moved = times[0] < times[1]
+    created, updated = body["created_at"], body["updated_at"]
     return body | {
         "id": known[body["id"]],
         "user_id": known[body["user_id"]],
-        "created_at": form[0],
-        "updated_at": [form[1], moved],
+        "created_at": _is_now(created),
+        "updated_at": [_is_now(updated), created < updated],
     }
+
+
+def _is_now(text: str) -> bool:
+    """Whether it is the time of this test, and said in UTC with the letter for it."""
+    age = datetime.now(UTC) - datetime.fromisoformat(text)
+    return text.endswith("Z") and abs(age) < timedelta(minutes=5)
 
 
 def _place(errors: list[dict[str, Any]]) -> str:

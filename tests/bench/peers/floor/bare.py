@@ -5,6 +5,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -93,10 +94,10 @@ def _caller(event: Event) -> str:
 
 
 def task(row: Row) -> Row:
-    """A row as an answer shows it; the server's time zone is UTC."""
+    """A row as an answer shows it; in UTC, whatever time zone the server is in."""
     row["id"] = str(row["id"])
-    row["created_at"] = row["created_at"].isoformat()[:-6] + "Z"
-    row["updated_at"] = row["updated_at"].isoformat()[:-6] + "Z"
+    row["created_at"] = row["created_at"].astimezone(UTC).isoformat()[:-6] + "Z"
+    row["updated_at"] = row["updated_at"].astimezone(UTC).isoformat()[:-6] + "Z"
     return row
 
 
