@@ -13,7 +13,6 @@ from tests.functions.handlers import TASKS, Context, event, handler
 from tests.running import ROOT
 from web import record
 
-
 BY_ROUTE = {"Requests", "Errors", "RoundTrips", "Latency"}
 
 

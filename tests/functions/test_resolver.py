@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from aws_lambda_powertools import Logger
 
 import tasks
 from neon import Conflict
@@ -27,7 +28,7 @@ def printed(
 ) -> Callable[[], list[dict[str, Any]]]:
     """What the handlers logged and printed so far, line by line."""
     logged = io.StringIO()
-    handler("list_tasks")  # the logger exists once a handler was imported
+    Logger()  # which a function makes for its first error
     for each in logging.getLogger("task-api").handlers:
         monkeypatch.setattr(each, "stream", logged)
 

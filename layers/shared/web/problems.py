@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 import neon
 import tasks
 from web.messages import Response
@@ -29,8 +27,6 @@ _TITLES = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
-
-logger = Logger()
 
 
 class Problem(Exception):
@@ -66,17 +62,24 @@ class Problem(Exception):
         )
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception, request_id: str = "") -> Problem:
     """The answer to any error. What is not foreseen is logged whole and answered as a bare 500."""
     if isinstance(error, Problem):
         return error
     if type(error) in _OF_TASKS:
         return _OF_TASKS[type(error)]()
     if isinstance(error, neon.DatabaseError):
-        logger.error("the database failed: %s", error, exc_info=error)
+        _log(f"the database failed: {error}", error, request_id)
         return of_database(error)
-    logger.error("an unforeseen error", exc_info=error)
+    _log("an unforeseen error", error, request_id)
     return internal()
+
+
+def _log(message: str, error: Exception, request_id: str) -> None:
+    # Most environments never have an error to log, and this import is not a small one.
+    from aws_lambda_powertools import Logger
+
+    Logger().error(message, exc_info=error, function_request_id=request_id)
 
 
 def invalid(errors: Sequence[Any]) -> Problem:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from functools import partialmethod
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from aws_lambda_powertools import Logger
 from pydantic import TypeAdapter, ValidationError
 
 import neon
@@ -25,8 +24,6 @@ from web.versions import NotModified
 
 _COMMON = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
 _user_id: TypeAdapter[str] = TypeAdapter(tasks.UserId)
-
-logger = Logger()
 
 Handler = Callable[..., Response[Any]]
 H = TypeVar("H", bound=Handler)
@@ -100,7 +97,6 @@ class Resolver:
     def __call__(self, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """Answer one request. Nothing that a request holds makes it raise."""
         started = time.perf_counter()
-        logger.append_keys(function_request_id=context.aws_request_id)
         self._request = request = Request(event if isinstance(event, dict) else {})
         with neon.deadline(context.get_remaining_time_in_millis() / 1000):
             answer = self._answer(request, context.aws_request_id)
@@ -120,7 +116,7 @@ class Resolver:
         except NotModified as known:
             return Response(304, None, "", {"ETag": known.etag})
         except Exception as error:
-            return problem_of(error).response(request_id)
+            return problem_of(error, request_id).response(request_id)
 
     def _matched(self, request: Request) -> Route:
         """The route that the gateway matched. Raises 404, or 405 with the methods there are."""
