@@ -6,15 +6,13 @@ Swagger UI inside itself, so that nothing is fetched from another host.
 
 import gzip
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-
-from aws_lambda_powertools import PACKAGE_PATH
 
 from tasks import warm
 from web import AcceptEncoding, Response, api
 
 _HERE = Path(__file__).parent
-_SWAGGER_UI = PACKAGE_PATH / "event_handler" / "openapi" / "swagger_ui"
 _CACHE = {"Cache-Control": "public, max-age=300"}
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -51,9 +49,17 @@ def _compressed() -> bytes:
 @cache
 def _html() -> str:
     page = (_HERE / "page.html").read_text()
-    css = (_SWAGGER_UI / "swagger-ui.min.css").read_text()
-    script = (_SWAGGER_UI / "swagger-ui-bundle.min.js").read_text()
+    css = (_swagger_ui() / "swagger-ui.min.css").read_text()
+    script = (_swagger_ui() / "swagger-ui-bundle.min.js").read_text()
     return page.replace("/*swagger-ui.css*/", css).replace("/*swagger-ui.js*/", script)
+
+
+def _swagger_ui() -> Path:
+    """Powertools brings it along, and need not be imported for it."""
+    powertools = find_spec("aws_lambda_powertools")
+    if powertools is None or powertools.origin is None:
+        raise ModuleNotFoundError("aws_lambda_powertools")
+    return Path(powertools.origin).parent / "event_handler" / "openapi" / "swagger_ui"
 
 
 handler = api

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ class Careless:
         sql, times = _OWN.subn(r"(\1)::text IS NOT NULL", statement.sql)
         assert times or not _READS.search(sql), f"its condition was not found: {sql}"
         self.rewritten.append(sql)
-        return replace(statement, sql=sql)
+        return statement._replace(sql=sql)
 
 
 @pytest.fixture
