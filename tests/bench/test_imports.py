@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +85,16 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
+_COLLECTED = """
+import gc, json, tasks
+while_importing = gc.isenabled()
+import app
+print(json.dumps([while_importing, gc.isenabled(), gc.get_freeze_count()]))
+"""
+
+Run = Callable[..., Any]
+
+
 @pytest.fixture(scope="module")
 def ours() -> Contender:
     """What `sam build` makes."""
@@ -90,29 +102,37 @@ def ours() -> Contender:
     return contender
 
 
-def _imported(
-    function: str, ours: Contender, python: Path, runtime: Path, *before: str
-) -> set[str]:
-    """What importing the handler adds to the modules of a new process of the runtime."""
-    folder = next(iter(ours.functions.values())).with_name(function)
-    path = ":".join(map(str, (folder, *ours.path, runtime)))
-    result = subprocess.run(
-        [python, "-S", "-B", "-c", _IMPORTED, *before],
-        cwd=folder,
-        env={"PYTHONPATH": path, "JWT_SECRET": "x" * 32, "API_URL": "https://localhost"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return {name for name in json.loads(result.stdout) if not name.startswith(_NO_MODULES)}
+@pytest.fixture(scope="module")
+def run(ours: Contender, python: Path, runtime: Path) -> Run:
+    """Runs a program in a new process that has what Lambda gives a function."""
+
+    def run(function: str, program: str, *arguments: str, **variables: str) -> Any:
+        folder = next(iter(ours.functions.values())).with_name(function)
+        path = ":".join(map(str, (folder, *ours.path, runtime)))
+        settings = {"JWT_SECRET": "x" * 32, "API_URL": "https://localhost"}
+        result = subprocess.run(
+            [python, "-S", "-B", "-c", program, *arguments],
+            cwd=folder,
+            env={"PYTHONPATH": path, **settings, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return run
+
+
+def _imported(run: Run, function: str, *before: str) -> set[str]:
+    """What importing the handler adds to the modules of the runtime."""
+    names = run(function, _IMPORTED, *before)
+    return {name for name in names if not name.startswith(_NO_MODULES)}
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_a_function_imports_what_it_needs_and_nothing_else(
-    function: str, ours: Contender, python: Path, runtime: Path
-) -> None:
-    modules = _imported(function, ours, python, runtime) - {"app"}
+def test_a_function_imports_what_it_needs_and_nothing_else(run: Run, function: str) -> None:
+    modules = _imported(run, function) - {"app"}
     top = {name.partition(".")[0] for name in modules}
     own = {name.partition(".")[0] for name in OURS[function]}
     assert {name for name in modules if name.partition(".")[0] in own} == OURS[function]
@@ -120,9 +140,18 @@ def test_a_function_imports_what_it_needs_and_nothing_else(
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_a_function_adds_little_of_the_standard_library(
-    function: str, ours: Contender, python: Path, runtime: Path
-) -> None:
-    modules = _imported(function, ours, python, runtime, "psycopg")
+def test_a_function_adds_little_of_the_standard_library(run: Run, function: str) -> None:
+    modules = _imported(run, function, "psycopg")
     standard = {name for name in modules if name.partition(".")[0] in sys.stdlib_module_names}
     assert standard <= STANDARD[function]
+
+
+@pytest.mark.parametrize("function", sorted(f for f in OURS if "tasks" in OURS[f]))
+def test_nothing_is_collected_in_init_and_what_it_left_is_not_looked_at_again(
+    run: Run, function: str
+) -> None:
+    in_init, afterwards, frozen = run(function, _COLLECTED, AWS_LAMBDA_RUNTIME_API="127.0.0.1:1")
+    assert (in_init, afterwards) == (False, True)
+    assert frozen > 10_000
+    elsewhere = run(function, _COLLECTED)
+    assert elsewhere == [True, True, 0]

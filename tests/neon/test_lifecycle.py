@@ -67,6 +67,58 @@ def test_warm_leaves_failures_to_the_first_request(
 
 
 @pytest.mark.usefixtures("in_lambda")
+def test_warming_goes_on_while_the_caller_does_something_else(
+    connect: Connect, proxy: Proxy
+) -> None:
+    database = connect(through(proxy))
+    database.start_warming()
+    until(lambda: database.telemetry.connects == 1)
+    database.warm()
+    assert proxy.accepted == 1
+    assert "neon" not in {thread.name for thread in threading.enumerate()}
+    before = proxy.round_trips
+    database.run(ONE, effect=READ)
+    assert proxy.round_trips - before == 1
+
+
+@pytest.mark.usefixtures("in_lambda")
+def test_a_unit_of_work_waits_for_the_connection_that_is_being_opened(
+    connect: Connect, proxy: Proxy
+) -> None:
+    proxy.latency = 0.05
+    database = connect(through(proxy))
+    database.start_warming()
+    until(lambda: proxy.accepted == 1)
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+    assert (proxy.accepted, database.telemetry.connects) == (1, 1)
+
+
+@pytest.mark.usefixtures("in_lambda")
+def test_what_fails_while_warming_is_left_to_the_first_request(
+    connect: Connect, proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = connect(through(proxy), seconds=0.5)
+    proxy.refuse(*["endpoint is disabled"] * 100)
+    database.start_warming()
+    database.warm()
+    proxy.refusals.clear()
+    assert "not connected ahead of the first request" in caplog.text
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+
+
+@pytest.mark.parametrize("environment", [{}, {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}])
+def test_nothing_is_warmed_outside_of_lambda_or_in_a_snapshot(
+    connect: Connect, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
+        monkeypatch.setenv(name, value)
+    connect(through(proxy)).start_warming()
+    assert "neon" not in {thread.name for thread in threading.enumerate()}
+    assert proxy.accepted == 0
+
+
+@pytest.mark.usefixtures("in_lambda")
 def test_nothing_is_open_in_a_snapshot_and_it_reconnects_after_the_restore(
     connect: Connect, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
