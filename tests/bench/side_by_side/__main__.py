@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from local.errors import LocalError
 from tests.bench import peers
-from tests.bench.side_by_side import backends, machine, processes, report
+from tests.bench.side_by_side import backends, charts, machine, processes, report
 from tests.bench.side_by_side.environment import EnvironmentFailed
 from tests.bench.side_by_side.progress import Progress
 from tests.bench.side_by_side.scenarios import FULL, NORMAL, QUICK, SCENARIOS, Bench, Level
@@ -89,6 +89,7 @@ def _run(arguments: argparse.Namespace) -> None:
     is_whole = not arguments.only and not arguments.contenders
     output = arguments.output or (ROOT / "docs" / "bench" if is_whole else _WORK / "results")
     report.write(results, output)
+    charts.write(results, output)
     print(report.text(results), end="")
 
 
