@@ -152,7 +152,8 @@ openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
-	for name in uv layer authorizer runtime dev sam sam_image debug policy; do
+	for name in uv layer authorizer runtime dev sam sam_image debug policy \
+	    peer_fastapi_psycopg2 peer_fastapi_asyncpg peer_powertools peer_floor; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt
 	done

