@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def test_every_contender_has_its_turn_in_each_round(command: Make) -> None:
 def test_many_environments_are_busy_at_once(command: Make) -> None:
     source = "import time\ndef handler(event, context):\n    time.sleep(0.1)\n    return event\n"
     subject = Subject(command(source), lambda: b"1", lambda _: None)
-    with measuring.ExitStack() as stack:
+    with ExitStack() as stack:
         everybody = crowd.start(stack, subject.command, 3)
         found = crowd.crowd(everybody, subject, 0.3)
     assert len(found.requests) >= 3
