@@ -7,6 +7,7 @@ less than a minute with `--quick`) writes to .bench, unless `--output` names ano
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 
 from local.errors import LocalError
 from tests.bench import peers
-from tests.bench.side_by_side import backends, machine, processes, report
+from tests.bench.side_by_side import backends, charts, machine, processes, report
 from tests.bench.side_by_side.environment import EnvironmentFailed
 from tests.bench.side_by_side.progress import Progress
 from tests.bench.side_by_side.scenarios import FULL, NORMAL, QUICK, SCENARIOS, Bench, Level
@@ -66,15 +67,19 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    busy = os.getloadavg()[0]
     names = arguments.only or [*SCENARIOS]
     level: Level = arguments.level
     progress = Progress({name: _WEIGHTS[name] for name in names})
+    if busy > 0.5:
+        progress.say(f"{busy:.1f} other processes are running (load): tails will tell of them")
     chosen = {"names": arguments.contenders.split(",")} if arguments.contenders else {}
     runtime = processes.install_runtime(ROOT, _WORK, progress.say)
     contenders = peers.build(ROOT, _WORK / "contenders", progress.say, **chosen)
     results: dict[str, Any] = {
         "machine": machine.describe(runtime),
         "level": level.name,
+        "load_before": round(busy, 2),
         "contenders": {each.name: each.title for each in contenders},
     }
     with (
@@ -89,6 +94,7 @@ def _run(arguments: argparse.Namespace) -> None:
     is_whole = not arguments.only and not arguments.contenders
     output = arguments.output or (ROOT / "docs" / "bench" if is_whole else _WORK / "results")
     report.write(results, output)
+    charts.write(results, output)
     print(report.text(results), end="")
 
 

@@ -20,6 +20,7 @@ NAME = "tasks"
 OTHERS = 1000  # tasks of other users beside those that are asked for
 POOL = 10  # server connections of PgBouncer
 LATENCIES = (5, 20)  # milliseconds of a round trip
+_PREPARED = (1, 21)  # the first PgBouncer with prepared statements, which Neon's has
 
 _LOGIN = f"CREATE ROLE {LOGIN} LOGIN NOINHERIT PASSWORD '{PASSWORD}' IN ROLE task_api"
 _OF_ONE_USER = """
@@ -97,11 +98,13 @@ def local_postgres(folder: Path) -> Iterator[Backend]:
 def ways(backend: Backend, folder: Path, say: Callable[[str], None]) -> Iterator[Mapping[str, Way]]:
     """All ways to a database: straight, and as Neon is, through PgBouncer with TLS, near and far.
 
-    Without PgBouncer there is the first one only, and that is said.
+    Without a PgBouncer there is the first one only, and that is said.
     """
     found = {"local": Way("Postgres on this machine", backend.url())}
-    if servers.pgbouncer_program() is None:
-        say("PgBouncer is missing (PGBOUNCER can name it): nothing is measured through it")
+    if servers.pgbouncer_version() < _PREPARED:
+        say(
+            "no PgBouncer of 1.21 or newer (PGBOUNCER can name one): nothing is measured through it"
+        )
         yield found
         return
     with ExitStack() as stack:

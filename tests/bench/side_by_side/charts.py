@@ -70,8 +70,8 @@ def _cold_start(found: Results, names: Mapping[str, str]) -> Drawing:
         _WIDTH,
         86 + 44 * len(found),
         "Cold start, milliseconds",
-        "From the process's start to its first answer, a list of 20 tasks; full: INIT, pale: the"
-        " first request. Medians; the whiskers are quartiles. Less is better.",
+        "From the process's start to its first answer, a list of 20 tasks: INIT in full colour, the"
+        " first request pale. Less is better.",
     )
     top = max(each["cold_ms"]["high"] for each in found.values())
     scale = (_WIDTH - 2 * _LEFT - 70) / top
@@ -100,11 +100,11 @@ _PANELS = {
 
 def _headline(found: Results, names: Mapping[str, str]) -> Drawing:
     drawing = Drawing(
-        _WIDTH, 420, "A list of 20 tasks", "Postgres on the same machine. Less is better."
+        _WIDTH, 440, "A list of 20 tasks", "Postgres on the same machine. Less is better."
     )
     _legend(drawing, found, names)
     for index, (figure, title) in enumerate(_PANELS.items()):
-        box = _Box(60 + index % 3 * 285, 120 + index // 3 * 160, 225, 110)
+        box = _Box(60 + index % 3 * 285, 135 + index // 3 * 160, 225, 110)
         series = {name: [_median(each[figure])] for name, each in found.items()}
         _columns(drawing, box, title, [""], series, valued=True)
     return drawing

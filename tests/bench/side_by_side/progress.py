@@ -53,4 +53,4 @@ class Progress:
         if not done:
             return "about to know how long it takes"
         minutes = (now - self._started) * (whole - done) / done / 60
-        return "less than a minute left" if minutes < 1 else f"about {minutes:.0f} minutes left"
+        return "about a minute left" if minutes < 1.5 else f"about {minutes:.0f} minutes left"
