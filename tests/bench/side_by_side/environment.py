@@ -150,6 +150,11 @@ class Environment:
         line = next(each for each in status.splitlines() if each.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
 
+    def output(self) -> str:
+        """All that the process has printed so far, on both of its streams."""
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace")
+
     # --- the Runtime API ---
 
     def _request(self) -> tuple[str, bytes]:
@@ -204,9 +209,7 @@ class Environment:
         return EnvironmentFailed(f"{self.name} ended (status {status}): {self._last_words()}")
 
     def _last_words(self) -> str:
-        self._output.seek(0)
-        lines = self._output.read().decode(errors="replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
+        said = [line.strip() for line in self.output().split("\n") if line.strip()]
         return said[-1] if said else "it printed nothing"
 
 
