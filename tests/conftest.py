@@ -63,6 +63,11 @@ def secrets_manager(aws_endpoint: str) -> SecretsManager:
     return SecretsManager(aws_endpoint)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What only looks at the outcome of something that takes long goes last."""
+    items.sort(key=lambda item: item.get_closest_marker("goes_last") is not None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With REQUIRE_ALL=1 a skip is a failure: what it needs can be installed."""
