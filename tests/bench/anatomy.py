@@ -2,14 +2,15 @@
 
     PYTHONPATH=layers/shared python -m tests.bench.anatomy
 
-Prints two tables for docs/performance.md, ours beside the floor's, both for a list of 20 tasks on a
-Postgres of this machine. Importing is timed by Python itself (`-X importtime`, the least of several
+Prints tables for docs/performance.md, ours beside the floor's, for a list of 20 tasks on a Postgres
+of this machine, and what memory sizes make of it. Importing is timed by Python itself (`-X importtime`, the least of several
 runs for each module), a request by a profiler whose shares are scaled to the time without it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -29,6 +30,9 @@ CONTENDERS = ("ours", "floor")
 USER = "alice"
 LIST = 20
 _RUNS = 11
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html, in MB.
+_A_PROCESSOR = 1769
+_DATABASE_MS = 2.0  # a round trip in the same region, with the query
 _LINE = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)$", re.MULTILINE)
 
 # The first that a module's name or a file's path has in it.
@@ -93,6 +97,8 @@ def main() -> None:
     print(_table("a cold start, ms of processor time", cold, 1))
     print()
     print(_table("a warm request, us of processor time", warm, 0))
+    print()
+    print(_sizes(sum(warm["ours"].values()) / 1000))
 
 
 def _cold(command: Command) -> dict[str, float]:
@@ -199,6 +205,21 @@ def _table(title: str, columns: Mapping[str, Mapping[str, float]], digits: int) 
         lines.append(f"| {name} | {' | '.join(cells)} |")
     sums = (f"{sum(column.values()):.{digits}f}" for column in columns.values())
     return "\n".join([*lines, f"| all of it | {' | '.join(sums)} |"])
+
+
+def _sizes(cpu: float) -> str:
+    """What a warm request of so many milliseconds of processor time takes and costs in Lambda.
+
+    A function has its memory's share of a processor and is billed for memory x time, in whole
+    milliseconds; waiting for the database costs the same time at any size.
+    """
+    lines = ["| MB | processors | ms | GB-s for a million |", "|---" * 4 + "|"]
+    for size in (128, 256, 512, 1024, _A_PROCESSOR):
+        share = size / _A_PROCESSOR
+        took = cpu / share + _DATABASE_MS
+        billed = math.ceil(took) * size / 1024 * 1000
+        lines.append(f"| {size} | {share:.2f} | {took:.1f} | {billed:,.0f} |")
+    return "\n".join(lines)
 
 
 def _say(text: str) -> None:
