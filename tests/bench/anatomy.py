@@ -3,8 +3,9 @@
     PYTHONPATH=layers/shared python -m tests.bench.anatomy
 
 Prints tables for docs/performance.md, ours beside the floor's, for a list of 20 tasks on a Postgres
-of this machine, and what memory sizes make of it. Importing is timed by Python itself (`-X importtime`, the least of several
-runs for each module), a request by a profiler whose shares are scaled to the time without it.
+of this machine, and what memory sizes make of it. Importing is timed by Python itself
+(`-X importtime`, the least of several runs for each module), a request by a profiler whose shares
+are scaled to the time without it.
 """
 
 from __future__ import annotations
