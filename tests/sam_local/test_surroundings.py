@@ -1,22 +1,26 @@
 """What is put around `sam local`, and that nothing of it is left behind."""
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
+import psycopg
 import pytest
 
 from local.errors import LocalError
 from local.sam import daemon
+from local.sam.commands import Sam
 from local.sam.docker import Bridge, Docker
 from local.sam.image import AWS, image_options
 from local.sam.relay import reachable
@@ -43,6 +47,47 @@ class FakeDocker(Docker):
         """Whether it was told so of the first argument."""
         self.asked.append(arguments)  # type: ignore[attr-defined]
         return arguments[0] in self.good  # type: ignore[attr-defined]
+
+
+class SamThatSaid(Sam):
+    """A SAM whose every invocation answered like this, with success as far as SAM knows."""
+
+    def __init__(self, database_url: str, answer: object) -> None:
+        nowhere = Path("/nowhere")
+        super().__init__(FakeDocker(), nowhere, nowhere, {}, [], database_url, None, False)
+        object.__setattr__(self, "answer", answer)
+
+    def invoke(self, *_: Any) -> "subprocess.CompletedProcess[str]":
+        """The recorded invocation."""
+        said = json.dumps(self.answer)  # type: ignore[attr-defined]
+        return subprocess.CompletedProcess([], 0, said, "END RequestId: 1\n")
+
+
+def test_migrating_is_done_when_the_schema_is_where_it_should_be(
+    new_database: Callable[[], str],
+) -> None:
+    url, answer = new_database(), {"applied": ["0001_tasks"], "version": 1}
+    with pytest.raises(LocalError, match="not to the database of DATABASE_URL"):
+        SamThatSaid(url, answer).migrate()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE schema_migrations (version integer)")
+        with pytest.raises(LocalError, match="not to the database of DATABASE_URL"):
+            SamThatSaid(url, answer).migrate()
+        connection.execute("INSERT INTO schema_migrations VALUES (1)")
+    SamThatSaid(url, answer).migrate()
+
+
+def test_migrating_fails_with_the_functions_own_words(new_database: Callable[[], str]) -> None:
+    failed = {
+        "errorMessage": "The database cannot be reached: connection refused",
+        "errorType": "MigrationError",
+        "requestId": "",
+        "stackTrace": ['  File "/var/task/app.py", line 41, in _migrate\n    applied = run()\n'],
+    }
+    with pytest.raises(LocalError, match=r"cannot be applied: The database cannot be reached"):
+        SamThatSaid(new_database(), failed).migrate()
+    with pytest.raises(LocalError, match="cannot be applied"):
+        SamThatSaid(new_database(), {"applied": []}).migrate()
 
 
 @pytest.mark.parametrize("good", ["image", "pull"])
