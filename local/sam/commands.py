@@ -210,14 +210,23 @@ def _schema_version(url: str) -> int:
 def _database(settings: Settings, progress: Progress) -> Iterator[tuple[Postgres | None, bool]]:
     """Give this checkout's own Postgres and whether it was started for this; None for another.
 
-    It may be up already, for `make run`.
+    It may be up already, for `make run`; one that a killed process left behind is taken over.
     """
     postgres = embedded_postgres(settings, progress)
-    if postgres is None or postgres.is_running():
+    if postgres is None:
+        yield None, False
+        return
+    try:
+        postgres.start()
+    except LocalError:
+        if not postgres.is_running():
+            raise
         yield postgres, False
-    else:
-        with postgres:
-            yield postgres, True
+        return
+    try:
+        yield postgres, True
+    finally:
+        postgres.stop()
 
 
 @contextlib.contextmanager

@@ -20,10 +20,11 @@ import pytest
 
 from local.errors import LocalError
 from local.sam import daemon
-from local.sam.commands import Sam
+from local.sam.commands import Sam, _database
 from local.sam.docker import Bridge, Docker
 from local.sam.image import AWS, image_options
 from local.sam.relay import reachable
+from local.settings import read_settings
 from tests.running import ROOT
 
 _OWNER = """
@@ -32,6 +33,17 @@ from local.sam.daemon import private_daemon
 with private_daemon() as docker:
     print(docker.environ["DOCKER_HOST"].removeprefix("unix://"), flush=True)
     sys.stdin.read()
+"""
+
+
+_STARTER = """
+import sys
+from pathlib import Path
+from local.postgres import Postgres
+server = Postgres(Path(sys.argv[1]))
+server.start()
+print("started", flush=True)
+sys.stdin.read()
 """
 
 
@@ -155,6 +167,32 @@ def test_a_private_daemon_ends_with_its_owner_however_that_ends(number: signal.S
     interfaces = os.listdir("/sys/class/net")
     assert not [name for name in interfaces if name.startswith(f"sam-{owner.pid}-")]
     assert not path.parent.exists()
+
+
+def test_a_database_that_a_killed_process_left_running_is_taken_over_and_stopped(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "template.yaml").touch()
+    settings = read_settings(tmp_path, {})
+    data = settings.state / "postgres"
+    with subprocess.Popen(
+        [sys.executable, "-c", _STARTER, data],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "started\n"
+        with _database(settings, print) as (postgres, is_fresh):
+            assert not is_fresh  # it is somebody's
+        assert postgres is not None
+        assert postgres.is_running()
+        owner.kill()
+    with _database(settings, print) as (postgres, is_fresh):
+        assert is_fresh
+    assert postgres is not None
+    assert not postgres.is_running()
 
 
 def _skip_without_daemon() -> None:
