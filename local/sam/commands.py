@@ -13,6 +13,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from local.errors import LocalError
 from local.packages import Packages
@@ -21,14 +24,13 @@ from local.sam import processes
 from local.sam.daemon import docker_daemon
 from local.sam.docker import Docker
 from local.sam.image import image_options
-from local.sam.relay import reachable
+from local.sam.relay import is_here, reachable
 from local.settings import Settings
 from local.stack import MIGRATE, embedded_postgres, environ_with, let_the_api_in
-from local.template import parameter_names, variable_name
+from local.template import parameter_names, read_template, variable_name
 
 STOP_SECONDS = 30.0
 _DEBUGGER = "/tmp/lambci_debug_files/debugpy"  # noqa: S108 - where SAM mounts a debugger
-_TEMPLATE = "template-for-sam-local.yaml"
 _URLS = {"DATABASE_URL", "OWNER_DATABASE_URL"}
 
 Progress = Callable[[str], None]
@@ -38,14 +40,17 @@ Progress = Callable[[str], None]
 class Sam:
     """SAM CLI, ready to run what `build` holds; `options` belong to every `sam local`.
 
-    `postgres` is the embedded one, unless DATABASE_URL names another; `is_fresh` tells that it was
-    started for this, and may lack the schema.
+    `environ` is SAM's own, never the functions'. `database_url` is where the schema belongs, if
+    that is on this machine. `postgres` is the embedded one, unless DATABASE_URL names another;
+    `is_fresh` tells that it was started for this, and may lack the schema.
     """
 
     docker: Docker
     root: Path
     build: Path
+    environ: Mapping[str, str]
     options: list[str]
+    database_url: str | None
     postgres: Postgres | None
     is_fresh: bool
 
@@ -54,10 +59,10 @@ class Sam:
     ) -> subprocess.Popen[str]:
         """Start `sam local COMMAND`; SIGINT ends it, containers included."""
         program = self.root / ".venv-sam" / "bin" / "sam"
-        template = ["--template", str(self.build / _TEMPLATE)]
+        template = ["--template", str(self.build / "template.yaml")]
         return processes.start(
             [program, "local", *command, *template, *self.options],
-            environ=self._environ(),
+            environ=self.environ,
             ends_by=signal.SIGINT,
             cwd=self.root,
             stdout=stdout,
@@ -76,24 +81,15 @@ class Sam:
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def migrate(self) -> None:
-        """Bring the schema up to date by the function that does it; raises LocalError."""
-        result = self.invoke(MIGRATE, self.root / "events" / "migrate.json")
-        if result.returncode or "applied" not in result.stdout:
-            said = (result.stdout or result.stderr).strip().splitlines() or ["it said nothing"]
-            raise LocalError(f"The schema cannot be applied: {said[-1]}")
+        """Bring the schema up to date by the function that does it, and see that it is there.
+
+        Raises LocalError when the function fails, or when it worked on another database.
+        """
+        version = _migrated(self.invoke(MIGRATE, self.root / "events" / "migrate.json"))
+        if self.database_url and _schema_version(self.database_url) < version:
+            raise LocalError("The schema was applied, but not to the database of DATABASE_URL.")
         if self.postgres:
             let_the_api_in(self.postgres)
-
-    def _environ(self) -> dict[str, str]:
-        """Without telemetry, and without credentials: a function must not reach an account."""
-        environ = self.docker.environ.items()
-        return {name: value for name, value in environ if not name.startswith("AWS_")} | {
-            "SAM_CLI_TELEMETRY": "0",
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
 
 
 @contextlib.contextmanager
@@ -103,21 +99,29 @@ def sam_local(settings: Settings, build: Path, progress: Progress) -> Iterator[S
     Raises LocalError with one sentence when something is missing.
     """
     _check_installed(settings, build)
-    _write_template(build)
     with contextlib.ExitStack() as stack:
         docker = stack.enter_context(docker_daemon(progress))
         options = image_options(docker, settings.root, progress)
         postgres, is_fresh = stack.enter_context(_database(settings, progress))
         environ = dict(environ_with(settings, postgres))
-        hosts: list[str] = []
+        owner_url = environ.get("OWNER_DATABASE_URL", environ["DATABASE_URL"])
         for name in _URLS & environ.keys():
-            environ[name], hosts = stack.enter_context(reachable(environ[name], docker.bridge()))
+            environ[name], found = stack.enter_context(reachable(environ[name], docker.bridge()))
+            options += [option for option in found if option not in options]
         parameters = stack.enter_context(_parameters(settings, environ))
         # SAM removes its containers itself, unless it is killed.
         folders = [path for path in build.iterdir() if path.is_dir()]
         stack.callback(docker.remove_containers, folders)
-        overrides = ["--parameter-overrides", f"file://{parameters}"]
-        yield Sam(docker, settings.root, build, [*overrides, *hosts, *options], postgres, is_fresh)
+        yield Sam(
+            docker=docker,
+            root=settings.root,
+            build=build,
+            environ=_environ(docker, _variables(build, environ)),
+            options=["--parameter-overrides", f"file://{parameters}", *options],
+            database_url=owner_url if is_here(owner_url) else None,
+            postgres=postgres,
+            is_fresh=is_fresh,
+        )
 
 
 def debugger_options(settings: Settings, progress: Progress) -> list[str]:
@@ -153,31 +157,76 @@ def _check_installed(settings: Settings, build: Path) -> None:
         raise LocalError("There is nothing built: run `make build`.")
 
 
-def _write_template(build: Path) -> None:
-    """Name the authorizer as SAM understands it, beside the template that was built.
+def _variables(build: Path, environ: Mapping[str, str]) -> set[str]:
+    """Return the names of all environment variables that the template gives functions."""
+    functions = read_template(build / "template.yaml", environ).functions.values()
+    return {name for function in functions for name in function.environment}
 
-    Of an authorizer that is called by its alias `sam local` only says that it cannot parse the
-    ARN, and then serves every route without one.
+
+def _environ(docker: Docker, variables: set[str]) -> dict[str, str]:
+    """Return what SAM runs with: neither telemetry nor credentials nor functions' variables.
+
+    What a shell has under the name of a function's variable, SAM gives the function in place of
+    the template's value: DATABASE_URL would be the address that only this machine can reach.
+    Whoever has credentials is asked for their account before each start, in AWS.
     """
-    built = (build / "template.yaml").read_text()
-    named = re.sub(r"(FunctionArn:\s+)Ref: (\w+)\.Alias\b", r"\1Fn::GetAtt: [\2, Arn]", built)
-    unfinished = build / f"{_TEMPLATE}.{os.getpid()}"
-    unfinished.write_text(named)
-    unfinished.rename(build / _TEMPLATE)
+    hidden = {name for name in docker.environ if name.startswith("AWS_")} | variables
+    kept = {name: value for name, value in docker.environ.items() if name not in hidden}
+    nowhere = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "BOTO_CONFIG")
+    return {
+        **kept,
+        **dict.fromkeys(nowhere, os.devnull),
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "SAM_CLI_TELEMETRY": "0",
+    }
+
+
+def _migrated(result: subprocess.CompletedProcess[str]) -> int:
+    """Return the version that Migrate reached; raises LocalError with its error, or SAM's."""
+    answer: Any = None
+    with contextlib.suppress(ValueError):
+        answer = json.loads(result.stdout)
+    if isinstance(answer, dict) and isinstance(answer.get("version"), int):
+        return int(answer["version"])
+    said = (result.stdout or result.stderr).strip().splitlines() or ["it said nothing"]
+    reason = answer.get("errorMessage") if isinstance(answer, dict) else None
+    raise LocalError(f"The schema cannot be applied: {reason or said[-1]}")
+
+
+def _schema_version(url: str) -> int:
+    """Return how far the schema of a database is; 0 without any. Raises LocalError."""
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            row = connection.execute("SELECT max(version) FROM schema_migrations").fetchone()
+    except psycopg.errors.UndefinedTable:
+        return 0
+    except psycopg.Error as error:
+        raise LocalError(f"The database cannot be asked for its schema: {error}") from error
+    return int(row[0] or 0) if row else 0
 
 
 @contextlib.contextmanager
 def _database(settings: Settings, progress: Progress) -> Iterator[tuple[Postgres | None, bool]]:
     """Give this checkout's own Postgres and whether it was started for this; None for another.
 
-    It may be up already, for `make run`.
+    It may be up already, for `make run`; one that a killed process left behind is taken over.
     """
     postgres = embedded_postgres(settings, progress)
-    if postgres is None or postgres.is_running():
+    if postgres is None:
+        yield None, False
+        return
+    try:
+        postgres.start()
+    except LocalError:
+        if not postgres.is_running():
+            raise
         yield postgres, False
-    else:
-        with postgres:
-            yield postgres, True
+        return
+    try:
+        yield postgres, True
+    finally:
+        postgres.stop()
 
 
 @contextlib.contextmanager

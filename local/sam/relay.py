@@ -40,6 +40,11 @@ def reachable(url: str, bridge: Bridge) -> Iterator[tuple[str, list[str]]]:
         yield _readdressed(url, port), ["--add-host", f"localhost:{bridge.gateway}"]
 
 
+def is_here(url: str) -> bool:
+    """Tell whether a connection string names a database on this machine."""
+    return _connector(url) is not None
+
+
 def _connector(url: str) -> _Connect | None:
     """Return what connects to a database on this machine; None for one elsewhere."""
     parts = urlsplit(url)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local.intrinsics import function_arn
 from tests.deploy.transformed import (
     ENVIRONMENTS,
     changed,
@@ -68,6 +69,21 @@ def test_every_route_leads_to_the_alias_that_a_rollout_moves(stack: dict[str, An
         alias = re.findall(r"\$\{(\w+)\}", uri)[-1]
         assert stack["Resources"][alias]["Type"] == "AWS::Lambda::Alias"
         assert "CodeDeployLambdaAliasUpdate" in stack["Resources"][alias]["UpdatePolicy"]
+
+
+def test_the_authorizer_is_asked_by_the_alias_that_a_rollout_moves(stack: dict[str, Any]) -> None:
+    ((api_name, api),) = resources(stack, "AWS::ApiGatewayV2::Api")
+    alias_name = stack["Resources"][api_name]["DependsOn"]  # only then it may be called by name
+    alias = stack["Resources"][alias_name]
+    assert alias["Type"] == "AWS::Lambda::Alias"
+    assert alias["Properties"]["FunctionName"] == {"Ref": "Authorizer"}
+    arn = f"{function_arn('Authorizer')}:{alias['Properties']['Name']}"
+    scheme = api["Body"]["components"]["securitySchemes"]["Caller"]
+    uri = resolved(stack, scheme["x-amazon-apigateway-authorizer"]["authorizerUri"])
+    assert uri.endswith(f"/functions/{arn}/invocations")
+    permission = stack["Resources"][f"{api_name}CallerAuthorizerPermission"]["Properties"]
+    assert resolved(stack, permission["FunctionName"]) == arn
+    assert {"Ref": api_name} in permission["SourceArn"]["Fn::Sub"][1].values()
 
 
 def test_every_route_of_the_specification_is_deployed_and_the_other_way_round(

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -14,11 +16,30 @@ from local.errors import LocalError
 from local.sam import processes
 from local.sam.commands import STOP_SECONDS, Sam, sam_local
 from local.settings import HOST, read_settings
+from tests.contract.client import Client
+from tests.functions.handlers import EVENTS
+from tests.functions.test_events import function_of, insert_alices_task
 from tests.running import ROOT, free_port
 from tests.sam import sam as sam_cli
+from tests.sam_local.session import Answer, play
 
 SECRET = "a-secret-that-only-these-tests-know-0123456789"
 _READY_SECONDS = 180.0
+_AT_A_TIME = 2
+_DELETES = "delete_task"
+
+Invocation = Future["CompletedProcess[str]"]
+Recording = Future[dict[str, Answer]]
+
+# What a developer's shell may hold; nothing of it is meant for functions in containers.
+SHELL = {
+    "DATABASE_URL": "postgresql://somebody@localhost:1/of_the_shell",
+    "JWT_SECRET": "a-secret-of-the-shell-that-is-long-enough-0123456789",
+    "POWERTOOLS_SERVICE_NAME": "of-the-shell",
+    "AWS_ACCESS_KEY_ID": "AKIAOFTHESHELL",
+    "AWS_SECRET_ACCESS_KEY": "of-the-shell",
+    "AWS_PROFILE": "of-the-shell",
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +76,10 @@ def sam(build: Path, database_url: str) -> Iterator[Sam]:
     settings = read_settings(ROOT, {"DATABASE_URL": database_url, "JWT_SECRET": SECRET})
     started = sam_local(settings, build, print)
     try:
-        ready = started.__enter__()
+        with pytest.MonkeyPatch.context() as shell:
+            for name, value in SHELL.items():
+                shell.setenv(name, value)
+            ready = started.__enter__()
     except LocalError as error:
         pytest.skip(str(error))
     try:
@@ -63,6 +87,53 @@ def sam(build: Path, database_url: str) -> Iterator[Sam]:
         yield ready
     finally:
         started.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def containers(sam: Sam, api: Api) -> dict[str, str]:
+    """The warm container of each function, by the function's name."""
+    assert api
+    label = '{{.ID}} {{.Label "sam.cli.function.name"}}'
+    lines = sam.docker.ask("ps", "--no-trunc", "--format", label).splitlines()
+    return {name: container for container, _, name in (line.partition(" ") for line in lines)}
+
+
+@pytest.fixture(scope="session")
+def invocations(
+    sam: Sam, containers: dict[str, str], database_url: str
+) -> Iterator[dict[str, Invocation]]:
+    """Every event through `sam local invoke`, some at a time; what deletes the task comes last.
+
+    They keep the processors busy while the tests of the API wait, which therefore ask for them.
+    """
+    assert containers  # are known before there are others
+    insert_alices_task(database_url)
+    names = {path.stem for path in EVENTS.glob("*.json")}
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        started = {name: pool.submit(_invoke, sam, name) for name in sorted(names - {_DELETES})}
+        started[_DELETES] = pool.submit(_after, list(started.values()), sam)
+        try:
+            yield started
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session")
+def recording(api: Api) -> Iterator[Recording]:
+    """What SAM's gateway answers to the session, one request after the other."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(play, Client(api.url, SECRET, "recorder"))
+
+
+def _invoke(sam: Sam, name: str) -> "CompletedProcess[str]":
+    function = function_of(name).replace("_", " ").title().replace(" ", "")
+    return sam.invoke(function, EVENTS / f"{name}.json")
+
+
+def _after(others: list[Invocation], sam: Sam) -> "CompletedProcess[str]":
+    for other in others:
+        other.exception()
+    return _invoke(sam, _DELETES)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,7 @@ from local.sam.commands import Sam
 from local.template import read_template
 from tests.contract.client import Client, problem
 from tests.running import ROOT
-from tests.sam_local.conftest import SECRET, Api
+from tests.sam_local.conftest import SECRET, SHELL, Api
 from tests.test_template import FUNCTIONS
 
 ENVIRON = {"DATABASE_URL": "postgresql://nobody@localhost/none", "JWT_SECRET": SECRET}
@@ -18,15 +20,6 @@ PYTHON = "/var/lang/bin/python3.13"
 # They have the layer for what fetches a secret, which is imported where a secret is named.
 _WITHOUT_THE_LAYER = {"Authorizer", "Smoke"}
 _WRITE = "open('/var/task/written', 'w')"
-
-
-@pytest.fixture(scope="session")
-def containers(sam: Sam, api: Api) -> dict[str, str]:
-    """A running container of each function, by the function's name."""
-    assert api
-    label = '{{.ID}} {{.Label "sam.cli.function.name"}}'
-    lines = sam.docker.ask("ps", "--no-trunc", "--format", label).splitlines()
-    return {name: container for container, _, name in (line.partition(" ") for line in lines)}
 
 
 def test_every_function_has_a_container(containers: dict[str, str]) -> None:
@@ -44,6 +37,30 @@ def test_nothing_is_compiled_at_import(sam: Sam, containers: dict[str, str], fun
     assert [path for path in ours if not path.endswith(".cpython-313.pyc")] == []
     if function not in _WITHOUT_THE_LAYER:
         assert len([path for path in ours if path.startswith("/opt/python/")]) > 50
+
+
+def test_a_function_has_the_templates_variables_whatever_the_shell_has(
+    sam: Sam, containers: dict[str, str]
+) -> None:
+    def variables(function: str) -> dict[str, str]:
+        found = sam.docker.ask("inspect", "-f", "{{json .Config.Env}}", containers[function])
+        return dict(each.split("=", 1) for each in json.loads(found))
+
+    for function in containers:
+        assert not set(variables(function).values()) & set(SHELL.values()), function
+    assert variables("Authorizer")["JWT_SECRET"] == SECRET
+    assert variables("CreateTask")["DATABASE_URL"].startswith("postgresql://postgres@localhost:")
+
+
+def test_sam_finds_no_credentials(sam: Sam, tmp_path: Path) -> None:
+    (tmp_path / ".aws").mkdir()
+    keys = "aws_access_key_id = AKIA\naws_secret_access_key = secret\n"
+    (tmp_path / ".aws" / "credentials").write_text(f"[default]\n{keys}")
+    (tmp_path / ".boto").write_text(f"[Credentials]\n{keys}")
+    code = "import boto3; print(boto3.Session().get_credentials())"
+    python = ROOT / ".venv-sam" / "bin" / "python"
+    environ = {**sam.environ, "HOME": str(tmp_path)}
+    assert subprocess.check_output([python, "-c", code], env=environ, text=True) == "None\n"
 
 
 def test_the_memory_of_the_template_is_the_containers_limit(

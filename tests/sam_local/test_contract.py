@@ -13,38 +13,43 @@ from tests.sam_local.conftest import SECRET, Api
 from tests.sam_local.differences import IN_THE_CONTRACT
 
 _PART_1 = ("browsers", "documentation", "errors", "identity", "tasks")
+_SHARES = 8
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("invocations", "recording")
 def test_the_contract_holds_but_for_the_known_differences_of_sams_gateway(
     api: Api, database_url: str, tmp_path: Path
 ) -> None:
     settings = {"CONTRACT_URL": api.url, "CONTRACT_DATABASE_URL": database_url}
-    suites = [_Suite(name, tmp_path, settings) for name in _PART_1]
-    output = "".join(suite.output() for suite in suites)
-    cases = [case for suite in suites for case in suite.cases()]
+    shares = [_Share(number, tmp_path, settings) for number in range(_SHARES)]
+    output = "".join(share.output() for share in shares)
+    cases = [case for share in shares for case in share.cases()]
     assert len(cases) > 250, output
     failed = {_name(case) for case in cases if any(c.tag in ("failure", "error") for c in case)}
     assert failed == set(IN_THE_CONTRACT), output
     assert not [case for case in cases if case.find("skipped") is not None], output
 
 
-class _Suite:
-    """A part of the suite in a process of its own.
+class _Share:
+    """A share of the tests in a process of its own.
 
-    Side by side, because on a busy machine SAM waits a second for the logs of many a request.
+    Side by side, because SAM's gateway waits: a second for the end of a function's log, whenever
+    it comes together with lines before it.
     """
 
-    def __init__(self, name: str, folder: Path, settings: dict[str, str]) -> None:
-        self._report = folder / f"{name}.xml"
+    def __init__(self, number: int, folder: Path, settings: dict[str, str]) -> None:
+        self._report = folder / f"{number}.xml"
         environment = {key: value for key, value in os.environ.items() if key[:6] != "PYTEST"}
+        share = {"JWT_SECRET": SECRET, "SHARE": f"{number}/{_SHARES}"}
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "pytest", f"tests/contract/test_{name}.py"),
-                *("-q", "-p", "no:cacheprovider", f"--basetemp={folder / name}"),
+                *(sys.executable, "-m", "pytest", "-p", "tests.sam_local.share"),
+                *(f"tests/contract/test_{name}.py" for name in _PART_1),
+                *("-q", "-p", "no:cacheprovider", f"--basetemp={folder / str(number)}"),
                 *("--tb=line", f"--junit-xml={self._report}"),
             ],
-            env=environment | settings | {"JWT_SECRET": SECRET},
+            env=environment | settings | share,
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,29 +1,21 @@
 """`make run` and `sam local` give the same answers to one session, header by header."""
 
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
 
 from tests.contract.client import Client
 from tests.running import running
-from tests.sam_local.conftest import SECRET, Api
+from tests.sam_local.conftest import SECRET, Recording
 from tests.sam_local.differences import DIFFERS, IN_THE_SESSION
 from tests.sam_local.session import SESSION, Answer, play
 
 
-@pytest.fixture(scope="module")
-def make_run(new_database: Callable[[], str]) -> Iterator[str]:
-    """Where `make run` serves."""
-    with running({"DATABASE_URL": new_database(), "JWT_SECRET": SECRET}) as served:
-        yield served.url
-
-
 def test_every_step_is_answered_alike_but_for_the_known_differences(
-    api: Api, make_run: str
+    recording: Recording, new_database: Callable[[], str]
 ) -> None:
     assert len(SESSION) >= 60
-    local = play(Client(make_run, SECRET, "recorder"))
-    sam = play(Client(api.url, SECRET, "recorder"))
+    with running({"DATABASE_URL": new_database(), "JWT_SECRET": SECRET}) as make_run:
+        local = play(Client(make_run.url, SECRET, "recorder"))
+    sam = recording.result()
     found = {step.name: differences(local[step.name], sam[step.name]) for step in SESSION}
     assert {name: each for name, each in found.items() if each} == {
         name: difference.found for name, difference in IN_THE_SESSION.items()
