@@ -14,9 +14,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-_TITLE_LENGTH = 500
-_DESCRIPTION_LENGTH = 5000
-_USER_ID_LENGTH = 255
+TITLE_LENGTH = 500
+DESCRIPTION_LENGTH = 5000
+USER_ID_LENGTH = 255
 
 # For the specification: what the validators below refuse, in the words of JSON Schema.
 NO_NUL: dict[str, JsonValue] = {"pattern": r"^[^\x00]*$"}
@@ -67,17 +67,17 @@ NoNul = AfterValidator(_without_nul)
 
 UserId = Annotated[
     str,
-    Field(min_length=1, max_length=_USER_ID_LENGTH, json_schema_extra=NO_NUL),
+    Field(min_length=1, max_length=USER_ID_LENGTH, json_schema_extra=NO_NUL),
     NoNul,
 ]
 TaskId = Annotated[UUID, BeforeValidator(_uuid)]
 Title = Annotated[
     str,
-    Field(min_length=1, max_length=_TITLE_LENGTH, json_schema_extra=_NO_NUL_NOT_BLANK),
+    Field(min_length=1, max_length=TITLE_LENGTH, json_schema_extra=_NO_NUL_NOT_BLANK),
     NoNul,
     AfterValidator(_trimmed),
 ]
-Description = Annotated[str, Field(max_length=_DESCRIPTION_LENGTH, json_schema_extra=NO_NUL), NoNul]
+Description = Annotated[str, Field(max_length=DESCRIPTION_LENGTH, json_schema_extra=NO_NUL), NoNul]
 Flag = Annotated[bool, WithJsonSchema(_READS_AS_BOOLEAN)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 

@@ -22,7 +22,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from neon import Row, Statement
 from tasks.database import database
-from tasks.models import Task
+from tasks.models import DESCRIPTION_LENGTH, TITLE_LENGTH, USER_ID_LENGTH, Task
 
 LIMIT = 1000
 
@@ -35,6 +35,8 @@ _SEAL_BYTES = 16
 _PAGE_BYTES = 5_500_000
 _BYTES_AROUND = 350  # a task's other members, with all the names and quotes
 _BYTES_A_LETTER = 12  # at most: a surrogate pair, each half written as `\\uXXXX`
+_MOST_LETTERS = TITLE_LENGTH + DESCRIPTION_LENGTH + USER_ID_LENGTH
+_ALWAYS_FIT = _PAGE_BYTES // (_MOST_LETTERS * _BYTES_A_LETTER + _BYTES_AROUND)
 
 
 class InvalidCursor(Exception):
@@ -143,6 +145,8 @@ def _encoded(raw: bytes) -> str:
 
 def _that_fit(tasks: list[Task]) -> int:
     """How many of the tasks one answer can hold; at least one always does."""
+    if len(tasks) <= _ALWAYS_FIT:
+        return len(tasks)
     letters = sum(len(t.title) + len(t.description or "") + len(t.user_id) for t in tasks)
     if letters * _BYTES_A_LETTER + len(tasks) * _BYTES_AROUND <= _PAGE_BYTES:
         return len(tasks)  # as nearly always, found out without writing any of them down

@@ -39,10 +39,11 @@ class Arguments:
             if key in given[place]
         }
         try:
-            return dict(self._model.model_validate(values))
+            arguments: dict[str, Any] = vars(self._model.model_validate(values))
         except ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             raise invalid([{**each, "loc": self._shown(each["loc"])} for each in found]) from None
+        return arguments
 
     def _shown(self, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
         """The place of an error as clients know it: by the parameter's name in the request."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -53,7 +54,8 @@ def write(request_id: str, route: str, status: int, milliseconds: float) -> None
         **events,
         "_aws": {"Timestamp": int(now * 1000), "CloudWatchMetrics": _declared(events)},
     }
-    print(json.dumps(line, separators=(",", ":")))
+    # In one piece: the runtime's standard output has no buffer, and `print` writes the end apart.
+    sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
 def _events(happened: dict[str, int], status: int, connect_ms: float) -> dict[str, float]:
