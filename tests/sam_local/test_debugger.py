@@ -19,7 +19,7 @@ from tests.sam_local.debugger import Debugger
 
 APP = ROOT / "functions" / "docs" / "app.py"
 LINES = APP.read_text().splitlines()
-LINE = next(n for n, line in enumerate(LINES, 1) if "accept-encoding" in line)  # of GET /docs
+LINE = next(n for n, line in enumerate(LINES, 1) if "in accept_encoding" in line)  # of GET /docs
 
 
 def test_a_function_of_make_run_stops_at_a_breakpoint(new_database: Callable[[], str]) -> None:
