@@ -63,4 +63,4 @@ def _swagger_ui() -> Path:
 
 
 handler = api
-warm()
+warm(connect=False)

@@ -14,14 +14,12 @@ from local.errors import LocalError
 from tests.bench.peers import build
 from tests.bench.side_by_side import measuring
 from tests.bench.side_by_side.backends import local_postgres
-from tests.bench.side_by_side.figures import paired
 from tests.bench.side_by_side.measuring import Effort, Subject
 from tests.bench.side_by_side.processes import Requests, check, install_runtime
 from tests.bench.test_peers import CONTENDERS
 from tests.running import ROOT
 
 USER, LIST = "alice", 20
-_MEASUREMENTS = 5
 _COLD, _CPU, _MEMORY = 1.45, 1.25, 1.4
 
 
@@ -53,24 +51,12 @@ def _check(answer: bytes) -> None:
 
 
 def test_a_cold_start_takes_at_most_its_share_of_processor_time(pair: Pair) -> None:
-    """What else the machine does only ever adds, so the least disturbed of several tells."""
-    found = []
-    for _ in range(_MEASUREMENTS):
-        cold = measuring.cold(pair, 5, lambda: None)
-        found.append(paired(cold["ours"].cpu, cold["floor"].cpu).value)
-        if found[-1] <= _COLD:
-            return
-    raise AssertionError(found)
+    """What else the machine does only ever adds, so the least of each is compared."""
+    cold = measuring.cold(pair, 20, lambda: None)
+    assert min(cold["ours"].cpu) / min(cold["floor"].cpu) <= _COLD
 
 
 def test_a_warm_request_takes_at_most_its_share_of_processor_time_and_memory(pair: Pair) -> None:
-    found = []
-    for _ in range(_MEASUREMENTS):
-        warm = measuring.warm(pair, Effort(lives=2, rounds=6), lambda: None)
-        cpu = paired(warm["ours"].cpu, warm["floor"].cpu).value
-        memory = paired(warm["ours"].memory, warm["floor"].memory).value
-        assert memory <= _MEMORY
-        found.append(cpu)
-        if cpu <= _CPU:
-            return
-    raise AssertionError(found)
+    warm = measuring.warm(pair, Effort(lives=4, rounds=10), lambda: None)
+    assert min(warm["ours"].cpu) / min(warm["floor"].cpu) <= _CPU
+    assert max(warm["ours"].memory) / min(warm["floor"].memory) <= _MEMORY

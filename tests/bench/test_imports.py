@@ -85,6 +85,11 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
+# Nobody answers there, which is said in the log and left to the first request.
+_IN_LAMBDA = {
+    "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1",
+    "DATABASE_URL": "postgresql://a@127.0.0.1:1/b",
+}
 _COLLECTED = """
 import gc, json, tasks
 while_importing = gc.isenabled()
@@ -150,8 +155,14 @@ def test_a_function_adds_little_of_the_standard_library(run: Run, function: str)
 def test_nothing_is_collected_in_init_and_what_it_left_is_not_looked_at_again(
     run: Run, function: str
 ) -> None:
-    in_init, afterwards, frozen = run(function, _COLLECTED, AWS_LAMBDA_RUNTIME_API="127.0.0.1:1")
+    in_init, afterwards, frozen = run(function, _COLLECTED, **_IN_LAMBDA)
     assert (in_init, afterwards) == (False, True)
     assert frozen > 10_000
     elsewhere = run(function, _COLLECTED)
     assert elsewhere == [True, True, 0]
+
+
+@pytest.mark.parametrize("function", sorted(f for f in OURS if "tasks.store" in OURS[f]))
+def test_a_function_that_was_told_of_no_database_does_not_start(run: Run, function: str) -> None:
+    with pytest.raises(AssertionError, match="DATABASE_URL has to be a postgresql:// connection"):
+        run(function, _COLLECTED, **(_IN_LAMBDA | {"DATABASE_URL": ""}))

@@ -28,7 +28,6 @@ def main() -> None:
     """Measure creating, listing ten, getting and updating; print the table."""
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     os.environ |= {"POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_METRICS_NAMESPACE": "Bench"}
-    os.environ["POWERTOOLS_LOG_LEVEL"] = "WARNING"
     with tempfile.TemporaryDirectory() as folder, Postgres(Path(folder) / "data") as postgres:
         os.environ["DATABASE_URL"] = postgres.url
         rows = _measure(requests)

@@ -143,6 +143,27 @@ def test_a_query_that_is_no_text_is_no_reason_to_fail(user: str, query: object) 
     assert handler("list_tasks")(request, Context())["statusCode"] == 200
 
 
+def test_all_that_is_wrong_is_listed_the_body_last_as_fastapi_does(user: str) -> None:
+    request = event("PUT", TASK, user=user, body={"title": ""}, task_id="no uuid")
+    request["headers"]["Idempotency-Key"] = "not visible: \x01"
+    answer = handler("update_task")(request, Context())
+    assert [each["loc"] for each in _detail(answer)] == [
+        ["path", "task_id"],
+        ["header", "idempotency-key"],
+        ["body", "title"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["content-type", "Content-Type", "CONTENT-TYPE"])
+def test_a_body_of_another_type_is_415_however_the_headers_name_is_written(
+    user: str, name: str
+) -> None:
+    request = event("POST", TASKS, user=user, body={"title": "Tea"})
+    del request["headers"]["content-type"]
+    request["headers"][name] = "text/plain"
+    assert handler("create_task")(request, Context())["statusCode"] == 415
+
+
 def test_a_body_that_is_no_base64_is_422(user: str) -> None:
     request = event("POST", TASKS, user=user, body={}) | {"body": "%%%", "isBase64Encoded": True}
     answer = handler("create_task")(request, Context())
@@ -167,6 +188,16 @@ def test_a_request_writes_one_line_with_its_metrics_and_nothing_that_it_said(
     assert line["function_request_id"] == context.aws_request_id
     assert (line["route"], line["status"]) == (f"POST {TASKS}", 201)
     assert (line["Requests"], line["Errors"]) == (1, 0)
+
+
+def test_the_line_of_a_request_names_its_trace(
+    user: str, monkeypatch: pytest.MonkeyPatch, printed: Callable[[], list[dict[str, Any]]]
+) -> None:
+    trace = "1-6920367a-1c0f3f0d5a7b4e2f9d8c6b5a"
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root={trace};Parent=1c0f3f0d5a7b4e2f;Sampled=1")
+    handler("list_tasks")(event("GET", TASKS, user=user), Context())
+    (line,) = printed()
+    assert line["xray_trace_id"] == trace
 
 
 def test_an_unforeseen_error_is_a_bare_500_and_the_log_has_it_all(

@@ -106,6 +106,18 @@ def test_what_fails_while_warming_is_left_to_the_first_request(
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
 
 
+@pytest.mark.usefixtures("in_lambda")
+def test_warm_opens_again_after_a_close(connect: Connect, proxy: Proxy) -> None:
+    database = connect(through(proxy))
+    database.start_warming()
+    database.start_warming()
+    database.warm()
+    assert proxy.accepted == 1
+    database.close()
+    database.warm()
+    assert database.telemetry.connects == 2
+
+
 @pytest.mark.parametrize("environment", [{}, {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}])
 def test_nothing_is_warmed_outside_of_lambda_or_in_a_snapshot(
     connect: Connect, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]

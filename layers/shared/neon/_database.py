@@ -90,12 +90,13 @@ class Database:
         raise Misconfigured("DATABASE_URL has to be a postgresql:// connection string")
 
     def start_warming(self) -> None:
-        """Begin to open the connection, while the caller goes on importing; `warm` waits for it.
+        """Begin to open the connection, in a thread, while the caller goes on importing.
 
-        The thread for this ends with INIT. Outside of Lambda, and where a SnapStart snapshot is
-        being made, this does nothing.
+        Call `warm` at the end of INIT, which waits for it: a thread that is still at work then is
+        frozen with the environment in the middle of a handshake, and holds the lock. Outside of
+        Lambda, and where a SnapStart snapshot is being made, this does nothing.
         """
-        if _lifecycle.is_lambda() and not _lifecycle.is_snapshot():
+        if self._warming is None and _lifecycle.is_lambda() and not _lifecycle.is_snapshot():
             self._warming = Thread(target=self._open_early, name="neon", daemon=True)
             self._warming.start()
 
@@ -111,6 +112,7 @@ class Database:
             _lifecycle.follow_snapshots(self)
         elif self._warming:
             self._warming.join()
+            self._warming = None
         else:
             self._open_early()
 

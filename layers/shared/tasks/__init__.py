@@ -1,4 +1,7 @@
-"""Tasks: what one looks like, what rules it obeys and how it is stored. Knows no HTTP."""
+"""Tasks: what one looks like, what rules it obeys and how it is stored. Knows no HTTP.
+
+Where functions start, in INIT, is here too: every one imports this before all else.
+"""
 
 from tasks import cold_start as cold_start  # first of all
 from tasks.database import database, ping, telemetry, warm

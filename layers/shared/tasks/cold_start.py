@@ -1,7 +1,7 @@
 """INIT, the start of an execution environment, without the garbage collector.
 
-What a function imports stays for its life, so collecting while it is imported finds nothing, and
-takes a tenth of a cold start (docs/performance.md). This is imported before all else.
+What a function imports stays for its life: collecting while it is imported finds next to nothing,
+and takes a twelfth of a cold start (docs/performance.md). This is imported before all else.
 """
 
 import gc

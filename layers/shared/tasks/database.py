@@ -13,15 +13,17 @@ def database() -> Database:
     return Database.from_environment()
 
 
-def warm() -> None:
-    """The end of INIT, where the CPU is at its fullest: by now the connection is open.
+def warm(*, connect: bool = True) -> None:
+    """End INIT, where the CPU is at its fullest, with an open connection.
 
     Elsewhere (in tests, while the specification is generated) importing a function opens nothing.
+    Raises neon.Misconfigured when no database is set.
     """
-    if _CONNECTS:
+    if not cold_start.IN_LAMBDA:
+        return
+    if connect:
         database().warm()
-    if cold_start.IN_LAMBDA:
-        cold_start.over()
+    cold_start.over()
 
 
 def ping() -> None:
@@ -30,12 +32,12 @@ def ping() -> None:
 
 
 def telemetry() -> Telemetry:
-    """What the database did so far, and goes on counting; all zero while nobody asked for one."""
+    """The counters of the database, live; all zero while nobody has asked for one."""
     return _shared().telemetry if _shared.cache_info().currsize else Telemetry()
 
 
 _shared = database
-_CONNECTS = cold_start.IN_LAMBDA and bool({"DATABASE_URL", "DATABASE_SECRET"} & os.environ.keys())
 
-if _CONNECTS:
-    database().start_warming()  # what takes longest to import is still to come
+# A function that has a database will need it, and what takes longest to import is still to come.
+if cold_start.IN_LAMBDA and (os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_SECRET")):
+    database().start_warming()

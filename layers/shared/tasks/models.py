@@ -82,7 +82,7 @@ Flag = Annotated[bool, WithJsonSchema(_READS_AS_BOOLEAN)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 
 
-class Task(BaseModel):
+class Task(BaseModel, hide_input_in_errors=True):
     """A task as it is stored and as every answer shows it."""
 
     id: UUID

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from pydantic import Field, ValidationError, create_model
 
-from web.parameters import Parameter
+from web.parameters import Body, Parameter
 from web.problems import invalid
 
 
@@ -19,7 +19,8 @@ class Arguments:
     """
 
     def __init__(self, handler: Callable[..., Any]) -> None:
-        declared = parameters(handler)
+        # As FastAPI lists what is wrong: the body last.
+        declared = dict(sorted(parameters(handler).items(), key=lambda each: each[1][1] is Body))
         fields: dict[str, Any] = {
             name: (hint, Field(default, **parameter.rules))
             for name, (hint, parameter, default) in declared.items()

@@ -14,16 +14,6 @@ from web.problems import Problem, invalid, unsupported_media_type
 MAX_BYTES = 1_000_000
 
 
-def check(event: Mapping[str, Any]) -> None:
-    """Refuse a body that is too large (413) or said not to be JSON (415)."""
-    if len(read(event)) > MAX_BYTES:
-        raise too_large()
-    headers = event.get("headers")
-    declared = headers.get("content-type") if isinstance(headers, Mapping) else None
-    if isinstance(declared, str) and declared.strip() and not _is_json(declared):
-        raise unsupported_media_type()
-
-
 def too_large() -> Problem:
     """A 413."""
     return Problem(413, f"The body is larger than {MAX_BYTES:,} bytes")
@@ -42,12 +32,17 @@ def read(event: Mapping[str, Any]) -> bytes:
         raise _invalid("json_invalid", "JSON decode error") from error
 
 
-def parse(raw: bytes) -> dict[str, Any]:
-    """The JSON object that the body holds. Raises a 422 Problem otherwise.
+def parse(raw: bytes, content_type: str) -> dict[str, Any]:
+    """The JSON object that the body holds.
 
-    Pydantic's parser is used because it bounds nesting and refuses what is not JSON (NaN, lone
-    surrogates, invalid UTF-8), where the standard library's accepts it or runs out of stack.
+    Raises a Problem: 413 for too large a body, 415 for one said not to be JSON, 422 for one that is
+    none. Pydantic's parser is used because it bounds nesting and refuses what is not JSON (NaN,
+    lone surrogates, invalid UTF-8), where the standard library's accepts it or runs out of stack.
     """
+    if len(raw) > MAX_BYTES:
+        raise too_large()
+    if content_type.strip() and not _is_json(content_type):
+        raise unsupported_media_type()
     if not raw.strip():
         raise _invalid("missing", "Field required")
     try:

@@ -19,7 +19,10 @@ class Request:
     def __init__(self, event: Mapping[str, Any]) -> None:
         self.event = event
         self.route = str(event.get("routeKey") or "none")
-        """The method and the path template that the gateway matched; it decoded the parameters."""
+        """The method and the path template that the gateway matched.
+
+        The gateway has also decoded the path parameters.
+        """
         self.path_parameters = _strings(event.get("pathParameters"))
         self.query = _query(event.get("rawQueryString"))
         """The query as it was sent."""

@@ -79,7 +79,7 @@ def _log(message: str, error: Exception, request_id: str) -> None:
     # Most environments never have an error to log, and this import is not a small one.
     from aws_lambda_powertools import Logger
 
-    Logger().error(message, exc_info=error, function_request_id=request_id)
+    Logger(use_rfc3339=True).error(message, exc_info=error, function_request_id=request_id)
 
 
 def invalid(errors: Sequence[Any]) -> Problem:

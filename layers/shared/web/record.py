@@ -48,6 +48,7 @@ def write(request_id: str, route: str, status: int, milliseconds: float) -> None
         "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
         "service": os.environ.get("POWERTOOLS_SERVICE_NAME", "task-api"),
         "function_request_id": request_id,
+        "xray_trace_id": os.environ.get("_X_AMZN_TRACE_ID", "")[5:40],  # without its `Root=`
         "route": route,
         "status": status,
         **counted,
