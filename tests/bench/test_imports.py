@@ -10,17 +10,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.bench.peers import Contender, build
-from tests.bench.test_peers import CONTENDERS, python, runtime
+from tests.bench.side_by_side.processes import Runtime
+from tests.bench.test_peers import CONTENDERS, runtime
 from tests.running import ROOT
 from tests.test_template import FUNCTIONS
 
-__all__ = ["python", "runtime"]
+__all__ = ["runtime"]
 
 _NEON = {"neon"} | {
     f"neon._{name}"
@@ -108,15 +108,15 @@ def ours() -> Contender:
 
 
 @pytest.fixture(scope="module")
-def run(ours: Contender, python: Path, runtime: Path) -> Run:
+def run(ours: Contender, runtime: Runtime) -> Run:
     """Runs a program in a new process that has what Lambda gives a function."""
 
     def run(function: str, program: str, *arguments: str, **variables: str) -> Any:
         folder = next(iter(ours.functions.values())).with_name(function)
-        path = ":".join(map(str, (folder, *ours.path, runtime)))
+        path = ":".join(map(str, (folder, *ours.path, runtime.client)))
         settings = {"JWT_SECRET": "x" * 32, "API_URL": "https://localhost"}
         result = subprocess.run(
-            [python, "-S", "-B", "-c", program, *arguments],
+            [runtime.python, "-S", "-B", "-c", program, *arguments],
             cwd=folder,
             env={"PYTHONPATH": path, **settings, **variables},
             capture_output=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,8 @@ import pytest
 from local.errors import LocalError
 from tests.bench import filling
 from tests.bench.peers import NAMES, OPERATIONS, Contender, build
-from tests.bench.peers.serving import Answer, Function, function
+from tests.bench.side_by_side.environment import Environment
+from tests.bench.side_by_side.processes import Runtime, install_runtime
 from tests.functions.handlers import TASK, TASKS, event
 from tests.neon import servers
 from tests.neon.conftest import need_pgbouncer
@@ -28,6 +28,7 @@ from tests.test_build import MAGIC
 CONTENDERS = ROOT / ".local" / "bench" / "contenders"
 LOGIN = "task_login"
 HIDDEN = "Hidden by a policy"
+Answer = dict[str, Any]
 Invoke = Callable[..., Answer]
 
 _KNOWS_PREPARED_STATEMENTS = (1, 21)  # PgBouncer, as Neon's does; two peers rely on it
@@ -38,35 +39,18 @@ _HIDE = f"CREATE POLICY hidden ON tasks AS RESTRICTIVE TO task_api USING (title 
 
 
 @pytest.fixture(scope="module")
-def python() -> Path:
-    """A Python of the runtime's version."""
-    found = subprocess.run(
-        [ROOT / "layers" / "find-python", "3.13"], capture_output=True, text=True, check=False
-    )
-    if found.returncode:
-        pytest.skip(found.stderr.strip())
-    return Path(found.stdout.strip())
+def runtime() -> Runtime:
+    """Lambda's Python, with its runtime client."""
+    try:
+        return install_runtime(ROOT, CONTENDERS.parent, print)
+    except LocalError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
-def runtime(python: Path) -> Path:
-    """Lambda's runtime client for that Python."""
-    folder = ROOT / ".local" / "bench" / "runtime"
-    uv = ROOT / ".venv" / "bin" / "uv"
-    subprocess.run(
-        [
-            *(uv, "pip", "install", "--quiet", "--require-hashes", "--python", python),
-            *("--target", folder, "--requirement", ROOT / "requirements" / "runtime.txt"),
-        ],
-        check=True,
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def contenders(python: Path) -> dict[str, Contender]:
+def contenders(runtime: Runtime) -> dict[str, Contender]:
     """All of them, built; unchanged ones are kept from one run to the next."""
-    assert python
+    assert runtime
     return {each.name: each for each in build(ROOT, CONTENDERS, print)}
 
 
@@ -108,27 +92,25 @@ def _owner(server: Postgres) -> str:
 
 @pytest.fixture(scope="module")
 def start(
-    contenders: dict[str, Contender], python: Path, runtime: Path, url: str
+    contenders: dict[str, Contender], runtime: Runtime, url: str
 ) -> Iterator[Callable[[str], Invoke]]:
     """Starts a contender's functions; a function with several operations is one process."""
-    started: dict[Path, Function] = {}
-    settings = {
-        "DATABASE_URL": url,
-        "POWERTOOLS_SERVICE_NAME": "bench",
-        "POWERTOOLS_METRICS_NAMESPACE": "Bench",
-    }
+    started: dict[Path, Environment] = {}
     with ExitStack() as stack:
 
         def start(name: str) -> Invoke:
             for operation in OPERATIONS:
                 folder = contenders[name].functions[operation]
                 if folder not in started:
-                    process = function(contenders[name], operation, python, runtime, settings)
-                    started[folder] = stack.enter_context(process)
+                    command = runtime.command(contenders[name], operation, url)
+                    started[folder] = stack.enter_context(Environment(command))
+                    started[folder].ready()
 
             def invoke(operation: str, *arguments: Any, **more: Any) -> Answer:
-                sent = _request(operation, *arguments, **more)
-                return started[contenders[name].functions[operation]].invoke(sent)
+                sent = json.dumps(_request(operation, *arguments, **more)).encode()
+                environment = started[contenders[name].functions[operation]]
+                answer: Answer = json.loads(environment.invoke(sent)[1])
+                return answer
 
             return invoke
 

@@ -19,14 +19,6 @@ from local.template import Function, read_template
 from tests.bench.peers import Contender
 from tests.bench.side_by_side.environment import Command
 
-OPERATIONS = (
-    "list_tasks",
-    "create_task",
-    "get_task",
-    "update_task",
-    "delete_task",
-    "toggle_task",
-)
 _RUNTIME = "3.13"
 
 

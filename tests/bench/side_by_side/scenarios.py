@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import filling
-from tests.bench.peers import Contender
+from tests.bench.peers import OPERATIONS, Contender
 from tests.bench.side_by_side import crowd, figures, measuring
 from tests.bench.side_by_side.backends import POOL, Backend, Way
 from tests.bench.side_by_side.figures import Ratio
 from tests.bench.side_by_side.measuring import Cold, Effort, Subject, Warm
-from tests.bench.side_by_side.processes import OPERATIONS, Requests, Runtime, check
+from tests.bench.side_by_side.processes import Requests, Runtime, check
 from tests.bench.side_by_side.progress import Progress
 
 OURS = "ours"
