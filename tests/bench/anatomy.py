@@ -24,10 +24,17 @@ from tests.bench.peers import Contender, build
 from tests.bench.side_by_side import measuring
 from tests.bench.side_by_side.backends import local_postgres
 from tests.bench.side_by_side.environment import Command, Environment
-from tests.bench.side_by_side.processes import Requests, Runtime, check, install_runtime
+from tests.bench.side_by_side.processes import (
+    CONTENDERS,
+    WORK,
+    Requests,
+    Runtime,
+    check,
+    install_runtime,
+)
 from tests.running import ROOT
 
-CONTENDERS = ("ours", "floor")
+_COMPARED = ("ours", "floor")
 USER = "alice"
 LIST = 20
 _RUNS = 11
@@ -87,9 +94,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, local_postgres(Path(folder)) as backend:
         backend.add_tasks(USER, LIST)
         backend.settle()
-        work = ROOT / ".local" / "bench"
-        runtime = install_runtime(ROOT, work, _say)
-        contenders = build(ROOT, work / "contenders", _say, CONTENDERS)
+        runtime = install_runtime(ROOT, WORK, _say)
+        contenders = build(ROOT, CONTENDERS, _say, _COMPARED)
         cold, warm = {}, {}
         for contender in contenders:
             _say(f"taking {contender.name} to pieces")

@@ -10,13 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.errors import LocalError
 from tests.bench.peers import build
 from tests.bench.side_by_side import measuring
 from tests.bench.side_by_side.backends import local_postgres
 from tests.bench.side_by_side.measuring import Effort, Subject
-from tests.bench.side_by_side.processes import Requests, check, install_runtime
-from tests.bench.test_peers import CONTENDERS
+from tests.bench.side_by_side.processes import CONTENDERS, Requests, Runtime, check
 from tests.running import ROOT
 
 USER, LIST = "alice", 20
@@ -27,12 +25,8 @@ Pair = dict[str, Subject]
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Ours and the floor, each to be asked for the same list, on a Postgres of their own."""
-    try:
-        runtime = install_runtime(ROOT, ROOT / ".local" / "bench", print)
-    except LocalError as error:
-        pytest.skip(str(error))
     contenders = build(ROOT, CONTENDERS, print, ("ours", "floor"))
     event = Requests(ROOT, USER).event("list_tasks")
     with local_postgres(tmp_path_factory.mktemp("floor")) as backend:

@@ -15,12 +15,9 @@ from typing import Any
 import pytest
 
 from tests.bench.peers import Contender, build
-from tests.bench.side_by_side.processes import Runtime
-from tests.bench.test_peers import CONTENDERS, runtime
+from tests.bench.side_by_side.processes import CONTENDERS, Runtime
 from tests.running import ROOT
 from tests.test_template import FUNCTIONS
-
-__all__ = ["runtime"]
 
 _NEON = {"neon"} | {
     f"neon._{name}"

@@ -17,7 +17,7 @@ from local.errors import LocalError
 from tests.bench import filling
 from tests.bench.peers import NAMES, OPERATIONS, Contender, build
 from tests.bench.side_by_side.environment import Environment
-from tests.bench.side_by_side.processes import Runtime, install_runtime
+from tests.bench.side_by_side.processes import CONTENDERS, Runtime
 from tests.functions.handlers import TASK, TASKS, event
 from tests.neon import servers
 from tests.neon.conftest import need_pgbouncer
@@ -25,7 +25,6 @@ from tests.neon.servers import PASSWORD, QUOTED, Authority, PgBouncer, Postgres
 from tests.running import ROOT
 from tests.test_build import MAGIC
 
-CONTENDERS = ROOT / ".local" / "bench" / "contenders"
 LOGIN = "task_login"
 HIDDEN = "Hidden by a policy"
 Answer = dict[str, Any]
@@ -36,15 +35,6 @@ _KNOWS_PREPARED_STATEMENTS = (1, 21)  # PgBouncer, as Neon's does; two peers rel
 _LOGIN = f"CREATE ROLE {LOGIN} LOGIN NOINHERIT PASSWORD '{PASSWORD}' IN ROLE task_api"
 # Only who acts as task_api is bound by it, and who is not has no right to the table at all.
 _HIDE = f"CREATE POLICY hidden ON tasks AS RESTRICTIVE TO task_api USING (title <> '{HIDDEN}')"
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Runtime:
-    """Lambda's Python, with its runtime client."""
-    try:
-        return install_runtime(ROOT, CONTENDERS.parent, print)
-    except LocalError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

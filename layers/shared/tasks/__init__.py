@@ -1,6 +1,6 @@
 """Tasks: what one looks like, what rules it obeys and how it is stored. Knows no HTTP.
 
-Where functions start, in INIT, is here too: every one imports this before all else.
+How a function starts, in INIT, is here too (cold_start), because every one imports this first.
 """
 
 from tasks import cold_start as cold_start  # first of all

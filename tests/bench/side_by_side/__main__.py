@@ -22,7 +22,6 @@ from tests.bench.side_by_side.progress import Progress
 from tests.bench.side_by_side.scenarios import FULL, NORMAL, QUICK, SCENARIOS, Bench, Level
 from tests.running import ROOT
 
-_WORK = ROOT / ".bench"
 _WEIGHTS = {
     "headline": 60.0,
     "endpoints": 200.0,
@@ -74,8 +73,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if busy > 0.5:
         progress.say(f"{busy:.1f} other processes are running (load): tails will tell of them")
     chosen = {"names": arguments.contenders.split(",")} if arguments.contenders else {}
-    runtime = processes.install_runtime(ROOT, _WORK, progress.say)
-    contenders = peers.build(ROOT, _WORK / "contenders", progress.say, **chosen)
+    runtime = processes.install_runtime(ROOT, processes.WORK, progress.say)
+    contenders = peers.build(ROOT, processes.CONTENDERS, progress.say, **chosen)
     results: dict[str, Any] = {
         "machine": machine.describe(runtime),
         "level": level.name,
@@ -92,7 +91,9 @@ def _run(arguments: argparse.Namespace) -> None:
             progress.scenario(name)
             results[name] = SCENARIOS[name](bench)
     is_whole = not arguments.only and not arguments.contenders
-    output = arguments.output or (ROOT / "docs" / "bench" if is_whole else _WORK / "results")
+    output = arguments.output or (
+        ROOT / "docs" / "bench" if is_whole else processes.WORK / "results"
+    )
     report.write(results, output)
     charts.write(results, output)
     print(report.text(results), end="")

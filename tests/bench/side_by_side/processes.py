@@ -18,7 +18,11 @@ from local.errors import LocalError
 from local.template import Function, read_template
 from tests.bench.peers import Contender
 from tests.bench.side_by_side.environment import Command
+from tests.running import ROOT
 
+WORK = ROOT / ".bench"
+"""Where contenders and the runtime client are kept from one run to the next."""
+CONTENDERS = WORK / "contenders"
 _RUNTIME = "3.13"
 
 
