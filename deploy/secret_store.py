@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 
 from deploy.environments import DeployError, Environment
-from neon import Misconfigured, direct_conninfo
+from neon import ConfigurationError, direct_conninfo
 
 # From variable to the template parameter that names the secret.
 _URLS = {"DATABASE_URL": "DatabaseSecret", "MIGRATION_URL": "MigrationSecret"}
@@ -65,7 +65,7 @@ def _named(name: str, parameter: str) -> str:
 def _checked(url: str, variable: str) -> str:
     try:
         direct_conninfo(url)
-    except Misconfigured as error:
+    except ConfigurationError as error:
         raise DeployError(f"{variable} cannot be used: {error}.") from None
     return url
 

@@ -15,7 +15,7 @@ import pytest
 from aws_lambda_powertools import Logger
 
 import tasks
-from neon import Conflict
+from neon import ConflictError
 from tasks import store
 from tests.functions.handlers import TASK, TASKS, Context, event, handler, recorded
 
@@ -287,7 +287,7 @@ def test_a_transaction_that_met_another_one_may_be_tried_again(
     user: str, monkeypatch: pytest.MonkeyPatch, sqlstate: str, status: int
 ) -> None:
     def refused(*_: object) -> None:
-        raise Conflict("Postgres refused the unit of work", sqlstate=sqlstate)
+        raise ConflictError("Postgres refused the unit of work", sqlstate=sqlstate)
 
     monkeypatch.setattr(store, "list_page", refused)
     answer = handler("list_tasks")(event("GET", TASKS, user=user), Context())

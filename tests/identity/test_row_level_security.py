@@ -17,7 +17,7 @@ import pytest
 
 import neon
 import tasks
-from tasks import PageRequest, Task, TaskCreate, TaskNotFound, TaskUpdate, Terms, store, writes
+from tasks import PageRequest, Task, TaskCreate, TaskNotFoundError, TaskUpdate, Terms, store, writes
 from tests.identity.conftest import (
     Cluster,
     cluster,
@@ -113,7 +113,7 @@ def test_an_operation_without_its_condition_neither_finds_nor_changes_anothers_t
 ) -> None:
     made = one_each("alice", "bob")
     before = rows(urls["superuser"])
-    with pytest.raises(TaskNotFound):
+    with pytest.raises(TaskNotFoundError):
         operate("alice", made["bob"].id)
     assert rows(urls["superuser"]) == before
     operate("bob", made["bob"].id)

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from neon import Database, Effect, Misconfigured, Statement, Unavailable, _address, deadline
+from neon import (
+    ConfigurationError,
+    Database,
+    Effect,
+    Statement,
+    UnavailableError,
+    _address,
+    deadline,
+)
 from neon._connect import pause
 from tests.neon.conftest import HOST, _issued, through, verified
 from tests.neon.proxy import Fault, Proxy, direct_tls
@@ -137,7 +145,7 @@ def test_a_certificate_that_proves_nothing_is_refused_at_once(
     pooler = new_pooler(certificate=_issued(authority, host, days=days))
     with Proxy(pooler.port) as proxy:
         parameters = f"?sslrootcert={roots.roots}"
-        with pytest.raises(Misconfigured, match=said) as caught:
+        with pytest.raises(ConfigurationError, match=said) as caught:
             connect(_url("db.example.org", proxy.port, parameters)).run(ONE, effect=READ)
         assert proxy.accepted == 1
     assert PASSWORD not in str(caught.value)
@@ -147,7 +155,7 @@ def test_a_server_without_tls_gets_no_password_from_afar(
     connect: Connect, postgres: Postgres, addresses: Addresses
 ) -> None:
     addresses("127.0.0.1")
-    with pytest.raises(Misconfigured, match="does not support SSL"):
+    with pytest.raises(ConfigurationError, match="does not support SSL"):
         connect(_url("db.example.org", postgres.port, "?sslmode=prefer")).run(ONE, effect=READ)
 
 
@@ -171,7 +179,7 @@ def test_a_neon_host_has_to_bind_the_login_to_its_tls_channel(
     addresses("127.0.0.1")
     pooler = new_pooler(certificate=_issued(authority, HOST))
     parameters = f"?sslnegotiation=postgres&sslrootcert={authority.roots}"
-    with pytest.raises(Misconfigured, match="channel binding"):
+    with pytest.raises(ConfigurationError, match="channel binding"):
         connect(_url(HOST, pooler.port, parameters)).run(ONE, effect=READ)
 
 
@@ -179,7 +187,7 @@ def test_a_neon_host_has_to_bind_the_login_to_its_tls_channel(
 def test_a_setting_that_libpq_refuses_is_misconfigured(
     connect: Connect, postgres: Postgres, setting: str
 ) -> None:
-    with pytest.raises(Misconfigured, match="invalid"):
+    with pytest.raises(ConfigurationError, match="invalid"):
         connect(f"{postgres.url}?{setting}").run(ONE, effect=READ)
 
 
@@ -219,14 +227,14 @@ def test_a_permanent_refusal_is_tried_once_on_one_address(
 ) -> None:
     addresses("127.0.0.1", "127.0.0.1", "::1")
     proxy.refuse(*[text] * 9)
-    with pytest.raises(Misconfigured, match=text[:12]):
+    with pytest.raises(ConfigurationError, match=text[:12]):
         connect(_url("localhost", proxy.port)).run(ONE, effect=READ)
     assert proxy.accepted == 1
 
 
 def test_a_wrong_password_is_tried_once(connect: Connect, proxy: Proxy) -> None:
     url = through(proxy).replace(QUOTED, "a-wrong-one")
-    with pytest.raises(Misconfigured, match="password authentication failed") as caught:
+    with pytest.raises(ConfigurationError, match="password authentication failed") as caught:
         connect(url).run(ONE, effect=READ)
     assert proxy.accepted == 1
     assert "a-wrong-one" not in str(caught.value)
@@ -253,7 +261,7 @@ def test_a_transient_refusal_is_tried_again(
 )
 def test_what_may_be_permanent_is_tried_twice(connect: Connect, proxy: Proxy, text: str) -> None:
     proxy.refuse(*[text] * 9)
-    with pytest.raises(Unavailable, match="tried 2 times in"):
+    with pytest.raises(UnavailableError, match="tried 2 times in"):
         connect(through(proxy)).run(ONE, effect=READ)
     assert proxy.accepted == 2
 
@@ -263,7 +271,7 @@ def test_the_last_error_says_what_was_tried_and_for_how_long(
 ) -> None:
     proxy.refuse(*["Couldn't connect to compute node"] * 1000)
     said = r"tried \d+ times in \d\.\d s, the last one: .*Couldn't connect to compute node"
-    with deadline(1.0), pytest.raises(Unavailable, match=said):
+    with deadline(1.0), pytest.raises(UnavailableError, match=said):
         connect(through(proxy)).run(ONE, effect=READ)
     assert proxy.accepted > 1
 
@@ -288,7 +296,7 @@ def test_a_connect_that_is_never_answered_ends_with_the_deadline(
     connect: Connect, proxy: Proxy
 ) -> None:
     proxy.arm(Fault.BLACK_HOLE)
-    with deadline(0.5), pytest.raises(Unavailable, match=r"tried 1 times.*in time"):
+    with deadline(0.5), pytest.raises(UnavailableError, match=r"tried 1 times.*in time"):
         connect(through(proxy)).run(ONE, effect=Effect.ONCE)
 
 
@@ -329,7 +337,7 @@ def test_addresses_are_resolved_again_when_none_of_them_answers(
 ) -> None:
     database = connect(postgres.url.replace("127.0.0.1", "localhost"))
     addresses(DEAD)
-    with deadline(0.3), pytest.raises(Unavailable):
+    with deadline(0.3), pytest.raises(UnavailableError):
         database.run(ONE, effect=READ)
     addresses("127.0.0.1")
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
@@ -342,7 +350,7 @@ def test_a_name_that_does_not_resolve_is_unavailable(
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with deadline(0.3), pytest.raises(Unavailable, match="cannot be resolved"):
+    with deadline(0.3), pytest.raises(UnavailableError, match="cannot be resolved"):
         connect("postgresql://u@db.example.org/db").run(ONE, effect=READ)
 
 

@@ -7,8 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from neon import Database, Effect, OutcomeUnknown, Statement, StatementError, Unavailable, deadline
-from neon._connection import Connection, Lost
+from neon import (
+    Database,
+    Effect,
+    OutcomeUnknownError,
+    Statement,
+    StatementError,
+    UnavailableError,
+    deadline,
+)
+from neon._connection import Connection, ConnectionLostError
 from tests.neon.conftest import through
 from tests.neon.proxy import Fault, Proxy
 from tests.neon.servers import PgBouncer, Postgres, until
@@ -77,7 +85,7 @@ def test_another_write_that_was_cut_is_never_sent_again(
     database = connect(through(proxy))
     database.run(ONE, effect=READ)
     proxy.arm(fault, reset=reset)
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknownError):
         database.run(insert("a"), effect=ONCE)
     assert proxy.faulted.wait(10)
     database.close()
@@ -95,7 +103,7 @@ def test_a_cut_anywhere_in_a_message_is_no_success(
     database = connect(through(proxy))
     database.run(ONE, effect=READ)
     proxy.arm(fault, percent / 100)
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknownError):
         database.run(insert("a"), effect=ONCE)
     assert hits(postgres, "a") == (fault in ARRIVED)
 
@@ -140,7 +148,7 @@ def test_a_servers_last_words_are_enough_to_know_that_it_is_gone(
 
 
 @pytest.mark.parametrize(
-    ("effect", "error", "tries"), [(READ, Unavailable, 5), (ONCE, OutcomeUnknown, 1)]
+    ("effect", "error", "tries"), [(READ, UnavailableError, 5), (ONCE, OutcomeUnknownError, 1)]
 )
 def test_a_statement_that_kills_its_server_is_not_repeated_for_ever(
     connect: Connect, postgres: Postgres, effect: Effect, error: type[Exception], tries: int
@@ -161,7 +169,7 @@ def test_a_repeatable_write_that_cannot_be_repeated_is_unknown(
     database.run(ONE, effect=READ)
     proxy.arm(Fault.CUT_ANSWERED)
     proxy.refuse(*[text] * 1000)
-    with deadline(0.5), pytest.raises(OutcomeUnknown):
+    with deadline(0.5), pytest.raises(OutcomeUnknownError):
         database.run(ONE, effect=REPEATABLE)
 
 
@@ -173,10 +181,10 @@ def test_a_repeatable_write_stays_unknown_when_its_last_try_was_not_even_sent(
     tries = iter([True, False, False, False, False])
 
     def lose(*_: object, **__: object) -> None:
-        raise Lost("lost", sent=next(tries))
+        raise ConnectionLostError("lost", sent=next(tries))
 
     monkeypatch.setattr(Connection, "exchange", lose)
-    with pytest.raises(OutcomeUnknown, match="sent 1 times without an answer"):
+    with pytest.raises(OutcomeUnknownError, match="sent 1 times without an answer"):
         database.run(ONE, effect=REPEATABLE)
 
 
@@ -200,7 +208,7 @@ def test_a_transaction_whose_connection_is_closed_inside_is_unavailable(
 ) -> None:
     database = connect(postgres.url)
     with (  # noqa: PT012  the block is what is tested
-        pytest.raises(Unavailable),
+        pytest.raises(UnavailableError),
         database.transaction() as transaction,
     ):
         transaction.run(insert("a"))
@@ -214,7 +222,7 @@ def test_without_time_nothing_is_sent(connect: Connect, proxy: Proxy, effect: Ef
     database = connect(through(proxy))
     database.run(ONE, effect=READ)
     before = proxy.round_trips
-    with deadline(0), pytest.raises(Unavailable, match="no time is left"):
+    with deadline(0), pytest.raises(UnavailableError, match="no time is left"):
         database.run(ONE, effect=effect)
     assert proxy.round_trips == before
 
@@ -234,7 +242,7 @@ def test_a_reused_connection_that_swallows_everything_is_given_up_for_a_new_one(
 @pytest.mark.usefixtures("table")
 @pytest.mark.parametrize(
     ("effect", "error"),
-    [(READ, Unavailable), (REPEATABLE, OutcomeUnknown), (ONCE, OutcomeUnknown)],
+    [(READ, UnavailableError), (REPEATABLE, OutcomeUnknownError), (ONCE, OutcomeUnknownError)],
 )
 def test_silence_until_the_deadline_is_an_error_that_says_what_is_known(
     connect: Connect, proxy: Proxy, postgres: Postgres, effect: Effect, error: type[Exception]
@@ -261,7 +269,7 @@ def test_a_backend_killed_in_the_middle_of_a_statement(
         with ThreadPoolExecutor() as threads:
             running = threads.submit(database.run, insert("a"), effect=ONCE)
             until(lambda: postgres.admin(kill))
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknownError):
             running.result()
     assert hits(postgres, "a") == 0
 
@@ -298,7 +306,7 @@ def test_a_pooler_killed_in_the_middle_of_a_unit_of_work(
             pooler.kill()
             pooler.start()
         if effect is ONCE:
-            with pytest.raises(OutcomeUnknown):
+            with pytest.raises(OutcomeUnknownError):
                 running.result()
         else:
             running.result()
@@ -314,7 +322,10 @@ def test_a_pooler_that_is_down_is_unavailable_and_then_back(
     pooler = new_pooler()
     database = connect(pooler.url())
     pooler.kill()
-    with deadline(0.5), pytest.raises(Unavailable, match=r"tried \d+ times in \d\.\d s.*refused"):
+    with (
+        deadline(0.5),
+        pytest.raises(UnavailableError, match=r"tried \d+ times in \d\.\d s.*refused"),
+    ):
         database.run(ONE, effect=READ)
     pooler.start()
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
@@ -328,9 +339,9 @@ def test_a_paused_pooler_does_nothing_later_that_was_called_unavailable(
     database = connect(pooler.url())
     database.run(ONE, effect=READ)
     pooler.console("PAUSE")
-    with deadline(0.4), pytest.raises(Unavailable):
+    with deadline(0.4), pytest.raises(UnavailableError):
         database.run(ONE, effect=READ)
-    with deadline(0.4), pytest.raises(OutcomeUnknown):
+    with deadline(0.4), pytest.raises(OutcomeUnknownError):
         database.run(insert("a"), effect=ONCE)
     pooler.console("RESUME")
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
@@ -359,7 +370,7 @@ def test_a_full_pooler_is_unavailable_with_a_longer_wait(
     pooler = new_pooler(max_client_conn=1)
     holder, database = connect(pooler.url()), connect(pooler.url())
     holder.run(ONE, effect=READ)
-    with deadline(0.5), pytest.raises(Unavailable, match="no more connections") as caught:
+    with deadline(0.5), pytest.raises(UnavailableError, match="no more connections") as caught:
         database.run(ONE, effect=READ)
     assert caught.value.retry_after == 5.0
     holder.close()
@@ -428,7 +439,7 @@ def test_a_transaction_cut_before_its_commit_did_nothing(
 ) -> None:
     database = connect(through(proxy))
     with (  # noqa: PT012  the block is what is tested
-        pytest.raises(Unavailable),
+        pytest.raises(UnavailableError),
         database.transaction() as transaction,
     ):
         transaction.run(insert("a"))
@@ -448,7 +459,7 @@ def test_a_transaction_that_was_lost_cannot_end_as_a_success(
     ):
         transaction.run(insert("a"))
         proxy.arm(Fault.CUT_BEFORE)
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             transaction.run(insert("a"))
     assert hits(postgres, "a") == 0
 
@@ -458,11 +469,11 @@ def test_a_commit_that_was_never_sent_needs_no_settling(
     connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lose(*_: object, **__: object) -> None:
-        raise Lost("lost", sent=False)
+        raise ConnectionLostError("lost", sent=False)
 
     database = connect(postgres.url)
     with (  # noqa: PT012  the block is what is tested
-        pytest.raises(Unavailable, match="nothing was done"),
+        pytest.raises(UnavailableError, match="nothing was done"),
         database.transaction() as transaction,
     ):
         transaction.run(insert("a"))
@@ -482,7 +493,7 @@ def test_a_commit_that_was_cut_is_settled(
             transaction.run(insert("a"))
             proxy.arm(fault)
         succeeded = True
-    except Unavailable:
+    except UnavailableError:
         pass  # rolled back, and known to be
     assert proxy.faulted.wait(10)
     assert hits(postgres, "a") == succeeded
@@ -495,7 +506,7 @@ def test_a_commit_that_was_cut_is_settled(
 def test_a_commit_that_cannot_be_settled_is_unknown(connect: Connect, proxy: Proxy) -> None:
     database = connect(through(proxy))
     with (  # noqa: PT012  the block is what is tested
-        pytest.raises(OutcomeUnknown),
+        pytest.raises(OutcomeUnknownError),
         deadline(1.0),
         database.transaction() as transaction,
     ):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import snapshot_restore_py  # type: ignore[import-untyped]
 
-from neon import Database, Effect, Misconfigured, Statement, Unavailable, _lifecycle
+from neon import ConfigurationError, Database, Effect, Statement, UnavailableError, _lifecycle
 from neon._secret import secret_url
 from tests.aws import SecretsManager
 from tests.neon.conftest import through
@@ -277,7 +277,7 @@ def test_a_database_url_that_is_none_is_misconfigured(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.delenv("DATABASE_SECRET", raising=False)
-    with pytest.raises(Misconfigured, match="DATABASE_URL"):
+    with pytest.raises(ConfigurationError, match="DATABASE_URL"):
         Database.from_environment()
 
 
@@ -316,7 +316,7 @@ def test_a_secret_that_is_still_the_refused_one_is_not_tried_again(
     connect: Connect, proxy: Proxy
 ) -> None:
     wrong = through(proxy).replace(QUOTED, "old")
-    with pytest.raises(Misconfigured, match="password"):
+    with pytest.raises(ConfigurationError, match="password"):
         connect(lambda: wrong).run(ONE, effect=READ)
     assert proxy.accepted == 1
 
@@ -341,7 +341,7 @@ def test_a_secret_without_a_url_is_misconfigured_and_not_shown(
     secrets_manager: SecretsManager, stored: str
 ) -> None:
     secrets_manager.create("prod/tasks", stored)
-    with pytest.raises(Misconfigured, match="prod/tasks") as caught:
+    with pytest.raises(ConfigurationError, match="prod/tasks") as caught:
         secret_url("prod/tasks")
     assert stored not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -349,7 +349,7 @@ def test_a_secret_without_a_url_is_misconfigured_and_not_shown(
 
 @pytest.mark.usefixtures("secrets_manager")
 def test_a_secret_that_is_not_there_is_misconfigured() -> None:
-    with pytest.raises(Misconfigured, match="ResourceNotFoundException"):
+    with pytest.raises(ConfigurationError, match="ResourceNotFoundException"):
         secret_url("prod/tasks")
 
 
@@ -358,7 +358,7 @@ def test_secrets_manager_out_of_reach_is_unavailable(
 ) -> None:
     assert secrets_manager
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
-    with pytest.raises(Unavailable, match="ConnectionRefusedError"):
+    with pytest.raises(UnavailableError, match="ConnectionRefusedError"):
         secret_url("prod/tasks")
 
 

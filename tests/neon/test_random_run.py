@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from neon import Database, Effect, OutcomeUnknown, Statement, Unavailable, deadline
+from neon import Database, Effect, OutcomeUnknownError, Statement, UnavailableError, deadline
 from tests.neon.conftest import need_pgbouncer, through
 from tests.neon.proxy import Fault, Proxy
 from tests.neon.servers import PgBouncer, Postgres, until
@@ -94,7 +94,7 @@ def _read(database: Database, model: Model, op: str, in_the_dark: bool) -> None:
     count = Statement("SELECT count(*) AS n FROM hits WHERE op = %s", (asked,))
     try:
         rows = database.run(count, effect=Effect.READ)
-    except Unavailable:
+    except UnavailableError:
         model.note(op, "dark read" if in_the_dark else "read", "unavailable", 0)
     else:
         assert rows[0][0]["n"] in model.allowed.get(asked, {0})
@@ -104,9 +104,9 @@ def _read(database: Database, model: Model, op: str, in_the_dark: bool) -> None:
 def _repeatable(database: Database, model: Model, op: str, in_the_dark: bool) -> None:
     try:
         database.run(insert_again(op), effect=Effect.REPEATABLE)
-    except OutcomeUnknown:
+    except OutcomeUnknownError:
         model.note(op, "dark write" if in_the_dark else "repeatable", "unknown", 0, 1)
-    except Unavailable:
+    except UnavailableError:
         model.note(op, "dark write" if in_the_dark else "repeatable", "unavailable", 0)
     else:
         model.note(op, "repeatable", "done", 1)
@@ -115,9 +115,9 @@ def _repeatable(database: Database, model: Model, op: str, in_the_dark: bool) ->
 def _once(database: Database, model: Model, op: str, in_the_dark: bool) -> None:
     try:
         rows = database.run(insert(op), effect=Effect.ONCE)
-    except OutcomeUnknown:
+    except OutcomeUnknownError:
         model.note(op, "once", "unknown", 0, 1)
-    except Unavailable:
+    except UnavailableError:
         model.note(op, "dark write" if in_the_dark else "once", "unavailable", 0)
     else:
         assert rows == [[{"op": op}]]
@@ -130,9 +130,9 @@ def _in_transaction(database: Database, model: Model, op: str, _: bool) -> None:
             if op.endswith(("0", "2", "4")):
                 transaction.run(Statement("SELECT 1"))
             transaction.run(insert(op))
-    except Unavailable:
+    except UnavailableError:
         model.note(op, "transaction", "unavailable", 0)
-    except OutcomeUnknown:
+    except OutcomeUnknownError:
         model.note(op, "transaction", "unknown", 0, 1)
     else:
         model.note(op, "transaction", "done", 1)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from neon import Database, Effect, Misconfigured, Statement
+from neon import ConfigurationError, Database, Effect, Statement
 from tests.aws import SecretsManager
 from tests.neon.servers import Postgres
 
@@ -87,7 +87,7 @@ def test_a_password_that_changed_before_its_secret_is_one_clear_error(
 ) -> None:
     postgres.admin(f"ALTER ROLE {role} PASSWORD 'second'")
     _disconnect(postgres, role)
-    with pytest.raises(Misconfigured, match="password authentication failed") as caught:
+    with pytest.raises(ConfigurationError, match="password authentication failed") as caught:
         _who(database)
     assert "first" not in str(caught.value)
     secrets_manager.change(NAME, _url(postgres, role, "second"))

@@ -15,7 +15,7 @@ from psycopg.adapt import Transformer
 from psycopg.conninfo import conninfo_to_dict
 
 import neon
-from neon import Misconfigured, Statement, direct_url
+from neon import ConfigurationError, Statement, direct_url
 from neon._address import Target, Transport
 from neon._refusal import Refusal, classify
 from neon._statement import bind
@@ -50,7 +50,7 @@ def test_a_pooled_host_becomes_its_direct_one(pooled: str, direct: str) -> None:
 
 
 def test_a_direct_host_needs_a_url() -> None:
-    with pytest.raises(Misconfigured, match="postgresql://"):
+    with pytest.raises(ConfigurationError, match="postgresql://"):
         direct_url("host=ep-x-pooler.aws.neon.tech password=secret")
 
 
@@ -69,7 +69,7 @@ def test_a_direct_host_needs_a_url() -> None:
 def test_an_unsuitable_connection_string_is_refused_with_a_sentence(
     url: str, sentence: str
 ) -> None:
-    with pytest.raises(Misconfigured, match=sentence) as caught:
+    with pytest.raises(ConfigurationError, match=sentence) as caught:
         Target.of(url)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None

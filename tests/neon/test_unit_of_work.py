@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from neon import (
-    Conflict,
+    ConflictError,
     Database,
     DatabaseError,
     Effect,
     Statement,
     StatementError,
-    Unavailable,
+    UnavailableError,
     deadline,
 )
 from tests.neon.conftest import through, verified
@@ -104,7 +104,7 @@ def test_a_commit_that_fails_is_no_success(
     postgres.admin("ALTER TABLE hits ADD CONSTRAINT one UNIQUE (op) DEFERRABLE INITIALLY DEFERRED")
     database = connect(postgres.url)
     insert = Statement("INSERT INTO hits VALUES ('a'), ('a')")
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(ConflictError) as caught:
         database.run(insert, effect=effect)
     assert (caught.value.sqlstate, caught.value.constraint) == ("23505", "one")
     assert postgres.admin("SELECT op FROM hits") == []
@@ -157,7 +157,7 @@ def test_a_statement_stops_at_the_invocations_remaining_time(
     connect: Connect, postgres: Postgres
 ) -> None:
     database = connect(postgres.url)
-    with deadline(0.5), pytest.raises(Unavailable, match="ran out of time"):
+    with deadline(0.5), pytest.raises(UnavailableError, match="ran out of time"):
         database.run(Statement("SELECT pg_sleep(60)"), effect=ONCE)
     assert database.telemetry.connects == 1
     rows = database.run(Statement("SHOW statement_timeout"), effect=READ)
@@ -167,7 +167,7 @@ def test_a_statement_stops_at_the_invocations_remaining_time(
 def test_a_deadline_inside_another_can_only_shorten_it(
     connect: Connect, postgres: Postgres
 ) -> None:
-    with deadline(0.5), deadline(60), pytest.raises(Unavailable):
+    with deadline(0.5), deadline(60), pytest.raises(UnavailableError):
         connect(postgres.url).run(Statement("SELECT pg_sleep(60)"), effect=READ)
 
 
@@ -176,7 +176,7 @@ def test_a_lock_that_is_taken_is_a_conflict(connect: Connect, postgres: Postgres
     holder, other = connect(postgres.url), connect(postgres.url)
     with holder.transaction() as transaction:
         transaction.run(Statement("LOCK TABLE hits"))
-        with pytest.raises(Conflict) as caught:
+        with pytest.raises(ConflictError) as caught:
             other.run(Statement("LOCK TABLE hits NOWAIT"), effect=READ)
     assert caught.value.sqlstate == "55P03"
 
@@ -216,7 +216,7 @@ def test_waiting_for_the_connection_ends_with_the_deadline(
         try:
             with deadline(0.05):
                 database.run(ONE, effect=READ)
-        except Unavailable as error:
+        except UnavailableError as error:
             caught.append(error)
 
     with database.transaction():

@@ -12,7 +12,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
-from secrets_manager import SecretRefused, SecretUnavailable, get_secret
+from secrets_manager import SecretRefusedError, SecretUnavailableError, get_secret
 from secrets_manager._credentials import Credentials
 from secrets_manager._signature import signed
 from tests.aws import SecretsManager
@@ -102,20 +102,22 @@ def test_a_failure_that_may_pass_is_tried_again(stub: Stub) -> None:
 
 def test_what_stays_unavailable_is_said_after_three_tries(stub: Stub) -> None:
     stub.answers = [(503, b'{"__type": "InternalServiceError"}')] * 3
-    with pytest.raises(SecretUnavailable, match=r"name cannot be read now \(InternalServiceError"):
+    with pytest.raises(
+        SecretUnavailableError, match=r"name cannot be read now \(InternalServiceError"
+    ):
         get_secret("name")
     assert len(stub.asked) == 3
 
 
 def test_a_refusal_is_final(stub: Stub) -> None:
     stub.answers = [(400, b'{"__type": "com.amazonaws#AccessDeniedException", "Message": "x"}')]
-    with pytest.raises(SecretRefused, match=r"name cannot be read \(AccessDeniedException\)$"):
+    with pytest.raises(SecretRefusedError, match=r"name cannot be read \(AccessDeniedException\)$"):
         get_secret("name")
 
 
 def test_an_answer_that_is_no_json_is_unavailable_and_not_shown(stub: Stub) -> None:
     stub.answers = [(200, b"hunter2")] * 3
-    with pytest.raises(SecretUnavailable) as caught:
+    with pytest.raises(SecretUnavailableError) as caught:
         get_secret("name")
     assert "hunter2" not in str(caught.value)
 
@@ -123,7 +125,7 @@ def test_an_answer_that_is_no_json_is_unavailable_and_not_shown(stub: Stub) -> N
 def test_a_missing_region_is_named(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stub
     monkeypatch.delenv("AWS_REGION")
-    with pytest.raises(SecretRefused, match="AWS_REGION"):
+    with pytest.raises(SecretRefusedError, match="AWS_REGION"):
         get_secret("name")
 
 

@@ -8,12 +8,12 @@ from neon._connection import Row
 from neon._database import Database
 from neon._deadline import deadline
 from neon._errors import (
-    Conflict,
+    ConfigurationError,
+    ConflictError,
     DatabaseError,
-    Misconfigured,
-    OutcomeUnknown,
+    OutcomeUnknownError,
     StatementError,
-    Unavailable,
+    UnavailableError,
 )
 from neon._secret import url_from_environment
 from neon._statement import Effect, Statement
@@ -21,18 +21,18 @@ from neon._telemetry import Telemetry
 from neon._transaction import Transaction
 
 __all__ = [
-    "Conflict",
+    "ConfigurationError",
+    "ConflictError",
     "Database",
     "DatabaseError",
     "Effect",
-    "Misconfigured",
-    "OutcomeUnknown",
+    "OutcomeUnknownError",
     "Row",
     "Statement",
     "StatementError",
     "Telemetry",
     "Transaction",
-    "Unavailable",
+    "UnavailableError",
     "deadline",
     "direct_conninfo",
     "direct_url",

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from neon._errors import Misconfigured
+from neon._errors import ConfigurationError
 from neon._refusal import ConnectFailed
 
 __all__ = ["Target", "Transport", "direct_conninfo", "direct_url", "resolved"]
@@ -49,12 +49,12 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> Target:
-        """The target that a connection string names. Raises Misconfigured with a sentence."""
+        """The target that a connection string names. Raises ConfigurationError with a sentence."""
         try:
             given = {key: str(value) for key, value in conninfo_to_dict(url).items()}
         except psycopg.Error:
             # From None: libpq's text quotes the part that it cannot read, password and all.
-            raise Misconfigured("the database's connection string cannot be read") from None
+            raise ConfigurationError("the database's connection string cannot be read") from None
         _refuse_unsuitable(given)
         host = given.get("host", "")
         port = int(given.get("port") or 5432)
@@ -81,10 +81,10 @@ def direct_url(url: str) -> str:
     """The URL of Neon's direct host for one of its pooled host; any other comes back as it is.
 
     Migrations need it: session state (SET, advisory locks, LISTEN) does not survive the pooler.
-    https://neon.com/docs/connect/connection-pooling. Raises Misconfigured for what is no URL.
+    https://neon.com/docs/connect/connection-pooling. Raises ConfigurationError for what is no URL.
     """
     if not url.startswith(("postgres://", "postgresql://")):
-        raise Misconfigured("a direct host needs a postgresql:// connection string")
+        raise ConfigurationError("a direct host needs a postgresql:// connection string")
     parts = urlsplit(url)
     account, at, host = parts.netloc.rpartition("@")
     endpoint, dot, domain = host.partition(".")
@@ -95,7 +95,7 @@ def direct_url(url: str) -> str:
 def direct_conninfo(url: str) -> str:
     """libpq's parameters for the direct host, verified as everywhere, for who connects alone.
 
-    Raises Misconfigured, as `direct_url` and connecting do.
+    Raises ConfigurationError, as `direct_url` and connecting do.
     """
     target = Target.of(direct_url(url))
     # The way into TLS that every server understands, with the first roots to trust.
@@ -118,13 +118,13 @@ def resolved(target: Target) -> list[str]:
 def _refuse_unsuitable(given: Mapping[str, str]) -> None:
     host = given.get("host", "")
     if "," in host or "hostaddr" in given:
-        raise Misconfigured("the connection string has to name one host, without hostaddr")
+        raise ConfigurationError("the connection string has to name one host, without hostaddr")
     if given.get("port") and not given["port"].isdigit():
-        raise Misconfigured("the connection string's port is no number")
+        raise ConfigurationError("the connection string's port is no number")
     if not _is_local(host) and given.get("sslmode") == "disable":
-        raise Misconfigured("sslmode=disable is for loopback and Unix sockets; remove it")
+        raise ConfigurationError("sslmode=disable is for loopback and Unix sockets; remove it")
     if _is_neon(host) and "-pooler." in host and _OPTION.search(given.get("options", "")):
-        raise Misconfigured(
+        raise ConfigurationError(
             "Neon's pooled host refuses options=-c...; use ALTER ROLE ... SET or settings"
         )
 

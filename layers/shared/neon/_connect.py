@@ -14,7 +14,7 @@ from psycopg.pq.abc import PGconn as PGconnection
 
 from neon._address import Target, Transport, resolved
 from neon._deadline import part_of
-from neon._errors import Misconfigured, Unavailable
+from neon._errors import ConfigurationError, UnavailableError
 from neon._refusal import ConnectFailed, Refusal
 from neon._telemetry import Telemetry
 
@@ -76,7 +76,7 @@ class Connector:
     def open(self, end: float) -> PGconnection:
         """A new connection, retried until `end` by `time.monotonic` where that can help.
 
-        Raises Misconfigured at once for what a person has to change, else Unavailable.
+        Raises ConfigurationError at once for what a person has to change, else UnavailableError.
         """
         started, tries = time.monotonic(), 0
         while True:
@@ -87,7 +87,7 @@ class Connector:
                 self._pause_or_raise(failure, tries, started, end)
 
     def url(self) -> str:
-        """The connection string, fetched if it has not been. Raises Misconfigured."""
+        """The connection string, fetched if it has not been. Raises ConfigurationError."""
         self._known_target()
         return self._url
 
@@ -114,11 +114,11 @@ class Connector:
             self._telemetry.retries[refusal.value] += 1
             return
         if refusal in (Refusal.PERMANENT, Refusal.PASSWORD):
-            raise Misconfigured(f"the database refuses to connect: {text}")
+            raise ConfigurationError(f"the database refuses to connect: {text}")
         seconds = pause(tries, base=_BASE_SECONDS.get(refusal, 0.1))
         spent = refusal in _TWO_TRIES and tries >= 2
         if spent or time.monotonic() + seconds >= end:
-            raise Unavailable(
+            raise UnavailableError(
                 f"no connection: tried {tries} times in {time.monotonic() - started:.1f} s,"
                 f" the last one: {text}",
                 retry_after=_RETRY_AFTER_SECONDS.get(refusal, 1.0),

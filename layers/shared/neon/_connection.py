@@ -24,7 +24,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from neon._errors import StatementError, error_of
 from neon._statement import Bound
 
-__all__ = ["Connection", "Lost", "PreparedRefused", "Row"]
+__all__ = ["Connection", "ConnectionLostError", "PreparedRefused", "Row"]
 
 Row = dict[str, Any]
 _Key = tuple[bytes, tuple[int, ...]]  # a statement's text and its parameters' types
@@ -40,7 +40,7 @@ _PLAN_CHANGED = "cached plan must not change result type"  # 0A000, as is much e
 _NEVER_FORWARDED = ("query_wait_timeout", "server_login_retry", "cannot connect to server")
 
 
-class Lost(Exception):
+class ConnectionLostError(Exception):
     """The connection ended, or went silent, during a batch; `sent` says after its Sync."""
 
     def __init__(self, text: str, *, sent: bool) -> None:
@@ -119,7 +119,7 @@ class Connection:
     ) -> list[PGresult]:
         """Send the batch and wait for all of its answers until `end`, by `time.monotonic`.
 
-        Raises Lost, PreparedRefused, or the DatabaseError for which the server rolled back.
+        Raises ConnectionLostError, PreparedRefused, or the DatabaseError for which the server rolled back.
         """
         self.batches += 1
         pending = self._queue(batch, prepare=prepare and self._prepare)
@@ -135,11 +135,11 @@ class Connection:
                 self._queue_one(bound, pending, prepare=prepare)
         except psycopg.OperationalError as error:
             # Long batches are sent while they are queued, but without a Sync nothing commits.
-            raise Lost(_first_line(error), sent=False) from None
+            raise ConnectionLostError(_first_line(error), sent=False) from None
         try:
             self._pgconn.pipeline_sync()
         except psycopg.OperationalError as error:
-            raise Lost(_first_line(error), sent=True) from None
+            raise ConnectionLostError(_first_line(error), sent=True) from None
         return pending
 
     def _queue_one(self, bound: Bound, pending: list[_Key | None], *, prepare: bool) -> None:
@@ -196,11 +196,11 @@ class Connection:
             events = self._poll.poll(_milliseconds(end))
             self._poll.modify(self._pgconn.socket, select.POLLIN)
             if not events:
-                raise Lost("the server took no data in time", sent=False)
+                raise ConnectionLostError("the server took no data in time", sent=False)
             if events[0][1] & ~select.POLLOUT:
                 return
         if not self._poll.poll(_milliseconds(end)):
-            raise Lost("no answer came in time", sent=True)
+            raise ConnectionLostError("no answer came in time", sent=True)
 
     def _judged(
         self, results: list[PGresult], pending: list[_Key | None], *, prepared: bool
@@ -294,10 +294,12 @@ def _refused_to_prepare(result: PGresult) -> PreparedRefused | None:
     return None
 
 
-def _lost(results: Sequence[PGresult], text: str) -> Lost:
+def _lost(results: Sequence[PGresult], text: str) -> ConnectionLostError:
     errors = [_message(each) for each in results if each.status not in _FINE]
     text = next((each for each in errors if each), text)
-    return Lost(text, sent=not any(fragment in text for fragment in _NEVER_FORWARDED))
+    return ConnectionLostError(
+        text, sent=not any(fragment in text for fragment in _NEVER_FORWARDED)
+    )
 
 
 def _first_line(error: Exception) -> str:

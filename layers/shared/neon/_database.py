@@ -15,14 +15,14 @@ from psycopg.pq.abc import PGresult
 
 from neon import _lifecycle
 from neon._connect import Connector, pause
-from neon._connection import Connection, Lost, PreparedRefused, Row
+from neon._connection import Connection, ConnectionLostError, PreparedRefused, Row
 from neon._deadline import deadline_or, part_of, statement_timeout
 from neon._errors import (
+    ConfigurationError,
     DatabaseError,
-    Misconfigured,
-    OutcomeUnknown,
+    OutcomeUnknownError,
     StatementError,
-    Unavailable,
+    UnavailableError,
 )
 from neon._secret import secret_url
 from neon._statement import Bound, Effect, Statement, bind, bind_settings
@@ -80,14 +80,14 @@ class Database:
         """The database that `DATABASE_URL` holds, or the secret that `DATABASE_SECRET` names.
 
         `fetch` turns the secret's name into a connection string, when first needed. Raises
-        Misconfigured when neither is set, or the URL is none.
+        ConfigurationError when neither is set, or the URL is none.
         """
         url, secret = os.environ.get("DATABASE_URL", ""), os.environ.get("DATABASE_SECRET", "")
         if url.startswith(("postgres://", "postgresql://")):
             return cls(url)
         if secret and not url:
             return cls(lambda: fetch(secret))
-        raise Misconfigured("DATABASE_URL has to be a postgresql:// connection string")
+        raise ConfigurationError("DATABASE_URL has to be a postgresql:// connection string")
 
     def start_warming(self) -> None:
         """Begin to open the connection, in a thread, while the caller goes on importing.
@@ -126,8 +126,8 @@ class Database:
 
         `settings` hold for this transaction alone, as by `set_config(name, value, true)`.
 
-        Raises Conflict, StatementError, Misconfigured and Unavailable when nothing was done, and
-        OutcomeUnknown when the answer to a write was lost and `effect` forbids to send it again,
+        Raises ConflictError, StatementError, ConfigurationError and UnavailableError when nothing was done, and
+        OutcomeUnknownError when the answer to a write was lost and `effect` forbids to send it again,
         or no time is left to.
         """
         end = deadline_or(self._seconds)
@@ -143,8 +143,8 @@ class Database:
 
         One round trip for each `run` in the block and one for the commit; none when it ran
         nothing. It is rolled back when the block raises. Lost before its commit, it is
-        Unavailable, and nothing was done. A commit whose answer is lost is settled on a new
-        connection by `pg_xact_status`; OutcomeUnknown where that is out of reach until the
+        UnavailableError, and nothing was done. A commit whose answer is lost is settled on a new
+        connection by `pg_xact_status`; OutcomeUnknownError where that is out of reach until the
         deadline. The connection is held for the whole block: keep it short.
         """
         end = deadline_or(self._seconds)
@@ -162,7 +162,7 @@ class Database:
     def derive_key(self, purpose: bytes) -> bytes:
         """A secret key of 32 bytes that everybody with the same connection string derives alike.
 
-        It changes with the password. Raises Misconfigured and Unavailable, as connecting does.
+        It changes with the password. Raises ConfigurationError and UnavailableError, as connecting does.
         """
         return hmac.new(self._connector.url().encode(), purpose, hashlib.sha256).digest()
 
@@ -187,7 +187,7 @@ class Database:
         for tries in range(1, _RESENDS + 2):
             try:
                 return self._once(statements, effect, settings, end)
-            except Lost as lost:
+            except ConnectionLostError as lost:
                 unanswered += lost.sent
                 failure = self._wait_to_resend(lost, effect, tries, end)
             except DatabaseError as error:
@@ -200,19 +200,19 @@ class Database:
     def _honest(error: DatabaseError, effect: Effect, unanswered: int) -> DatabaseError:
         """The error, which says that nothing was done, unless an earlier try may have done it."""
         if unanswered and effect is Effect.REPEATABLE:
-            return OutcomeUnknown(f"sent {unanswered} times without an answer: {error}")
+            return OutcomeUnknownError(f"sent {unanswered} times without an answer: {error}")
         return error
 
     def _wait_to_resend(
-        self, lost: Lost, effect: Effect, tries: int, end: float
+        self, lost: ConnectionLostError, effect: Effect, tries: int, end: float
     ) -> DatabaseError | None:
         """Wait until the unit of work can be sent again, or return why it cannot."""
         if lost.sent and effect is Effect.ONCE:
-            return OutcomeUnknown(f"the answer to a write was lost: {lost}")
+            return OutcomeUnknownError(f"the answer to a write was lost: {lost}")
         # The first time at once: most likely the connection had died while it was idle.
         seconds = pause(tries) if tries > 1 else 0.0
         if tries > _RESENDS or time.monotonic() + seconds >= end:
-            return Unavailable(f"no answer after {tries} tries, the last one: {lost}")
+            return UnavailableError(f"no answer after {tries} tries, the last one: {lost}")
         self.telemetry.retries["lost" if lost.sent else "unsent"] += 1
         logger.info("the unit of work is sent again: %s", lost)
         time.sleep(seconds)
@@ -281,7 +281,7 @@ class Database:
     def _settle(self, xid: str, end: float) -> None:
         """Return when the transaction was committed, found out on a new connection.
 
-        Raises Unavailable when it was rolled back, OutcomeUnknown when that cannot be found.
+        Raises UnavailableError when it was rolled back, OutcomeUnknownError when that cannot be found.
         """
         tries = 0
         status: str | None = "in progress"
@@ -290,9 +290,11 @@ class Database:
             status = self._status_of(xid, end)
             tries += 1
         if status == "aborted":
-            raise Unavailable("the connection was lost and the transaction rolled back")
+            raise UnavailableError("the connection was lost and the transaction rolled back")
         if status != "committed":
-            raise OutcomeUnknown("the answer to a commit was lost and its outcome is not found")
+            raise OutcomeUnknownError(
+                "the answer to a commit was lost and its outcome is not found"
+            )
         self.telemetry.settled += 1
 
     def _status_of(self, xid: str, end: float) -> str | None:
@@ -301,23 +303,25 @@ class Database:
         try:
             rows = self._run((statement,), Effect.READ, {}, end)
         except DatabaseError as error:
-            raise OutcomeUnknown(f"the answer to a commit was lost, and then: {error}") from error
+            raise OutcomeUnknownError(
+                f"the answer to a commit was lost, and then: {error}"
+            ) from error
         status: str | None = rows[0][0]["status"]
         return status
 
     # -- the connection ------------------------------------------------------------------------
 
     def _hold(self, end: float) -> None:
-        """Take the lock, to be released; Unavailable when other threads hold it too long."""
+        """Take the lock, to be released; UnavailableError when other threads hold it too long."""
         if not self._lock.acquire(timeout=max(0.0, end - time.monotonic())):
-            raise Unavailable("other threads hold the connection")
+            raise UnavailableError("other threads hold the connection")
         if self._is_in_transaction:
             self._lock.release()
             raise StatementError("inside a transaction() block its own run() is the one")
 
     def _connected(self, end: float) -> Connection:
         if time.monotonic() >= end:
-            raise Unavailable("no time is left")
+            raise UnavailableError("no time is left")
         if self._connection is not None:
             reason = self._connection.unusable()
             if reason is None:

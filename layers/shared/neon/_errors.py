@@ -1,10 +1,10 @@
 """What can go wrong between a function and its database.
 
 DatabaseError
-├── Misconfigured     the settings or the credentials are wrong; trying again cannot help
-├── Unavailable       asleep, full, unreachable or out of time; nothing was done; try again
-├── OutcomeUnknown    a write was sent and its answer was lost: done or not, nobody knows
-├── Conflict          met a constraint, a lock or another transaction; nothing was done
+├── ConfigurationError     the settings or the credentials are wrong; trying again cannot help
+├── UnavailableError       asleep, full, unreachable or out of time; nothing was done; try again
+├── OutcomeUnknownError    a write was sent and its answer was lost: done or not, nobody knows
+├── ConflictError          met a constraint, a lock or another transaction; nothing was done
 └── StatementError    the statement itself is wrong or not allowed; nothing was done
 
 No text in here holds a password, a parameter or a column's value. Postgres puts values into its
@@ -19,12 +19,12 @@ from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
 __all__ = [
-    "Conflict",
+    "ConfigurationError",
+    "ConflictError",
     "DatabaseError",
-    "Misconfigured",
-    "OutcomeUnknown",
+    "OutcomeUnknownError",
     "StatementError",
-    "Unavailable",
+    "UnavailableError",
     "error_of",
 ]
 
@@ -40,11 +40,11 @@ class DatabaseError(Exception):
     """The root of this package's errors."""
 
 
-class Misconfigured(DatabaseError):
+class ConfigurationError(DatabaseError):
     """The settings or the credentials are wrong, or a quota is used up; a person has to act."""
 
 
-class Unavailable(DatabaseError):
+class UnavailableError(DatabaseError):
     """The database could not be used and nothing was done.
 
     `retry_after` says after how many seconds another try makes sense.
@@ -55,11 +55,11 @@ class Unavailable(DatabaseError):
         self.retry_after = retry_after
 
 
-class OutcomeUnknown(DatabaseError):
+class OutcomeUnknownError(DatabaseError):
     """A write was sent and its answer never came: it may have happened."""
 
 
-class Conflict(DatabaseError):
+class ConflictError(DatabaseError):
     """The database refused the statement for what other rows or transactions hold.
 
     `sqlstate` is 23xxx, 40001, 40P01 or 55P03; `constraint` names the one that was met, if any.
@@ -84,11 +84,11 @@ def error_of(result: PGresult) -> DatabaseError:
     sqlstate = _field(result, DiagnosticField.SQLSTATE)
     if sqlstate.startswith("23") or sqlstate in _CONFLICTS:
         constraint = _field(result, DiagnosticField.CONSTRAINT_NAME)
-        return Conflict(_described(sqlstate), sqlstate=sqlstate, constraint=constraint)
+        return ConflictError(_described(sqlstate), sqlstate=sqlstate, constraint=constraint)
     if sqlstate == _QUERY_CANCELED:
-        return Unavailable("the statement ran out of time and was rolled back")
+        return UnavailableError("the statement ran out of time and was rolled back")
     if sqlstate.startswith(_UNAVAILABLE):
-        return Unavailable(_described(sqlstate))
+        return UnavailableError(_described(sqlstate))
     return StatementError(_described(sqlstate), sqlstate=sqlstate)
 
 

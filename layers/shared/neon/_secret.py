@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from neon._errors import Misconfigured, Unavailable
+from neon._errors import ConfigurationError, UnavailableError
 
 __all__ = ["secret_url", "url_from_environment"]
 
@@ -15,30 +15,34 @@ _KEYS = ("DATABASE_URL", "database_url", "url")
 def secret_url(name: str) -> str:
     """The connection string that a secret holds, as plain text or as a JSON object's member.
 
-    The member is `DATABASE_URL`, `database_url` or `url`. Raises Misconfigured for a secret
-    that is not there, not allowed or holds none; Unavailable where asking again may help.
+    The member is `DATABASE_URL`, `database_url` or `url`. Raises ConfigurationError for a secret
+    that is not there, not allowed or holds none; UnavailableError where asking again may help.
     """
-    from secrets_manager import SecretRefused, SecretUnavailable, get_secret  # only where used
+    from secrets_manager import (
+        SecretRefusedError,
+        SecretUnavailableError,
+        get_secret,
+    )  # only where used
 
     try:
         text = get_secret(name)
-    except SecretRefused as error:
-        raise Misconfigured(str(error)) from error
-    except SecretUnavailable as error:
-        raise Unavailable(str(error)) from error
+    except SecretRefusedError as error:
+        raise ConfigurationError(str(error)) from error
+    except SecretUnavailableError as error:
+        raise UnavailableError(str(error)) from error
     return _url_in(text, name)
 
 
 def url_from_environment() -> str:
     """The connection string of `DATABASE_URL`, or of the secret that `DATABASE_SECRET` names.
 
-    Raises Misconfigured and Unavailable, as `secret_url` does.
+    Raises ConfigurationError and UnavailableError, as `secret_url` does.
     """
     url, secret = os.environ.get("DATABASE_URL", ""), os.environ.get("DATABASE_SECRET", "")
     if not url and secret:
         return secret_url(secret)
     if not url.startswith(("postgres://", "postgresql://")):
-        raise Misconfigured("DATABASE_URL has to be a postgresql:// connection string")
+        raise ConfigurationError("DATABASE_URL has to be a postgresql:// connection string")
     return url
 
 
@@ -54,4 +58,4 @@ def _url_in(text: str, name: str) -> str:
             if isinstance(members.get(key), str):
                 return str(members[key])
     # Without `from`: what could not be read is the secret.
-    raise Misconfigured(f"the secret {name} holds no postgresql:// connection string")
+    raise ConfigurationError(f"the secret {name} holds no postgresql:// connection string")

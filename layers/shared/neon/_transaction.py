@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from neon._connection import Connection, Lost, Row
+from neon._connection import Connection, ConnectionLostError, Row
 from neon._deadline import part_of, statement_timeout
-from neon._errors import DatabaseError, StatementError, Unavailable
+from neon._errors import DatabaseError, StatementError, UnavailableError
 from neon._statement import Bound, Effect, Statement, bind, bind_settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Transaction:
     def run(self, *statements: Statement) -> list[list[Row]]:
         """Run the statements inside the transaction, in one round trip; the rows of each.
 
-        Raises as `Database.run` does, but never OutcomeUnknown: nothing is committed yet. After
+        Raises as `Database.run` does, but never OutcomeUnknownError: nothing is committed yet. After
         an error the transaction can only end.
         """
         if self._is_failed:
@@ -53,7 +53,7 @@ class Transaction:
             self._connection = connection
             try:
                 return self._send(connection, statements, _BEGIN, **self._settings)
-            except Lost as lost:
+            except ConnectionLostError as lost:
                 self._connection = None
                 failure = self._database._wait_to_resend(lost, Effect.READ, tries, self._end)
                 if failure is not None:
@@ -63,9 +63,11 @@ class Transaction:
         assert self._connection is not None  # noqa: S101  for the type checker
         try:
             return self._send(self._connection, statements)
-        except Lost as lost:
+        except ConnectionLostError as lost:
             self._connection = None
-            raise Unavailable(f"the transaction was lost and nothing was done: {lost}") from None
+            raise UnavailableError(
+                f"the transaction was lost and nothing was done: {lost}"
+            ) from None
 
     def _send(
         self,
@@ -97,7 +99,7 @@ class Transaction:
         until = part_of(self._end, 2)
         try:
             result = self._database._exchange(self._connection, [_COMMIT], until, prepare=False)[0]
-        except Lost as lost:
+        except ConnectionLostError as lost:
             self._connection = None
             self._settle(lost)
             return
@@ -105,9 +107,11 @@ class Transaction:
             raise StatementError("the transaction had failed and is rolled back")
         self._connection = None
 
-    def _settle(self, lost: Lost) -> None:
+    def _settle(self, lost: ConnectionLostError) -> None:
         if not lost.sent:
-            raise Unavailable(f"the transaction was lost and nothing was done: {lost}") from None
+            raise UnavailableError(
+                f"the transaction was lost and nothing was done: {lost}"
+            ) from None
         if self._xid is not None:  # without one it wrote nothing
             self._database._settle(self._xid, self._end)
 
@@ -119,5 +123,5 @@ class Transaction:
             return
         try:
             self._database._exchange(connection, [_ROLLBACK], self._end, prepare=False)
-        except (Lost, DatabaseError):
+        except (ConnectionLostError, DatabaseError):
             self._database._drop()

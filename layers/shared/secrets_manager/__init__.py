@@ -4,6 +4,6 @@ Importing boto3 would take about as long as all the rest of a cold start (docs/o
 the measurement). This package knows AWS and nothing of what a secret is for.
 """
 
-from secrets_manager._client import SecretRefused, SecretUnavailable, get_secret
+from secrets_manager._client import SecretRefusedError, SecretUnavailableError, get_secret
 
-__all__ = ["SecretRefused", "SecretUnavailable", "get_secret"]
+__all__ = ["SecretRefusedError", "SecretUnavailableError", "get_secret"]

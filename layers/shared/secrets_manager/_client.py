@@ -16,18 +16,18 @@ from secrets_manager._credentials import Credentials
 from secrets_manager._http import post
 from secrets_manager._signature import signed
 
-__all__ = ["SecretRefused", "SecretUnavailable", "get_secret"]
+__all__ = ["SecretRefusedError", "SecretUnavailableError", "get_secret"]
 
 _TRIES = 3
 _PAUSE_SECONDS = 0.2
 _TRANSIENT = {"InternalServiceError", "ThrottlingException", "RequestTimeout"}
 
 
-class SecretRefused(Exception):
+class SecretRefusedError(Exception):
     """There is no such secret, or this function may not read it; a person has to act."""
 
 
-class SecretUnavailable(Exception):
+class SecretUnavailableError(Exception):
     """Secrets Manager could not be asked, or could not answer now; try again."""
 
 
@@ -35,12 +35,12 @@ def get_secret(name: str) -> str:
     """The current text of a secret, by its name or ARN.
 
     Three tries with a few tenths of a second between them, of two seconds each at most. Raises
-    SecretRefused and SecretUnavailable; neither text holds anything of the secret.
+    SecretRefusedError and SecretUnavailableError; neither text holds anything of the secret.
     """
     for tries in range(1, _TRIES + 1):
         try:
             return _once(name)
-        except SecretUnavailable:
+        except SecretUnavailableError:
             if tries == _TRIES:
                 raise
             time.sleep(random.SystemRandom().uniform(0.0, _PAUSE_SECONDS * tries))
@@ -56,20 +56,20 @@ def _once(name: str) -> str:
         status, answer = post(endpoint, body, headers)
         document = json.loads(answer)
     except KeyError as error:
-        raise SecretRefused(f"the secret {name} cannot be read: {error} is not set") from None
+        raise SecretRefusedError(f"the secret {name} cannot be read: {error} is not set") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         text = f"the secret {name} cannot be read now ({type(error).__name__})"
-        raise SecretUnavailable(text) from error
+        raise SecretUnavailableError(text) from error
     if status == http.client.OK and isinstance(document.get("SecretString"), str):
         return str(document["SecretString"])
     raise _refusal(name, status, str(document.get("__type", "no text")))
 
 
-def _refusal(name: str, status: int, kind: str) -> SecretRefused | SecretUnavailable:
+def _refusal(name: str, status: int, kind: str) -> SecretRefusedError | SecretUnavailableError:
     code = kind.rpartition("#")[2]
     if status >= http.client.INTERNAL_SERVER_ERROR or code in _TRANSIENT:
-        return SecretUnavailable(f"the secret {name} cannot be read now ({code})")
-    return SecretRefused(f"the secret {name} cannot be read ({code})")
+        return SecretUnavailableError(f"the secret {name} cannot be read now ({code})")
+    return SecretRefusedError(f"the secret {name} cannot be read ({code})")
 
 
 def _endpoint(region: str) -> str:

@@ -6,20 +6,20 @@ How a function starts, in INIT, is here too (cold_start), because every one impo
 from tasks import cold_start as cold_start  # first of all
 from tasks.database import database, ping, telemetry, warm
 from tasks.models import Task, TaskCreate, TaskId, TaskUpdate, UserId
-from tasks.paging import InvalidCursor, Page, PageRequest, Sort, Status
+from tasks.paging import InvalidCursorError, Page, PageRequest, Sort, Status
 from tasks.writes import (
-    KeyInUse,
-    KeyReused,
-    TaskNotFound,
+    KeyInUseError,
+    KeyReusedError,
+    TaskNotFoundError,
     Terms,
-    VersionMismatch,
+    VersionMismatchError,
     Written,
 )
 
 __all__ = [
-    "InvalidCursor",
-    "KeyInUse",
-    "KeyReused",
+    "InvalidCursorError",
+    "KeyInUseError",
+    "KeyReusedError",
     "Page",
     "PageRequest",
     "Sort",
@@ -27,11 +27,11 @@ __all__ = [
     "Task",
     "TaskCreate",
     "TaskId",
-    "TaskNotFound",
+    "TaskNotFoundError",
     "TaskUpdate",
     "Terms",
     "UserId",
-    "VersionMismatch",
+    "VersionMismatchError",
     "Written",
     "database",
     "ping",

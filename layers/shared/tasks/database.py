@@ -9,7 +9,7 @@ from tasks import cold_start
 
 @cache
 def database() -> Database:
-    """The database of the environment's settings. Raises neon.Misconfigured without any."""
+    """The database of the environment's settings. Raises neon.ConfigurationError without any."""
     return Database.from_environment()
 
 
@@ -17,7 +17,7 @@ def warm(*, connect: bool = True) -> None:
     """End INIT, where the CPU is at its fullest, with an open connection.
 
     Elsewhere (in tests, while the specification is generated) importing a function opens nothing.
-    Raises neon.Misconfigured when no database is set.
+    Raises neon.ConfigurationError when no database is set.
     """
     if not cold_start.IN_LAMBDA:
         return

@@ -39,7 +39,7 @@ _MOST_LETTERS = TITLE_LENGTH + DESCRIPTION_LENGTH + USER_ID_LENGTH
 _ALWAYS_FIT = _PAGE_BYTES // (_MOST_LETTERS * _BYTES_A_LETTER + _BYTES_AROUND)
 
 
-class InvalidCursor(Exception):
+class InvalidCursorError(Exception):
     """The cursor was altered, or made for another user, filter or order."""
 
 
@@ -74,7 +74,7 @@ class Page(NamedTuple):
 
 
 class PageRequest(NamedTuple):
-    """What a client asks of the list. Raises InvalidCursor from `statement`."""
+    """What a client asks of the list. Raises InvalidCursorError from `statement`."""
 
     status: Status = Status.ALL
     sort: Sort = Sort.CREATED
@@ -124,12 +124,12 @@ class PageRequest(NamedTuple):
         try:
             raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
-            raise InvalidCursor from error
+            raise InvalidCursorError from error
         if _encoded(raw) != cursor:  # the same bytes can be written in several ways
-            raise InvalidCursor
+            raise InvalidCursorError
         tag, content = raw[:_SEAL_BYTES], raw[_SEAL_BYTES:]
         if not hmac.compare_digest(tag, self._tag(user_id, content)):
-            raise InvalidCursor
+            raise InvalidCursorError
         value, id_ = json.loads(content)
         return _value(self.sort, value), UUID(id_)
 

@@ -10,20 +10,20 @@ from tasks.database import database
 from tasks.ids import now, task_id
 from tasks.models import Task, TaskCreate, TaskUpdate
 from tasks.paging import Page, PageRequest
-from tasks.writes import TaskNotFound, Terms, Write, Written, acting_as
+from tasks.writes import TaskNotFoundError, Terms, Write, Written, acting_as
 
 _ANY = Terms()
 
 
 def list_page(user_id: str, wanted: PageRequest) -> Page:
-    """One page of the user's tasks. Raises paging.InvalidCursor."""
+    """One page of the user's tasks. Raises paging.InvalidCursorError."""
     statement = wanted.statement(user_id)
     (rows,) = database().run(statement, effect=Effect.READ, settings=acting_as(user_id))
     return wanted.page(user_id, rows)
 
 
 def get(user_id: str, id_: UUID) -> Task:
-    """The user's task. Raises TaskNotFound."""
+    """The user's task. Raises TaskNotFoundError."""
     statement = Statement(
         """
         SELECT id, user_id, title, description, completed, created_at, updated_at
@@ -34,7 +34,7 @@ def get(user_id: str, id_: UUID) -> Task:
     )
     (rows,) = database().run(statement, effect=Effect.READ, settings=acting_as(user_id))
     if not rows:
-        raise TaskNotFound
+        raise TaskNotFoundError
     return Task.model_validate(rows[0])
 
 
@@ -62,7 +62,7 @@ def create(user_id: str, new: TaskCreate, terms: Terms = _ANY) -> Written:
 
 
 def update(user_id: str, id_: UUID, change: TaskUpdate, terms: Terms = _ANY) -> Written:
-    """Change what `change` names. Raises TaskNotFound and VersionMismatch."""
+    """Change what `change` names. Raises TaskNotFoundError and VersionMismatchError."""
     write = Write(
         """
         UPDATE tasks
@@ -83,7 +83,7 @@ def update(user_id: str, id_: UUID, change: TaskUpdate, terms: Terms = _ANY) -> 
 
 
 def toggle(user_id: str, id_: UUID, terms: Terms = _ANY) -> Written:
-    """Flip `completed`. Raises TaskNotFound and VersionMismatch."""
+    """Flip `completed`. Raises TaskNotFoundError and VersionMismatchError."""
     sql: LiteralString = (
         """
         UPDATE tasks
@@ -97,7 +97,7 @@ def toggle(user_id: str, id_: UUID, terms: Terms = _ANY) -> Written:
 
 
 def delete(user_id: str, id_: UUID, terms: Terms = _ANY) -> Written:
-    """Remove the task. Raises TaskNotFound, the second time too, and VersionMismatch."""
+    """Remove the task. Raises TaskNotFoundError, the second time too, and VersionMismatchError."""
     sql: LiteralString = "DELETE FROM tasks" + _WHERE + _RETURNING
     return Write(sql, user_id, id_, {}, scope=f"delete {id_}").run(terms)
 

@@ -21,19 +21,19 @@ from tasks.database import database
 from tasks.models import Task
 
 
-class TaskNotFound(Exception):
+class TaskNotFoundError(Exception):
     """There is no such task, or it is somebody else's; nobody may learn which."""
 
 
-class VersionMismatch(Exception):
+class VersionMismatchError(Exception):
     """The task is not, or no longer, the version that the client has seen; nothing was changed."""
 
 
-class KeyInUse(Exception):
+class KeyInUseError(Exception):
     """A write with the same idempotency key is still running."""
 
 
-class KeyReused(Exception):
+class KeyReusedError(Exception):
     """The idempotency key came before with another body."""
 
 
@@ -69,7 +69,7 @@ class Write(NamedTuple):
     def run(self, terms: Terms) -> Written:
         """Do it on these terms.
 
-        Raises TaskNotFound, VersionMismatch, KeyInUse, KeyReused and neon.DatabaseError.
+        Raises TaskNotFoundError, VersionMismatchError, KeyInUseError, KeyReusedError and neon.DatabaseError.
         """
         if terms.key is not None:
             return self._once(terms, terms.key)
@@ -97,10 +97,10 @@ class Write(NamedTuple):
         )
         if earlier:
             if bytes(earlier[0]["fingerprint"]) != params["fingerprint"]:
-                raise KeyReused
+                raise KeyReusedError
             return Written(_task(earlier[0]["outcome"]), replayed=True)
         if not locked[0]["free"]:
-            raise KeyInUse
+            raise KeyInUseError
         return Written(_task(recorded[0]["outcome"]))
 
     def _send(self, *statements: Statement, effect: Effect) -> list[list[Row]]:
@@ -128,9 +128,9 @@ def acting_as(user_id: str) -> dict[str, str]:
 def _task(outcome: Any) -> Task:
     """The task of an outcome: its row, or whether there is one that was not written to."""
     if outcome is True:
-        raise VersionMismatch
+        raise VersionMismatchError
     if outcome is False:
-        raise TaskNotFound
+        raise TaskNotFoundError
     return Task.model_validate(outcome)
 
 

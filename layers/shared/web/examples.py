@@ -107,24 +107,24 @@ def _problems() -> dict[int, dict[str, Problem]]:
             "an expired token": identity.unauthorized("The token has expired"),
         },
         403: {"another user's path": identity.forbidden()},
-        404: {"no such task": problem_of(tasks.TaskNotFound())},
-        409: {"still running": problem_of(tasks.KeyInUse())},
-        412: {"changed since": problem_of(tasks.VersionMismatch())},
+        404: {"no such task": problem_of(tasks.TaskNotFoundError())},
+        409: {"still running": problem_of(tasks.KeyInUseError())},
+        412: {"changed since": problem_of(tasks.VersionMismatchError())},
         413: {"too large": body.too_large()},
         415: {"no JSON": unsupported_media_type()},
         500: {"anything unforeseen": internal()},
         503: {
-            "the database is not available": of_database(neon.Unavailable("")),
-            "the outcome of a write is not known": of_database(neon.OutcomeUnknown("")),
+            "the database is not available": of_database(neon.UnavailableError("")),
+            "the outcome of a write is not known": of_database(neon.OutcomeUnknownError("")),
         },
     }
 
 
 def _invalid(name: str) -> Problem:
     if name == "another list's cursor":
-        return problem_of(tasks.InvalidCursor())
+        return problem_of(tasks.InvalidCursorError())
     if name == "a key that was used before":
-        return problem_of(tasks.KeyReused())
+        return problem_of(tasks.KeyReusedError())
     loc, type_, message = _INVALID[name]
     return invalid([{"loc": loc, "type": type_, "msg": message}])
 

@@ -108,18 +108,20 @@ def _refused(where: str, name: str, type_: str, message: str) -> Problem:
 
 
 _OF_TASKS: dict[type[Exception], Callable[[], Problem]] = {
-    tasks.TaskNotFound: lambda: Problem(404, "Task not found"),
-    tasks.VersionMismatch: lambda: Problem(412, "The task was changed since; nothing was done"),
-    tasks.KeyInUse: lambda: Problem(
+    tasks.TaskNotFoundError: lambda: Problem(404, "Task not found"),
+    tasks.VersionMismatchError: lambda: Problem(
+        412, "The task was changed since; nothing was done"
+    ),
+    tasks.KeyInUseError: lambda: Problem(
         409, "A request with this Idempotency-Key is still running", {"Retry-After": "1"}
     ),
-    tasks.KeyReused: lambda: _refused(
+    tasks.KeyReusedError: lambda: _refused(
         "header",
         "idempotency-key",
         "idempotency_key_reused",
         "Idempotency-Key was used before with another body",
     ),
-    tasks.InvalidCursor: lambda: _refused(
+    tasks.InvalidCursorError: lambda: _refused(
         "query", "cursor", "cursor_invalid", "Cursor should be one that this very list has given"
     ),
 }
@@ -127,7 +129,7 @@ _OF_TASKS: dict[type[Exception], Callable[[], Problem]] = {
 
 def of_database(error: neon.DatabaseError) -> Problem:
     """The answer to a failure of the database: 503 wherever trying again makes sense."""
-    if isinstance(error, neon.OutcomeUnknown):
+    if isinstance(error, neon.OutcomeUnknownError):
         return Problem(
             503,
             "The connection was lost before the outcome was known; "
@@ -135,10 +137,10 @@ def of_database(error: neon.DatabaseError) -> Problem:
             {"Retry-After": "1"},
             slug="outcome-unknown",
         )
-    if isinstance(error, neon.Unavailable):
+    if isinstance(error, neon.UnavailableError):
         seconds = str(max(1, math.ceil(error.retry_after)))
         return Problem(503, "The database is not available; try again", {"Retry-After": seconds})
-    if isinstance(error, neon.Conflict) and not error.sqlstate.startswith("23"):
+    if isinstance(error, neon.ConflictError) and not error.sqlstate.startswith("23"):
         # A deadlock or a serialization failure: another transaction was faster; nothing was done.
         return Problem(503, "The database was busy; try again", {"Retry-After": "1"})
     return internal()
