@@ -41,6 +41,14 @@ help: ## list the targets
 	  echo "SAM CLI could not be installed: is the package index reachable?" >&2; exit 1; }
 	touch $@
 
+.venv-bench/ready: .venv/ready requirements/bench.txt
+	@echo "Installing matplotlib into .venv-bench (once) ..." >&2
+	rm -rf .venv-bench
+	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-bench
+	$(BIN)/uv pip sync --quiet --require-hashes --python .venv-bench/bin/python requirements/bench.txt || {
+	  echo "matplotlib could not be installed: is the package index reachable?" >&2; exit 1; }
+	touch $@
+
 .venv-policy/ready: .venv/ready requirements/policy.txt
 	@echo "Installing the policy checkers into .venv-policy (once) ..." >&2
 	rm -rf .venv-policy
@@ -76,19 +84,19 @@ chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under
 	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer)} $(BIN)/python -m tests.chaos $(or $(SECONDS),180)
 
 .PHONY: bench
-bench: .venv/ready .venv-sam/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, FULL=1, ARGS="--only headline")
-	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer || true)} $(BIN)/python -m tests.bench.side_by_side \
-	  $(if $(QUICK),--quick) $(if $(FULL),--full) $(ARGS)
+bench: .venv/ready .venv-sam/ready .venv-bench/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, ARGS="--only headline")
+	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer || true)} \
+	  $(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: bench-paging
 bench-paging: .venv/ready ## what a page costs among ten million tasks; writes docs/paging.md (minutes)
-	@PYTHONPATH=layers/shared $(BIN)/python -m tests.bench.paging
+	@PYTHONPATH=layers/shared $(BIN)/python -m bench.paging
 
 .PHONY: lint
 lint: .venv/ready ## style, types, and whether the specification is what is served
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy layers/shared local deploy tests
+	$(BIN)/mypy layers/shared local deploy bench tests
 	for folder in functions/*/; do  # each is a top level of its own, as in Lambda
 	  (cd "$$folder" && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache .)
 	done
@@ -152,12 +160,12 @@ openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
-	for name in uv layer authorizer runtime dev sam sam_image debug policy \
-	    peer_fastapi_psycopg2 peer_fastapi_asyncpg peer_powertools peer_floor; do
+	for name in uv layer authorizer runtime dev sam sam_image debug policy bench \
+	    rival_fastapi_psycopg2 rival_fastapi_asyncpg rival_powertools rival_floor; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt
 	done
 
 .PHONY: clean
 clean: ## remove what was built or installed; .local, with its database, stays
-	@rm -rf .aws-sam .bench .venv .venv-sam .venv-policy .mypy_cache .pytest_cache .ruff_cache .hypothesis artifacts
+	@rm -rf .aws-sam .bench .venv .venv-sam .venv-bench .venv-policy .mypy_cache .pytest_cache .ruff_cache .hypothesis artifacts

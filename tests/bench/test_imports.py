@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench.peers import Contender, build
-from tests.bench.side_by_side.processes import CONTENDERS, Runtime
-from tests.running import ROOT
+from bench.contenders import Contender, lambda_python, runtime_client
 from tests.test_template import FUNCTIONS
 
 _NEON = {"neon"} | {
@@ -98,22 +96,21 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def ours() -> Contender:
+def ours(built: dict[str, Contender]) -> Contender:
     """What `sam build` makes."""
-    (contender,) = build(ROOT, CONTENDERS, print, ("ours",))
-    return contender
+    return built["ours"]
 
 
 @pytest.fixture(scope="module")
-def run(ours: Contender, runtime: Runtime) -> Run:
+def run(ours: Contender) -> Run:
     """Runs a program in a new process that has what Lambda gives a function."""
 
     def run(function: str, program: str, *arguments: str, **variables: str) -> Any:
         folder = next(iter(ours.functions.values())).with_name(function)
-        path = ":".join(map(str, (folder, *ours.path, runtime.client)))
+        path = ":".join(map(str, (folder, *ours.path, runtime_client())))
         settings = {"JWT_SECRET": "x" * 32, "API_URL": "https://localhost"}
         result = subprocess.run(
-            [runtime.python, "-S", "-B", "-c", program, *arguments],
+            [lambda_python(), "-S", "-B", "-c", program, *arguments],
             cwd=folder,
             env={"PYTHONPATH": path, **settings, **variables},
             capture_output=True,
