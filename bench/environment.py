@@ -2,7 +2,7 @@
 
 The measuring thread itself is the Runtime API
 (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html): it accepts, reads the process's
-poll, writes the event, starts its clock and reads the response. It adds one wake-up of this process
+poll, starts its clock, writes the event and reads the response. It adds one wake-up of this process
 to a request, for all contenders alike.
 """
 
@@ -94,8 +94,9 @@ class Environment:
 
     def invoke(self, event: bytes) -> tuple[float, bytes]:
         """Send an event; return the seconds until its response, and the response."""
-        self.send(event)
+        # Before the event is written: whoever is preempted after it would measure too little.
         started = time.perf_counter()
+        self.send(event)
         body = self.answer()
         seconds = time.perf_counter() - started
         self.ready()

@@ -224,5 +224,6 @@ def _together(
 
 
 def _ask(environment: Environment, subject: Subject) -> float:
-    environment.send(subject.ask())
-    return time.perf_counter()
+    event, started = subject.ask(), time.perf_counter()
+    environment.send(event)
+    return started
