@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> None:
     output = ROOT / "docs" / "bench" if is_whole else WORK / "results"
     report.write(results, output)
     if is_whole:
-        report.update(ROOT / "docs" / "performance.md", report.page_parts(results))
+        report.update(ROOT / "docs" / "performance.md", report.parts(results))
     if _CHARTS.exists():
         subprocess.run([_CHARTS, ROOT / "bench" / "charts.py", output], check=True)
     print(report.text(results), end="")

@@ -77,24 +77,35 @@ def _judgements(results: Results) -> Iterator[tuple[str, str, float, float]]:
 
 def text(results: Results) -> str:
     """Return everything that was measured, for a terminal."""
-    return "\n\n".join(_sections(results)) + "\n"
+    return "\n\n".join(parts(results).values()) + "\n"
 
 
-def _sections(results: Results) -> Iterator[str]:
+def parts(results: Results) -> dict[str, str]:
+    """Return what was measured, by the names of the markers in docs/performance.md."""
+    found = {"conditions": _conditions(results["machine"], results["load_before"])}
     if "headline" in results:
-        title = "A list of 20 tasks, Postgres on this machine: ratios (quartiles) and targets"
-        yield f"{title}\n\n{ratios_table(results)}"
-        yield f"The same in figures: medians (quartiles)\n\n{figures_table(results)}"
-    for way in results.get("endpoints", {}).values():
-        yield _requests(f"A warm request, {way['title']}", way["operations"])
-    for way in results.get("cold-far", {}).values():
-        yield f"A cold start, {way['title']}\n\n{_starts(way)}"
+        found["ratios"] = ratios_table(results)
+        found["figures"] = figures_table(results)
+    if "endpoints" in results:
+        ways = results["endpoints"].values()
+        found["endpoints"] = "\n\n".join(_requests(way["title"], way["operations"]) for way in ways)
+    if "cold-far" in results:
+        found["cold-far"] = "\n\n".join(_starts(way) for way in results["cold-far"].values())
     if "environments" in results:
-        yield _crowds(results["environments"])
+        found["environments"] = _crowds(results["environments"])
     if "lists" in results:
-        yield _requests("Lists on this machine, by their length", results["lists"])
+        found["lists"] = _requests("Lists by their length", results["lists"])
     if judged := verdicts(results):
-        yield _summary(judged)
+        found["targets"] = f"```\n{_summary(judged)}\n```"
+    return found
+
+
+def _conditions(machine: Results, load: float) -> str:
+    return (
+        f"Measured on {machine['cores']} cores ({machine['processor']}), load {load} before it;"
+        f" Python {machine['python']},\nawslambdaric {machine['awslambdaric']}, Postgres"
+        f" {machine['postgres']}, PgBouncer {machine['pgbouncer']}."
+    )
 
 
 def ratios_table(results: Results) -> str:
@@ -144,7 +155,7 @@ def _starts(way: Results) -> str:
         ratio = _ratio(way["ratios"][name]["cold"]) if name in way["ratios"] else ""
         figures = (_figure(each[figure]) for figure in ("cold_ms", "init_ms"))
         rows.append([name, ratio, *figures, f"{each.get('round_trips', '')}"])
-    return table(rows)
+    return f"A cold start, {way['title']}:\n\n{table(rows)}"
 
 
 def _crowds(found: Results) -> str:
@@ -185,28 +196,6 @@ def write(results: Results, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     document = {**results, "targets": verdicts(results)}
     (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
-
-
-def page_parts(results: Results) -> dict[str, str]:
-    """Return what docs/performance.md shows of a whole run, by the names of its markers."""
-    machine = results["machine"]
-    return {
-        "conditions": f"Measured on {machine['cores']} cores ({machine['processor']}), Python"
-        f" {machine['python']}, awslambdaric {machine['awslambdaric']}, Postgres"
-        f" {machine['postgres']}, PgBouncer {machine['pgbouncer']};"
-        f" load before the run: {results['load_before']}.",
-        "ratios": ratios_table(results),
-        "figures": figures_table(results),
-        "targets": f"```\n{_summary(verdicts(results))}\n```",
-        "endpoints": "\n\n".join(
-            _requests(way["title"], way["operations"]) for way in results["endpoints"].values()
-        ),
-        "cold-far": "\n\n".join(
-            f"{way['title']}:\n\n{_starts(way)}" for way in results["cold-far"].values()
-        ),
-        "environments": _crowds(results["environments"]),
-        "lists": _requests("By their length", results["lists"]),
-    }
 
 
 def update(page: Path, parts: Mapping[str, str]) -> None:
