@@ -31,9 +31,6 @@ class Empty:
         self.asked += 1
         return [[] for _ in statements]
 
-    def derive_key(self, purpose: bytes) -> bytes:
-        return purpose
-
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Empty:
