@@ -1,8 +1,8 @@
-"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CORS_ORIGINS, CONCURRENCY, BUILT,
-DEBUG, DEBUG_PORT.
+"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CONCURRENCY, BUILT, DEBUG, DEBUG_PORT.
 
-Any other parameter of template.yaml is set in the same way, by an environment variable of its
-name in upper case with underscores; the template's own rules say what is a good value.
+Every parameter of template.yaml is set in the same way, by an environment variable of its name in
+upper case with underscores (`CorsOrigins` by CORS_ORIGINS); the template's own rules say which
+values are good.
 """
 
 from __future__ import annotations
