@@ -168,7 +168,8 @@ def _is_crash(line: str) -> bool:
     """Tell what awslambdaric writes about an unhandled exception from what the function logs."""
     record = _record(line)
     is_json = "errorType" in record and "message" not in record
-    return is_json or line.startswith(("[ERROR] ", "LAMBDA_WARNING: Unhandled exception"))
+    is_text = "\n" in line or line.startswith(("[ERROR] ", "LAMBDA_WARNING: Unhandled exception"))
+    return is_json or is_text
 
 
 def _for_this_user(path: str, flags: int) -> int:
