@@ -22,6 +22,7 @@ from tests.contract.client import Client
 from tests.functions.handlers import EVENTS
 from tests.functions.test_events import function_of, insert_alices_task
 from tests.running import ROOT, free_port
+from tests.sam import runtime_python
 from tests.sam import sam as sam_cli
 from tests.sam_local.daemon import docker_daemon
 from tests.sam_local.image import image_options
@@ -57,11 +58,7 @@ class Api:
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifacts of `sam build`, in a folder of their own."""
-    python = subprocess.run(
-        [ROOT / "layers" / "find-python", "3.13"], capture_output=True, text=True, check=False
-    )
-    if python.returncode:
-        pytest.skip(python.stderr.strip())
+    runtime_python()
     folder = tmp_path_factory.mktemp("sam-build")
     result = sam_cli("build", "--build-dir", str(folder))
     assert result.returncode == 0, result.stdout + result.stderr

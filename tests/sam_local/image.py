@@ -129,7 +129,7 @@ def _add_runtime(system: Path, root: Path, requirements: Path) -> None:
     (system / "var/lang/bin/python3.13").symlink_to("/usr/bin/python3.13")
     runtime = system / "var/runtime"
     _run(
-        *(root / ".venv/bin/uv", "pip", "install", "--quiet", "--require-hashes"),
+        *(root / "requirements/uv", "pip", "install", "--quiet", "--require-hashes"),
         *("--only-binary", ":all:", "--no-deps", "--python-version", "3.13"),
         *("--python-platform", "x86_64-manylinux_2_28", "--target", runtime),
         *("--requirement", requirements),
