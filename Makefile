@@ -94,11 +94,15 @@ test: .venv/ready .venv-sam/ready .venv-policy/ready ## run all tests and checks
 
 .PHONY: chaos
 chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under them (SECONDS=180)
-	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer)} $(BIN)/python -m tests.chaos $(or $(SECONDS),180)
+	@PGBOUNCER=$$(.ci/pgbouncer)
+	export PGBOUNCER PYTHONPATH=layers/shared
+	$(BIN)/python -m tests.chaos $(or $(SECONDS),180)
 
 .PHONY: bench
 bench: .venv/ready .venv-sam/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, FULL=1, ARGS="--only headline")
-	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer || true)} $(BIN)/python -m tests.bench.side_by_side \
+	@PGBOUNCER=$$(.ci/pgbouncer) || true
+	export PGBOUNCER PYTHONPATH=layers/shared
+	$(BIN)/python -m tests.bench.side_by_side \
 	  $(if $(QUICK),--quick) $(if $(FULL),--full) $(ARGS)
 
 .PHONY: bench-paging
