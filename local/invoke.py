@@ -12,7 +12,15 @@ from typing import Any
 
 from local.aws import StandIn, aws_stand_in
 from local.errors import InvocationError
-from local.recorded import events_of, find_event, insert_task, outcome, read_event, signed
+from local.recorded import (
+    events_of,
+    find_event,
+    insert_task,
+    names_of_events,
+    outcome,
+    read_event,
+    signed,
+)
 from local.settings import Settings
 from local.stack import Api, serving_api
 from local.template import function_names
@@ -36,7 +44,12 @@ async def invoke(settings: Settings, name: str, given: str | None) -> int:
 
     Raises LocalError when there is no such function or event.
     """
-    event = read_event(find_event(settings.root, _names(settings), name, given))
+    names = _names(settings)
+    path = find_event(settings.root, names, name, given)
+    event = read_event(path)
+    if not given:
+        known = "\n  ".join(names_of_events(settings.root, names, name))
+        print(f"E=... is one of\n  {known}\nPlaying {path.name} ...", file=sys.stderr)
     async with _api(settings) as (api, aws):
         answer, failed = await _play(api, aws, name, event)
     print(json.dumps(answer, indent=2, ensure_ascii=False))

@@ -163,7 +163,15 @@ async def _run_installer(requirements: Path, target: Path) -> None:
 
 def _installer() -> list[str]:
     if (Path(sys.executable).parent / "uv").exists():
-        return [str(_UV), "pip", "install", "--quiet", "--compile-bytecode", "--python", sys.executable]
+        return [
+            str(_UV),
+            "pip",
+            "install",
+            "--quiet",
+            "--compile-bytecode",
+            "--python",
+            sys.executable,
+        ]
     return [sys.executable, "-m", "pip", "install", "--quiet"]
 
 

@@ -224,7 +224,7 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str, stdin: bytes = b"") -> None:
         """Run a program of Postgres; its output, and that of what it starts, goes to the log."""
-        with self._log.open("ab") as log:
+        with open(self._log, "ab", opener=_for_this_user) as log:
             start = log.tell()
             with self._account.popen(
                 [str(_binaries() / program), *arguments],
@@ -246,6 +246,10 @@ class Postgres:
             lines = log.read().decode(errors="replace").splitlines()
         telling = [line for line in lines if re.search("FATAL|PANIC|error|cannot", line)]
         return (telling or lines or ["It said nothing."])[-1].strip()
+
+
+def _for_this_user(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def snake_case(function: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", function).lower()
 
 
-def events_of(root: Path, functions: Iterable[str]) -> Iterator[tuple[str, Path]]:
+def events_of(root: Path, functions: Collection[str]) -> Iterator[tuple[str, Path]]:
     """Yield every event with its function, in the order of their names."""
     longest_first = sorted(functions, key=len, reverse=True)
     for path in sorted((root / "events").glob("*.json")):
@@ -50,24 +50,25 @@ def events_of(root: Path, functions: Iterable[str]) -> Iterator[tuple[str, Path]
                 break
 
 
-def find_event(root: Path, functions: Iterable[str], function: str, given: str | None) -> Path:
+def find_event(root: Path, functions: Collection[str], function: str, given: str | None) -> Path:
     """Return the event that was named, or the one that is named after the function.
 
     Raises LocalError with the functions' or the events' names when there is none.
     """
-    functions = sorted(functions)
     if function not in functions:
-        raise LocalError(
-            f"template.yaml has no function {function}; it has {', '.join(functions)}."
-        )
+        missing = f"template.yaml has no function {function}" if function else "Name a function"
+        raise LocalError(f"{missing}: F=... is one of {', '.join(sorted(functions))}.")
     path = Path(given) if given else root / "events" / f"{snake_case(function)}.json"
     if not path.exists():
-        known = [
-            path.relative_to(root) for name, path in events_of(root, functions) if name == function
-        ]
-        listed = ", ".join(map(str, known)) or "none in events/"
+        listed = ", ".join(names_of_events(root, functions, function)) or "none in events/"
         raise LocalError(f"There is no event {path}; {function} has {listed}.")
     return path
+
+
+def names_of_events(root: Path, functions: Collection[str], function: str) -> list[str]:
+    """Return what E=... may be for a function."""
+    events = events_of(root, functions)
+    return [str(path.relative_to(root)) for name, path in events if name == function]
 
 
 def read_event(path: Path) -> Any:

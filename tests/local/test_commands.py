@@ -44,7 +44,8 @@ def test_a_token_is_for_the_api_that_is_running(folder: Path) -> None:
                 return secret[:5]
         raise AssertionError(token)
 
-    kept = (command(folder, "local.token", "a"), (folder / ".local/jwt_secret").read_text()[:5])[1]
+    command(folder, "local.token", "alice")
+    kept = (folder / ".local/jwt_secret").read_text()[:5]
     with served(folder, JWT_SECRET="first" * 8) as first:
         assert secret_of() == "first"
         with served(folder, JWT_SECRET="other" * 8) as other:
@@ -90,7 +91,10 @@ def test_invoke_of_a_function_that_fails_is_not_0(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["invoke", "Nothing", "{event}"], "template.yaml has no function Nothing; it has "),
+        (
+            ["invoke", "Nothing", "{event}"],
+            "template.yaml has no function Nothing: F=... is one of ",
+        ),
         (
             ["invoke", "Work", "nothing.json"],
             "There is no event nothing.json; Work has none in events/.",
@@ -148,6 +152,7 @@ def test_invoke_without_an_event_takes_the_functions_own(tmp_path: Path, package
     (folder / "events").symlink_to(ROOT / "events")
     done = command(folder, "local", "invoke", "GetTask")
     assert json.loads(json.loads(done.stdout)["body"])["title"] == "Made by make invoke"
+    assert "  events/get_task_bad_id.json\n" in done.stderr
     missing = command(folder, "local", "invoke", "GetTask", "events/get.json")
     assert missing.stderr == (
         "There is no event events/get.json; GetTask has"
