@@ -20,42 +20,49 @@ help: ## list the targets
 
 # --- set-up --------------------------------------------------------------------------------------
 
+# Of two that start at once in a fresh clone, the second waits for the first.
+LOCK := $(shell command -v flock >/dev/null && echo "mkdir -p .local && exec 9>.local/set-up.lock && flock 9")
+
 .venv/ready: requirements/uv.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
 	  echo "Python 3.11 or newer is needed: install it, or name one with PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || {
 	  echo "Python's venv module is missing: install it (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	$(LOCK)
+	[ ! "$@" -nt requirements/uv.txt ] || [ ! "$@" -nt requirements/dev.txt ] || exit 0
 	echo "Installing the tools into .venv (once) ..." >&2
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
+	(umask 077 && $(BIN)/python -m pip config list >.venv/pip.config 2>/dev/null) || true
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt >.venv/log 2>&1 &&
-	  $(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt >>.venv/log 2>&1 || {
+	  requirements/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt >>.venv/log 2>&1 || {
 	  echo "The tools could not be installed (is the package index reachable?); .venv/log says more" >&2; exit 1; }
 	touch $@
 
 .venv-sam/ready: .venv/ready requirements/sam.txt
-	@echo "Installing SAM CLI into .venv-sam (once) ..." >&2
-	rm -rf .venv-sam
-	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-sam
-	$(BIN)/uv pip sync --quiet --require-hashes --python .venv-sam/bin/python requirements/sam.txt || {
-	  echo "SAM CLI could not be installed: is the package index reachable?" >&2; exit 1; }
-	touch $@
+	@$(call tool,.venv-sam,SAM CLI,sam)
 
 .venv-bench/ready: .venv/ready requirements/bench.txt
-	@echo "Installing matplotlib into .venv-bench (once) ..." >&2
-	rm -rf .venv-bench
-	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-bench
-	$(BIN)/uv pip sync --quiet --require-hashes --python .venv-bench/bin/python requirements/bench.txt || {
-	  echo "matplotlib could not be installed: is the package index reachable?" >&2; exit 1; }
-	touch $@
+	@$(call tool,.venv-bench,matplotlib,bench)
 
 .venv-policy/ready: .venv/ready requirements/policy.txt
-	@echo "Installing the policy checkers into .venv-policy (once) ..." >&2
-	rm -rf .venv-policy
-	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-policy
-	$(BIN)/uv pip sync --quiet --require-hashes --python .venv-policy/bin/python requirements/policy.txt || {
-	  echo "The policy checkers could not be installed: is the package index reachable?" >&2; exit 1; }
-	touch $@
+	@$(call tool,.venv-policy,The policy checkers,policy)
+
+define tool # FOLDER, NAME, REQUIREMENTS: a virtual environment of its own
+	$(LOCK)
+	[ ! "$@" -nt .venv/ready ] || [ ! "$@" -nt requirements/$(3).txt ] || exit 0
+	echo "Installing into $(1) (once): $(2) ..." >&2
+	rm -rf $(1)
+	requirements/uv venv --quiet --python $(BIN)/python $(1)
+	requirements/uv pip sync --quiet --require-hashes --python $(1)/bin/python requirements/$(3).txt || {
+	  echo "$(2) could not be installed: is the package index reachable?" >&2; exit 1; }
+	touch $(1)/ready
+endef
+
+# Byte code for Lambda is written by its own Python; where none is here, uv fetches one into .local.
+.PHONY: runtime-python
+runtime-python: .venv/ready
+	@layers/find-python 3.13 fetch >/dev/null
 
 # --- every day -----------------------------------------------------------------------------------
 
@@ -67,9 +74,17 @@ run: .venv/ready ## serve the API on this machine, with an embedded Postgres (PO
 token: .venv/ready ## print a token for a user: make token USER=alice
 	@$(BIN)/python -m local.token "$$USER"
 
+.PHONY: logs
+logs: .venv/ready ## follow what the functions of `make run` write
+	@exec $(BIN)/python -m local logs
+
 .PHONY: invoke
-invoke: .venv/ready ## run one function once: make invoke F=CreateTask E=events/create_task.json
-	@$(BIN)/python -m local invoke "$$F" "$$E"
+invoke: .venv/ready ## run one function once: make invoke F=CreateTask [E=events/create_task.json]
+	@$(BIN)/python -m local invoke "$$F" $${E:+"$$E"}
+
+.PHONY: events
+events: .venv/ready ## play every event of events/ to its function, and print a table
+	@$(BIN)/python -m local events
 
 .PHONY: migrate
 migrate: .venv/ready ## bring a database's schema up to date: make migrate DATABASE_URL=postgresql://...
@@ -77,16 +92,20 @@ migrate: .venv/ready ## bring a database's schema up to date: make migrate DATAB
 
 .PHONY: test
 test: .venv/ready .venv-sam/ready .venv-policy/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
-	@$(BIN)/python -m pytest
+	@layers/find-python 3.13 fetch >/dev/null 2>&1 || true
+	$(BIN)/python -m pytest
 
 .PHONY: chaos
 chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under them (SECONDS=180)
-	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer)} $(BIN)/python -m tests.chaos $(or $(SECONDS),180)
+	@PGBOUNCER=$$(.ci/pgbouncer)
+	export PGBOUNCER PYTHONPATH=layers/shared
+	$(BIN)/python -m tests.chaos $(or $(SECONDS),180)
 
 .PHONY: bench
 bench: .venv/ready .venv-sam/ready .venv-bench/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, ARGS="--only headline")
-	@PYTHONPATH=layers/shared PGBOUNCER=$${PGBOUNCER:-$$(.ci/pgbouncer || true)} \
-	  $(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+	@PGBOUNCER=$$(.ci/pgbouncer) || true
+	export PGBOUNCER PYTHONPATH=layers/shared
+	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: bench-paging
 bench-paging: .venv/ready ## what a page costs among ten million tasks; writes docs/paging.md (minutes)
@@ -110,20 +129,22 @@ policy: .venv-policy/ready ## check template.yaml and the workflows against good
 # --- building ------------------------------------------------------------------------------------
 
 .PHONY: build
-build: .venv/ready .venv-sam/ready ## build what is deployed, into .aws-sam
+build: .venv-sam/ready runtime-python ## build what is deployed, into .aws-sam
 	@$(SAM) build
 
-.PHONY: sam-image
-sam-image: .venv/ready ## have the image that `sam local` runs functions in: AWS's, or offline a stand-in
-	@exec $(BIN)/python -m local.sam image
-
 .PHONY: sam-local
-sam-local: build ## serve the API by `sam local start-api`, in containers (PORT, DATABASE_URL, JWT_SECRET ...)
-	@exec $(BIN)/python -m local.sam api
+sam-local: .venv/ready .venv-sam/ready ## serve the API by `sam local start-api`, in containers (PORT, DATABASE_URL, JWT_SECRET ...)
+	@$(BIN)/python -m local.sam check
+	layers/find-python 3.13 fetch >/dev/null
+	$(SAM) build
+	exec $(BIN)/python -m local.sam api
 
 .PHONY: sam-invoke
-sam-invoke: build ## run one function once by `sam local invoke`: make sam-invoke F=CreateTask [E=events/...]
-	@exec $(BIN)/python -m local.sam invoke "$$F" "$$E"
+sam-invoke: .venv/ready .venv-sam/ready ## run one function once by `sam local invoke`: make sam-invoke F=CreateTask [E=events/...]
+	@$(BIN)/python -m local.sam check "$$F" "$$E"
+	layers/find-python 3.13 fetch >/dev/null
+	$(SAM) build
+	exec $(BIN)/python -m local.sam invoke "$$F" "$$E"
 
 .PHONY: validate
 validate: .venv-sam/ready ## check template.yaml
@@ -160,7 +181,7 @@ openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
-	for name in uv layer authorizer runtime dev sam sam_image debug policy bench \
+	for name in uv layer authorizer runtime dev sam debug policy bench \
 	    rival_fastapi_psycopg2 rival_fastapi_asyncpg rival_powertools rival_floor; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt

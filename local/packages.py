@@ -20,6 +20,8 @@ from pathlib import Path
 from local.errors import LocalError
 from local.template import Function
 
+_UV = Path(__file__).parents[1] / "requirements" / "uv"
+
 Progress = Callable[[str], None]
 
 
@@ -160,9 +162,16 @@ async def _run_installer(requirements: Path, target: Path) -> None:
 
 
 def _installer() -> list[str]:
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}")
-    if uv:
-        return [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", sys.executable]
+    if (Path(sys.executable).parent / "uv").exists():
+        return [
+            str(_UV),
+            "pip",
+            "install",
+            "--quiet",
+            "--compile-bytecode",
+            "--python",
+            sys.executable,
+        ]
     return [sys.executable, "-m", "pip", "install", "--quiet"]
 
 

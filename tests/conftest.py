@@ -1,6 +1,7 @@
 """What all tests share: a real Postgres, and skips that CI does not allow."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from uuid import uuid4
 
@@ -76,3 +77,17 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"skipped although REQUIRE_ALL=1 is set: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one table of what was not run on this machine, and what it needs."""
+    needs = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    if needs:
+        terminalreporter.section("not run on this machine")
+        for reason, count in needs.most_common():
+            terminalreporter.line(f"{count:>4} {'test' if count == 1 else 'tests'}  {reason}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return str(text).removeprefix("Skipped: ")

@@ -16,7 +16,10 @@ from typing import TextIO
 
 ROOT = Path(__file__).resolve().parents[1]
 _READY = "Ready on "
-_SETTINGS = {"DATABASE_URL", "JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE", "CORS_ORIGINS"}
+_SETTINGS = {
+    *("DATABASE_URL", "JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_ISSUERS", "CORS_ORIGINS"),
+    *("MAX_TASKS_PER_USER", "MAX_KEYS_PER_USER", "LIST_TIMEOUT_SECONDS", "DEFAULT_SORT"),
+}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""SAM CLI, from its own virtual environment."""
+"""SAM CLI, from its own virtual environment, and the Python that a build needs."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ import pytest
 
 from tests.running import ROOT
 
+RUNTIME = "3.13"
 _SAM = ROOT / ".venv-sam" / "bin" / "sam"
 
 
@@ -23,3 +24,13 @@ def sam(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [_SAM, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def runtime_python() -> str:
+    """Return a Python of the runtime's version, which byte code needs. Skips without one."""
+    found = subprocess.run(
+        [ROOT / "layers" / "find-python", RUNTIME], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        pytest.skip(found.stderr.strip())
+    return found.stdout.strip()

@@ -9,10 +9,9 @@ from samtranslator.yaml_helper import yaml_parse
 
 from tests.aws import REGION
 from tests.running import ROOT
-from tests.sam import sam
+from tests.sam import runtime_python, sam
 from tests.test_template import FUNCTIONS
 
-RUNTIME = "3.13"
 # Python 3.13's magic number, then the flags of an unchecked hash (PEP 552): valid whatever the
 # files' times are, which packing and unpacking change.
 MAGIC = (3571).to_bytes(2, "little") + b"\r\n" + (1).to_bytes(4, "little")
@@ -21,12 +20,7 @@ MAGIC = (3571).to_bytes(2, "little") + b"\r\n" + (1).to_bytes(4, "little")
 @pytest.fixture(scope="module")
 def python() -> str:
     """A Python of the runtime's version, which byte code needs."""
-    found = subprocess.run(
-        [ROOT / "layers" / "find-python", RUNTIME], capture_output=True, text=True, check=False
-    )
-    if found.returncode:
-        pytest.skip(found.stderr.strip())
-    return found.stdout.strip()
+    return runtime_python()
 
 
 @pytest.fixture(scope="module")

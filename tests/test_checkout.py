@@ -18,7 +18,7 @@ import pytest
 from local.postgres import Postgres
 from tests.contract.client import Client
 from tests.running import ROOT, Running, running, start, stop, until_ready
-from tests.sam import sam
+from tests.sam import runtime_python, sam
 
 SECRET = "a-secret-that-only-these-tests-know-0123456789"
 SETTINGS = {"JWT_SECRET": SECRET}
@@ -46,6 +46,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_it_can_be_built(checkout: Path) -> None:
+    runtime_python()
     (checkout / ".venv").symlink_to(ROOT / ".venv")
     result = sam("build", cwd=checkout)
     assert result.returncode == 0, result.stdout + result.stderr

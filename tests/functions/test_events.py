@@ -29,6 +29,7 @@ REFUSED = {
 
 AUTHORIZER = {
     "authorizer": "The token is not valid",
+    "authorizer_bad_signature": "The token is not valid",
     "authorizer_not_a_bearer": "Send the token as: Authorization: Bearer <JWT>",
     "authorizer_unsigned_token": "The token is not valid",
 }

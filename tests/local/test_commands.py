@@ -1,13 +1,16 @@
 """`make token`, `make invoke` and `make migrate`."""
 
+import contextlib
 import json
+import shutil
+import stat
 import time
 from pathlib import Path
 
 import jwt
 import pytest
 
-from tests.local.toy import SECRET, command
+from tests.local.toy import SECRET, command, kill, served
 from tests.running import ROOT
 
 
@@ -31,6 +34,32 @@ def test_token_has_the_issuer_audience_and_life_that_are_set(folder: Path) -> No
     assert claims["exp"] - claims["iat"] == 60
 
 
+def test_a_token_is_for_the_api_that_is_running(folder: Path) -> None:
+    def secret_of(*ports: str) -> str:
+        port = {"PORT": ports[0]} if ports else {}
+        token = command(folder, "local.token", "alice", **port).stdout.strip()
+        for secret in ("first" * 8, "other" * 8, (folder / ".local/jwt_secret").read_text()):
+            with contextlib.suppress(jwt.InvalidSignatureError):
+                jwt.decode(token, secret, algorithms=["HS256"])
+                return secret[:5]
+        raise AssertionError(token)
+
+    command(folder, "local.token", "alice")
+    kept = (folder / ".local/jwt_secret").read_text()[:5]
+    with served(folder, JWT_SECRET="first" * 8) as first:
+        assert secret_of() == "first"
+        with served(folder, JWT_SECRET="other" * 8) as other:
+            assert secret_of() == "other"  # the one that was started last
+            assert secret_of(str(first.address[1])) == "first"
+            kill(other.running.process)
+            assert secret_of() == "first"
+        explicit = command(folder, "local.token", "alice", JWT_SECRET=SECRET).stdout.strip()
+        assert jwt.decode(explicit, SECRET, algorithms=["HS256"])
+    assert secret_of() == kept
+    files = (folder / ".local/running").iterdir()
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} <= {0o600}
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings"),
     [([], {}), ([""], {}), (["a"], {"EXPIRES_IN": "soon"}), (["a"], {"JWT_SECRET": "x"})],
@@ -48,7 +77,7 @@ def test_invoke_prints_the_answer_and_the_logs_apart(folder: Path) -> None:
     event.write_text(json.dumps({"body": "print('a log'); answer = {'a': [1]}", **_PLAIN}))
     done = command(folder, "local", "invoke", "Work", str(event))
     assert (done.returncode, done.stdout) == (0, '{\n  "a": [\n    1\n  ]\n}\n')
-    assert done.stderr.splitlines()[-1] == "a log"
+    assert done.stderr.splitlines()[-1] == "Work: a log"
 
 
 def test_invoke_of_a_function_that_fails_is_not_0(folder: Path) -> None:
@@ -62,9 +91,16 @@ def test_invoke_of_a_function_that_fails_is_not_0(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["invoke", "Nothing", "{event}"], "template.yaml has no function Nothing; it has "),
-        (["invoke", "Work", "nothing.json"], "nothing.json cannot be read: No such file"),
+        (
+            ["invoke", "Nothing", "{event}"],
+            "template.yaml has no function Nothing: F=... is one of ",
+        ),
+        (
+            ["invoke", "Work", "nothing.json"],
+            "There is no event nothing.json; Work has none in events/.",
+        ),
         (["invoke", "Work", "template.yaml"], "template.yaml is not JSON: "),
+        (["invoke", "Work"], "There is no event "),
         (["invoke"], "usage: "),
         (["fly"], "usage: "),
     ],
@@ -88,6 +124,42 @@ def test_invoke_starts_a_database_where_one_is_needed(tmp_path: Path, packages: 
     assert not (folder / ".local/postgres/postmaster.pid").exists()
 
 
+def test_every_event_does_what_its_name_says(tmp_path: Path, packages: Path) -> None:
+    folder = _product(tmp_path, packages)
+    (folder / "events").symlink_to(ROOT / "events")
+    done = command(folder, "local", "events")
+    assert done.returncode == 0, done.stdout
+    table = {line.split()[1]: line.split("ms  ")[1] for line in done.stdout.splitlines()}
+    assert table.keys() == {path.stem for path in (ROOT / "events").glob("*.json")}
+    assert table["authorizer"] == "ok"
+    assert table["get_task"] == "200"
+    assert table["create_task_blank_title"] == "422"
+    assert table["list_tasks_of_another_user"] == "403"
+
+
+def test_an_event_that_surprises_is_not_0(tmp_path: Path, packages: Path) -> None:
+    folder = _product(tmp_path, packages)
+    (folder / "events").mkdir()
+    shutil.copy(ROOT / "events/get_task_bad_id.json", folder / "events/get_task.json")
+    shutil.copy(ROOT / "events/get_task.json", folder / "events/get_task_bad_id.json")
+    done = command(folder, "local", "events")
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_invoke_without_an_event_takes_the_functions_own(tmp_path: Path, packages: Path) -> None:
+    folder = _product(tmp_path, packages)
+    (folder / "events").symlink_to(ROOT / "events")
+    done = command(folder, "local", "invoke", "GetTask")
+    assert json.loads(json.loads(done.stdout)["body"])["title"] == "Made by make invoke"
+    assert "  events/get_task_bad_id.json\n" in done.stderr
+    missing = command(folder, "local", "invoke", "GetTask", "events/get.json")
+    assert missing.stderr == (
+        "There is no event events/get.json; GetTask has"
+        " events/get_task.json, events/get_task_bad_id.json.\n"
+    )
+
+
 def test_migrate_says_which_version_the_schema_has(tmp_path: Path, packages: Path) -> None:
     folder = _product(tmp_path, packages)
     first, second = (command(folder, "local", "migrate") for _ in range(2))
@@ -100,8 +172,8 @@ def test_migrate_of_a_database_that_is_not_there_says_so(tmp_path: Path, package
     folder = _product(tmp_path, packages)
     done = command(folder, "local", "migrate", DATABASE_URL="postgresql://a:b@127.0.0.1:1/c")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "The schema cannot be applied to DATABASE_URL: " in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr.splitlines()[-1]
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("The schema cannot be applied to DATABASE_URL: ")
 
 
 _PLAIN = {"isBase64Encoded": False}

@@ -1,10 +1,16 @@
 """An edit takes effect on the next request: of code, of the layer, and of the template."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.local.toy import FILES, Gate, message, served
+import httpx
+import psycopg
+
+from local.postgres import Postgres
+from tests.local.toy import FILES, SECRET, Gate, environment, message, served
+from tests.running import ROOT, running
 
 Edit = Callable[[str, str, str], None]
 WORD = "import greeting; answer = greeting.WORD"
@@ -60,3 +66,20 @@ def test_a_broken_template_leaves_the_one_of_before_in_use(folder: Path, edit: E
         assert toy.get("/echo/a").status_code == 200
         (folder / "template.yaml").write_text(FILES["template.yaml"].replace("/who", "/whoever"))
         assert toy.get("/whoever").status_code == 401
+
+
+def test_a_new_migration_is_applied_on_the_next_request(tmp_path: Path, packages: Path) -> None:
+    for name in ("template.yaml", "layers", "requirements"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "functions", tmp_path / "functions")
+    (tmp_path / ".local").mkdir()
+    (tmp_path / ".local/packages").symlink_to(packages)
+    migrations = tmp_path / "functions/migrate/migrations"
+    number = max(int(path.name[:4]) for path in migrations.glob("*.sql")) + 1
+    with running({**environment({}), "JWT_SECRET": SECRET}, tmp_path) as api:
+        (migrations / f"{number:04}_mood.sql").write_text("CREATE TABLE mood ();\n")
+        assert httpx.get(f"{api.url}/health", timeout=30).status_code == 200
+        with psycopg.connect(Postgres(tmp_path / ".local/postgres").url) as connection:
+            assert connection.execute("SELECT FROM mood").fetchall() == []
+        (migrations / f"{number + 1:04}_wrong.sql").write_text("CREATE nonsense;\n")
+        assert httpx.get(f"{api.url}/health", timeout=30).status_code == 200

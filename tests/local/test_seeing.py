@@ -1,0 +1,140 @@
+"""What a developer sees of functions at work: in the terminal of `make run`, and by `make logs`."""
+
+import json
+import os
+import pty
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from local.terminal import shown_lines
+from tests.local.toy import environment, served
+from tests.running import start
+
+ACTOR = "1f40fc92da241694"
+LOGGED = {
+    "level": "ERROR",
+    "location": "handler:12",
+    "message": "it went wrong",
+    "timestamp": "2026-11-21T11:00:00.000Z",
+    "service": "toy",
+    "exception": 'Traceback (most recent call last):\n  File "app.py", line 12\nValueError: no',
+    "exception_name": "ValueError",
+}
+METRICS = {"_aws": {"Timestamp": 0}, "Requests": 1, "actor": ACTOR}
+
+
+def seen(folder: Path, use: Callable[[str], object]) -> str:
+    """Return all that the API prints while somebody uses it."""
+    process = start(environment({}), cwd=folder)
+    assert process.stdout
+    url = next(line for line in process.stdout if line.startswith("Ready on ")).split()[-1]
+    use(url)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    assert 'Traceback (most recent call last):\n  File "' not in output or "local/" not in output
+    return output
+
+
+def work(url: str, code: str) -> httpx.Response:
+    return httpx.post(f"{url}/work", content=code, headers={"content-type": "text/plain"})
+
+
+def test_what_a_function_prints_and_logs_is_seen(folder: Path) -> None:
+    code = f"print('hello'); print({json.dumps(LOGGED)!r})"
+    lines = seen(folder, lambda url: work(url, code)).splitlines()
+    start = lines.index("Work: hello")
+    assert lines[start : start + 6] == [
+        "Work: hello",
+        "Work: ERROR it went wrong (handler:12)",
+        "  Traceback (most recent call last):",
+        '    File "app.py", line 12',
+        "  ValueError: no",
+        lines[start + 5],
+    ]
+    assert re.fullmatch(r"POST /work 200 \d+ ms", lines[start + 5])
+
+
+def test_a_requests_line_names_its_actor_and_metrics_are_not_seen(folder: Path) -> None:
+    code = (
+        "import json; r = context.aws_request_id;"
+        f"print(json.dumps({METRICS!r} | {{'function_request_id': r}}));"
+        "answer = {'statusCode': 201, 'headers': {'X-Request-Id': r}}"
+    )
+    output = seen(folder, lambda url: work(url, code))
+    assert re.search(rf"^POST /work 201 \d+ ms user {ACTOR}$", output, re.MULTILINE)
+    assert "_aws" not in output
+    assert "_aws" in (folder / ".local/logs/Work.log").read_text()
+
+
+def test_an_unhandled_error_is_seen_once_with_its_file_and_line(folder: Path) -> None:
+    output = seen(folder, lambda url: work(url, "1 / 0"))
+    assert output.count("ZeroDivisionError: division by zero") == 1
+    assert re.search(r'File "\S*functions/worker/app\.py", line \d+, in handler', output)
+
+
+def test_colours_are_for_terminals_only() -> None:
+    main, side = pty.openpty()
+    with os.fdopen(side, "w") as terminal, open(os.devnull, "w") as file:
+        (coloured,) = shown_lines("F", '{"level": "WARNING", "message": "careful"}', terminal)
+        (plain,) = shown_lines("F", '{"level": "WARNING", "message": "careful"}', file)
+    os.close(main)
+    assert coloured == "\x1b[2mF:\x1b[0m \x1b[33mWARNING careful\x1b[0m"
+    assert plain == "F: WARNING careful"
+
+
+def test_what_a_function_writes_cannot_steer_the_terminal() -> None:
+    (line,) = shown_lines("F", "\x1b]0;title\x07", sys.stdout)
+    assert "\x1b" not in line
+    assert "\x07" not in line
+
+
+def test_logs_are_for_this_user_alone_and_hold_no_header(folder: Path) -> None:
+    (folder / ".local/logs").mkdir(mode=0o755)
+    (folder / ".local/logs/Work.log").touch(mode=0o644)
+    with served(folder) as toy:
+        toy.get("/echo/a", authorization="Bearer unmistakable")
+        toy.work("print('a line')")
+        toy.raw(b"GET / HTTP/1.1\r\nAuthorization : Bearer unmistakable\r\n\r\n")
+        toy.work("pass")
+    files = list((folder / ".local/logs").iterdir())
+    assert stat.S_IMODE((folder / ".local/logs").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert not [path for path in files if "unmistakable" in path.read_text()]
+
+
+def test_make_logs_follows_what_functions_write(folder: Path) -> None:
+    with served(folder) as toy:
+        toy.work("print('before')")
+        toy.work("pass")
+        with _following(toy.folder) as following:
+            assert following.stdout
+            assert following.stdout.readline() == "Work: before\n"
+            toy.work("print('after')")
+            assert following.stdout.readline() == "Work: after\n"
+            following.send_signal(signal.SIGINT)
+            assert following.wait(10) == 0
+
+
+def test_make_logs_without_any_says_so(folder: Path) -> None:
+    with _following(folder) as following:
+        _, said = following.communicate(timeout=20)
+        assert following.returncode == 1
+        assert said.endswith("start the API with `make run`.\n")
+
+
+def _following(folder: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "local", "logs"],
+        cwd=folder,
+        env=environment({}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
