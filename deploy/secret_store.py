@@ -74,12 +74,12 @@ def owner_version(environment: Environment) -> str:
 
     It is read without the secret's text. Versions sort by age.
     """
-    pages = boto3.client("secretsmanager").get_paginator("list_secret_version_ids")
-    for page in pages.paginate(SecretId=environment.owner_secret):
-        for each in page["Versions"]:
-            if "AWSCURRENT" in each.get("VersionStages", []):
-                stored = each["CreatedDate"].astimezone(UTC)
-                return f"{stored:%Y-%m-%dT%H:%M:%SZ}/{each['VersionId']}"
+    client = boto3.client("secretsmanager")
+    # Only versions that carry a label are listed, and a secret has at most 20 labels.
+    for each in client.list_secret_version_ids(SecretId=environment.owner_secret)["Versions"]:
+        if "AWSCURRENT" in each.get("VersionStages", []):
+            stored = each["CreatedDate"].astimezone(UTC)
+            return f"{stored:%Y-%m-%dT%H:%M:%SZ}/{each['VersionId']}"
     raise DeployError(f"The secret {environment.owner_secret} has no current version.")
 
 
