@@ -297,6 +297,41 @@ def test_destroy_takes_production_away_only_after_the_stacks_name(
     assert "Secret task-api/prod/database is deleted; it can be restored" in result.stdout
 
 
+# -- pipeline ------------------------------------------------------------------------------------
+
+
+def test_make_pipeline_trusts_github_once_and_says_what_to_tell_it(
+    project: Path, account: Account, telling_sam: Path
+) -> None:
+    role = "arn:aws:iam::123456789012:role/task-api-dev-pipeline-Deployer-1A2B"
+    boto3.client("cloudformation").create_stack(  # as SAM CLI would
+        StackName="task-api-dev-pipeline",
+        TemplateBody=json.dumps(
+            {
+                "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+                "Outputs": {"RoleArn": {"Value": role}},
+            }
+        ),
+    )
+    for provider in ("create", "exists"):
+        result = _make(project, "pipeline", f"SAM={telling_sam}", typed="owner/name\n")
+        assert result.returncode == 0, result.stderr
+        assert f"  AWS_ROLE_ARN={role}" in result.stdout.splitlines()
+        seen = (project / "seen").read_text().splitlines()
+        assert {"Repository=owner/name", f"OidcProvider={provider}"} <= set(seen)
+        if provider == "create":
+            boto3.client("iam").create_open_id_connect_provider(
+                Url="https://token.actions.githubusercontent.com"
+            )
+    assert account.invoked == []
+
+
+def test_make_pipeline_refuses_what_is_no_repository(project: Path, account: Account) -> None:
+    result = _make(project, "pipeline", "REPOSITORY=https://github.com/owner/name")
+    assert "is no GitHub repository: give it as owner/name" in result.stderr
+    assert account.invoked == []
+
+
 # -- smoke ---------------------------------------------------------------------------------------
 
 
