@@ -10,7 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
-DEPLOY := PYTHONPATH=layers/shared $(BIN)/python -m deploy
+DEPLOY := PYTHONPATH=layers/shared SAM=$(SAM) $(BIN)/python -m deploy
 export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -150,29 +150,43 @@ sam-invoke: .venv/ready .venv-sam/ready ## run one function once by `sam local i
 validate: .venv-sam/ready ## check template.yaml
 	@$(SAM) validate --lint
 
-# --- in AWS, with the credentials and the region of the AWS CLI or of the environment ------------
+# --- in AWS, with the credentials of the AWS CLI or of the environment ---------------------------
 
 ENV ?= dev
 
-.PHONY: secrets
-secrets: .venv/ready ## store the connection string and make the tokens' secret: make secrets ENV=dev DATABASE_URL=...
-	@$(DEPLOY) secrets "$(ENV)"
+# One region for boto3 and for SAM CLI, which do not read AWS_REGION: AWS_REGION comes first, then
+# AWS_DEFAULT_REGION, then the profile's region.
+ifneq ($(AWS_REGION)$(AWS_DEFAULT_REGION),)
+override export AWS_REGION := $(or $(AWS_REGION),$(AWS_DEFAULT_REGION))
+override export AWS_DEFAULT_REGION := $(AWS_REGION)
+endif
+
+# What stands on make's command line is in MAKEFLAGS, in every child's environment and in `ps`.
+ifneq ($(filter deploy destroy pipeline secrets,$(MAKECMDGOALS)),)
+ifneq ($(filter command,$(foreach name,DATABASE_URL MIGRATION_URL JWT_SECRET,$(origin $(name)))),)
+$(error A secret does not belong on the command line; `make secrets` and a first `make deploy` ask for it)
+endif
+endif
 
 .PHONY: deploy
-deploy: .venv/ready .venv-sam/ready ## build and deploy: make deploy ENV=dev (the first time with DATABASE_URL=...)
+deploy: .venv/ready .venv-sam/ready ## build and deploy; the first time it asks for the database: make deploy ENV=dev
+	@$(DEPLOY) deploy "$(ENV)" $(if $(BUILT),--built) $(CONFIRM)
+
+.PHONY: secrets
+secrets: .venv/ready ## replace the connection strings; asks for the owner's and makes the API's: make secrets ENV=dev
 	@$(DEPLOY) secrets "$(ENV)"
-	export ARCHITECTURE=$$($(DEPLOY) parameter "$(ENV)" Architecture)
-	$(SAM) build --config-env "$(ENV)"
-	$(SAM) deploy --config-env "$(ENV)" $(CONFIRM)
 
 .PHONY: smoke
-smoke: .venv/ready ## use an API once as a customer does: make smoke URL=https://... ENV=dev
-	@$(DEPLOY) smoke "$(ENV)" "$(URL)"
+smoke: .venv/ready ## use an API once as a customer does: make smoke ENV=dev, or URL=http://127.0.0.1:8000
+	@$(DEPLOY) smoke "$(ENV)" $(if $(URL),"$(URL)")
+
+.PHONY: pipeline
+pipeline: .venv/ready .venv-sam/ready ## let GitHub deploy an environment: make pipeline ENV=dev REPOSITORY=owner/name
+	@$(DEPLOY) pipeline "$(ENV)" "$(REPOSITORY)"
 
 .PHONY: destroy
-destroy: .venv/ready .venv-sam/ready ## take everything away but the data, which is Neon's: make destroy ENV=dev
-	@$(SAM) delete --config-env "$(ENV)" --no-prompts
-	$(DEPLOY) forget "$(ENV)"
+destroy: .venv/ready .venv-sam/ready ## delete an environment but not its data, which is in Neon: make destroy ENV=dev
+	@$(DEPLOY) destroy "$(ENV)"
 
 .PHONY: openapi
 openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
