@@ -134,6 +134,7 @@ deploy: .venv/ready .venv-sam/ready ## build and deploy: make deploy ENV=dev (th
 	@$(DEPLOY) secrets "$(ENV)"
 	export ARCHITECTURE=$$($(DEPLOY) parameter "$(ENV)" Architecture)
 	$(SAM) build --config-env "$(ENV)"
+	$(BIN)/python -m deploy.versions "$(ENV)"
 	$(SAM) deploy --config-env "$(ENV)" $(CONFIRM)
 
 .PHONY: smoke
