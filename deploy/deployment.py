@@ -14,6 +14,7 @@ from deploy.sam import SECRET_VARIABLES, sam
 from deploy.secret_store import forget, has_connection_strings, owner_version, store_missing
 from deploy.target import Target, outputs
 from deploy.terminal import ask_secret, confirm
+from deploy.versions import stamp_build
 
 OWNER_QUESTION = "Connection string of the schema's owner, on Neon's pooled host:"
 
@@ -33,6 +34,7 @@ def deploy(
     if not built:
         architecture = environment.parameters.get("Architecture", "x86_64")
         sam("build", "--config-env", environment.name, ARCHITECTURE=architecture)
+    stamp_build(environment)
     parameters = {**environment.parameters, "DatabaseSecretVersion": owner_version(environment)}
     overrides = [f"{name}={value}" for name, value in parameters.items()]
     where = ("--config-env", environment.name, "--region", target.region)

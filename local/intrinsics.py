@@ -19,6 +19,7 @@ _PSEUDO_PARAMETERS = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
+    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/local/0",
     "AWS::StackName": "local",
     "AWS::URLSuffix": "amazonaws.com",
     "AWS::NoValue": None,

@@ -43,7 +43,7 @@ ELSEWHERE = {
     "migrate_rollback",
     "migrate_update",
     "smoke",
-    "smoke_hook",
+    "smoke_deployment",
 }
 
 
