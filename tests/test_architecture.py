@@ -10,17 +10,19 @@ from tests.running import ROOT
 
 LAYER = ROOT / "layers" / "shared"
 MAY_IMPORT = {
-    "secrets_manager": set(),
+    "http_client": set(),
+    "secrets_manager": {"http_client"},
     "neon": {"secrets_manager"},
     "tasks": {"neon"},
     "web": {"neon", "tasks"},
-    "functions": {"neon", "secrets_manager", "tasks", "web"},
+    "functions": {"http_client", "neon", "secrets_manager", "tasks", "web"},
 }
 ROOMS = {*MAY_IMPORT, "local", "tests"}
 
 
 def _files() -> Iterator[tuple[str, Path]]:
-    for room in ("secrets_manager", "neon", "tasks", "web"):
+    yield from ((path.stem, path) for path in LAYER.glob("*.py"))
+    for room in ("neon", "tasks", "web"):
         yield from ((room, path) for path in (LAYER / room).rglob("*.py"))
     yield from (("functions", path) for path in (ROOT / "functions").rglob("*.py"))
 
