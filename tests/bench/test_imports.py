@@ -39,7 +39,7 @@ _TASKS = {"tasks"} | {
 _SERVED = _NEON | _TASKS | _WEB
 _WITH_STORE = _SERVED | {"tasks.ids", "tasks.store"}
 OURS = {
-    "Authorizer": {"fetch", "keys", "rotation", "settings", "strict_json", "tokens"},
+    "Authorizer": {"http_client", "keys", "rotation", "settings", "strict_json", "tokens"},
     "Docs": _SERVED,
     "Health": _SERVED,
     "Migrate": _NEON | {"custom_resource", "runner"},
@@ -111,7 +111,10 @@ def run(ours: Contender, runtime: Runtime) -> Run:
     def run(function: str, program: str, *arguments: str, **variables: str) -> Any:
         folder = next(iter(ours.functions.values())).with_name(function)
         path = ":".join(map(str, (folder, *ours.path, runtime.client)))
-        settings = {"JWT_SECRET": "x" * 32, "API_URL": "https://localhost"}
+        settings = {
+            "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes",
+            "API_URL": "https://localhost",
+        }
         result = subprocess.run(
             [runtime.python, "-S", "-B", "-c", program, *arguments],
             cwd=folder,

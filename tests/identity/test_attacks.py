@@ -10,9 +10,28 @@ from typing import Any
 
 import pytest
 
-from tests.identity.attacks import API, ATTACKS, AUTH0, BETTER, NEON, NOW, SHARED, World
-from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, fitting_body, use_database
-from tests.identity.issuers import Jwks, Key
+from tests.identity.attacks import (
+    API,
+    ATTACKS,
+    AUTH0,
+    BETTER,
+    NEON,
+    NOW,
+    SHARED,
+    SMOKE,
+    SMOKE_SECRET,
+    World,
+)
+from tests.identity.harness import (
+    ROUTES,
+    SECRET,
+    Gateway,
+    authorizer,
+    event_of,
+    fitting_body,
+    use_database,
+)
+from tests.identity.issuers import Jwks, Key, hs256, token
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +43,12 @@ def world() -> Iterator[World]:
             {"issuer": AUTH0, "audience": API, "jwks_url": auth0.url, "algorithms": ["RS256"]},
             {"issuer": BETTER, "audience": BETTER, "jwks_url": better.url, "algorithms": ["ES256"]},
             {"issuer": SHARED, "audience": API, "secret": SECRET},
+            {
+                "issuer": SMOKE,
+                "audience": API,
+                "secret": SMOKE_SECRET,
+                "subjects": ["task-api-smoke"],
+            },
         ]
         ask = authorizer({"JWT_ISSUERS": json.dumps(listed)})
         yield World(ed, rsa, ec, Key.new("EdDSA", "eddsa"), Gateway(ask))
@@ -60,7 +85,7 @@ def assert_says_nothing(text: str, authorization: str) -> None:
     """Neither the answer nor the log repeats the token or tells what is configured."""
     for part in authorization.replace(".", " ").split():
         assert len(part) < 8 or part not in text
-    for setting in (NEON, AUTH0, BETTER, SHARED, API, SECRET, "127.0.0.1"):
+    for setting in (NEON, AUTH0, BETTER, SHARED, SMOKE, API, SECRET, SMOKE_SECRET, "127.0.0.1"):
         assert setting not in text
 
 
@@ -92,6 +117,32 @@ def test_a_good_token_of_each_algorithm_names_its_user_and_end(world: World, nam
     assert context.keys() == {"sub", "exp"}
     assert context["sub"] == "alice"
     assert 500 < int(context["exp"]) - time.time() <= 600
+
+
+def test_an_issuer_with_subjects_signs_for_those_users(world: World) -> None:
+    claims = world.claims(SMOKE, sub="task-api-smoke")
+    text = token({"alg": "HS256"}, claims, hs256(SMOKE_SECRET.encode()))
+    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, None)["context"]
+    assert context["sub"] == "task-api-smoke"
+
+
+@pytest.mark.parametrize("function", ROUTES)
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+def test_a_token_that_does_not_hold_yet_is_refused_until_its_time_has_come(
+    world: World, function: str, claim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict is the one that the gateway keeps; only the time goes on."""
+    text = world.good(**{claim: NOW + 200})
+    verdict = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, None)
+    event = event_of(function, {"user_id": "bob", "task_id": "019a9f3c"}, None)
+    event["requestContext"]["authorizer"] = {"lambda": verdict["context"]}
+    for now, status in ((NOW, 401), (NOW + 194.9, 401), (NOW + 195, 403)):
+        monkeypatch.setattr("web.identity.time.time", lambda now=now: now)
+        answer = world.gateway.answer(function, event)
+        assert answer.status == status
+        if status == 401:
+            assert answer.body["detail"] == "The token is not valid yet"
+            assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,10 @@ NOBODY: dict[str, object] = {
         )
     },
     **{
+        f"nbf {nbf!r}": {"lambda": {"sub": "alice", "exp": FAR, "nbf": nbf}}
+        for nbf in (FAR, int(FAR), None, "", "soon", "nan", "inf", "-inf", True, [0])
+    },
+    **{
         f"claims with exp {exp!r}": {"jwt": {"claims": {"sub": "alice", "exp": exp}}}
         for exp in (None, "0", "nan", "1700000000")
     },
@@ -125,6 +129,7 @@ def test_without_a_valid_identity_every_route_is_closed(
         {"sub": "alice", "exp": int(FAR)},
         {"sub": "alice", "exp": "4.1024448E9"},
         {"sub": "alice", "exp": FAR, "error": "a claim of the token's own"},
+        {"sub": "alice", "exp": FAR, "nbf": "1700000000"},
     ],
 )
 def test_the_gateways_own_jwt_authorizer_is_understood(

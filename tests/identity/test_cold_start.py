@@ -27,7 +27,11 @@ def imported(*functions: str) -> set[str]:
     folders = [str(ROOT / "functions" / function) for function in functions]
     result = subprocess.run(
         [sys.executable, "-c", _SCRIPT, *folders],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "layers" / "shared"), "JWT_SECRET": "x" * 32},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "layers" / "shared"),
+            "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes",
+        },
         check=True,
         capture_output=True,
         text=True,
