@@ -8,26 +8,31 @@ import gzip
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated, Any
 
-from tasks import warm
-from web import AcceptEncoding, Response, api
+import startup
+from observability import LambdaContext
+from web.binding import Parameter
+from web.endpoint import endpoint
+from web.response import Response
 
 _HERE = Path(__file__).parent
 _CACHE = {"Cache-Control": "public, max-age=300"}
+_ACCEPT_ENCODING = Parameter("header", "Accept-Encoding")
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
-@api.get("/openapi.json", public=True)
+@endpoint("GET", "/openapi.json", public=True, database=False)
 def specification() -> Response[str]:
     """The OpenAPI 3.1 document of what is really served."""
     return Response(200, "application/json", _document(), _CACHE)
 
 
-@api.get("/docs", public=True)
-def page(accept_encoding: AcceptEncoding = "") -> Response[bytes]:
+@endpoint("GET", "/docs", public=True, database=False)
+def page(accept_encoding: Annotated[str, _ACCEPT_ENCODING] = "") -> Response[bytes]:
     """Swagger UI for the specification, compressed once and kept."""
     headers = _CACHE | {"Content-Security-Policy": _POLICY, "Vary": "Accept-Encoding"}
     if "gzip" in accept_encoding:
@@ -62,5 +67,10 @@ def _swagger_ui() -> Path:
     return Path(powertools.origin).parent / "event_handler" / "openapi" / "swagger_ui"
 
 
-handler = api
-warm(connect=False)
+def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+    """Both endpoints: the one function that has two routes."""
+    wants_document = isinstance(event, dict) and event.get("routeKey") == "GET /openapi.json"
+    return (specification if wants_document else page)(event, context)
+
+
+startup.finish(database=False)

@@ -11,11 +11,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from web.problems import Problem
+from web.problems import ProblemError
 
 
 def caller(event: Mapping[str, Any]) -> str:
-    """The caller's user id. Raises a 401 Problem without a valid, unexpired identity."""
+    """The caller's user id. Raises a 401 ProblemError without a valid, unexpired identity."""
     claims = _claims(event)
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject or "\x00" in subject:
@@ -29,31 +29,31 @@ def caller(event: Mapping[str, Any]) -> str:
 
 
 def require_owner(subject: str, user_id: str) -> None:
-    """Let the caller act under their own path only. Raises a 403 Problem."""
+    """Let the caller act under their own path only. Raises a 403 ProblemError."""
     if not hmac.compare_digest(_bytes(subject), _bytes(user_id)):
         raise forbidden()
 
 
-def forbidden() -> Problem:
+def forbidden() -> ProblemError:
     """A 403."""
-    return Problem(403, "The token belongs to another user than the path")
+    return ProblemError(403, "The token belongs to another user than the path")
 
 
-def unauthorized(reason: str | None = None) -> Problem:
+def unauthorized(reason: str | None = None) -> ProblemError:
     """A 401 with the challenge of RFC 6750: a reason only when a token was sent."""
     if reason is None:
-        return Problem(401, "Send a token: Authorization: Bearer <JWT>", _challenge("Bearer"))
+        return ProblemError(401, "Send a token: Authorization: Bearer <JWT>", _challenge("Bearer"))
     safe = "".join(c for c in reason if " " <= c <= "~" and c not in '"\\')
     safe = safe or "The token is not valid"
     challenge = f'Bearer error="invalid_token", error_description="{safe}"'
-    return Problem(401, safe, _challenge(challenge))
+    return ProblemError(401, safe, _challenge(challenge))
 
 
 def _claims(event: Mapping[str, Any]) -> Mapping[str, Any]:
     """What our authorizer (`lambda`) or the gateway's own JWT authorizer (`jwt`) said.
 
-    Raises a 401 Problem when ours refused the token. The claims of `jwt` are the token's own, so
-    that none of them may be taken for such a refusal.
+    Raises a 401 ProblemError when ours refused the token. The claims of `jwt` are the token's own:
+    an `error` among them is not a refusal.
     """
     authorizer = _mapping(_mapping(event.get("requestContext")).get("authorizer"))
     if "lambda" not in authorizer:

@@ -16,23 +16,15 @@ _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _VERSION = re.compile(r"[1-9a-f][0-9a-f]{0,13}")
 
 
-class NotModified(Exception):
-    """The client has this version already; `etag` is its tag."""
-
-    def __init__(self, etag: str) -> None:
-        super().__init__(etag)
-        self.etag = etag
-
-
 def etag(task: Task) -> str:
     """The strong tag of a task: the microseconds of its last change."""
     return f'"{(task.updated_at - _EPOCH) // _MICROSECOND:x}"'
 
 
-def etag_of_page(shown: bytes, following: str | None) -> str:
+def etag_of_page(shown: bytes, cursor: str | None) -> str:
     """The strong tag of a page: what it shows, and what follows it."""
     digest = hashlib.sha256(shown)
-    digest.update((following or "").encode())
+    digest.update((cursor or "").encode())
     return f'"{digest.hexdigest()[:32]}"'
 
 
@@ -49,10 +41,9 @@ def versions(if_match: str | None) -> frozenset[datetime] | None:
     )
 
 
-def unless_seen(if_none_match: str | None, current: str) -> None:
-    """Raise NotModified when the client has the current version (RFC 9110, 13.1.2)."""
+def is_seen(if_none_match: str | None, current: str) -> bool:
+    """Whether the client has the current version (RFC 9110, 13.1.2)."""
     if if_none_match is None:
-        return
+        return False
     tags = {f'"{tag}"' for _, tag in _TAG.findall(if_none_match)}
-    if if_none_match.strip() == "*" or current in tags:
-        raise NotModified(current)
+    return if_none_match.strip() == "*" or current in tags

@@ -1,7 +1,7 @@
-"""The OpenAPI document of all registered routes. Only the build imports this, no function.
+"""The OpenAPI document of all endpoints.
 
-Powertools writes it: each route is added to a resolver of its own, with its parameters declared as
-Powertools wants them.
+Powertools writes it: each endpoint is added to a resolver of Powertools', with its parameters
+declared as that resolver wants them. What an endpoint may return follows from what it takes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
 from pydantic import BaseModel, Field
 
-from web import examples
-from web.arguments import parameters
+from local.specification import examples
+from local.specification.endpoints import Described
+from tasks import Task
+from web.binding import parameters
+from web.endpoint import Endpoint
 from web.problems import MEDIA_TYPE
-from web.resolver import Resolver, Route
 
 VERSION = "1.0.0"
 _JSON = "application/json"
@@ -52,24 +54,8 @@ _HEADERS_OF = {
     "409": {"Retry-After": _RETRY_AFTER},
     "503": {"Retry-After": _RETRY_AFTER},
 }
-_SUCCESS_HEADERS = {
-    "listTasks": {
-        "ETag": _ETAG,
-        "Link": _header("Where the next page is, if there is one.", examples.LINK),
-    },
-    "createTask": {
-        "ETag": _ETAG,
-        "Idempotency-Replayed": _REPLAYED,
-        "Location": _header(
-            "Where the new task is.", f"/api/{examples.USER}/tasks/{examples.TASK_ID}"
-        ),
-    },
-    "getTask": {"ETag": _ETAG},
-    "updateTask": {"ETag": _ETAG, "Idempotency-Replayed": _REPLAYED},
-    "deleteTask": {"Idempotency-Replayed": _REPLAYED},
-    "toggleTask": {"ETag": _ETAG, "Idempotency-Replayed": _REPLAYED},
-    "health": {},
-}
+_LOCATION = _header("Where the new task is.", f"/api/{examples.USER}/tasks/{examples.TASK_ID}")
+_LINK = _header("Where the next page is, if there is one.", examples.LINK)
 # Of the others, the page under /docs would fill in what no second request can be sent with.
 _PARAMETER_EXAMPLES = {"user_id": examples.USER, "task_id": examples.TASK_ID}
 
@@ -82,7 +68,7 @@ _OF_THE_GATEWAY = {
     "503": "Service Unavailable",
 }
 _HEADER_NAMES = {name.lower(): name for name in ("Idempotency-Key", "If-Match", "If-None-Match")}
-_ON_A_TASK = ("getTask", "updateTask", "toggleTask", "deleteTask")
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class FieldError(BaseModel):
@@ -119,14 +105,14 @@ class GatewayMessage(BaseModel):
     message: str
 
 
-def document(api: Resolver) -> dict[str, Any]:
-    """The document as plain data, every route with all that it may answer."""
-    routes = [route for route in api.routes if route.operation]
-    described = APIGatewayHttpResolver(enable_validation=True)
-    for route in routes:
-        _describe(described, route)
+def document(served: list[Described]) -> dict[str, Any]:
+    """The document as plain data: every endpoint that has an operation, and all it may return."""
+    described = [each for each in served if each.endpoint.operation]
+    resolver = APIGatewayHttpResolver(enable_validation=True)
+    for each in described:
+        _describe(resolver, each.endpoint)
     document: dict[str, Any] = json.loads(
-        described.get_openapi_json_schema(
+        resolver.get_openapi_json_schema(
             title="Task API",
             version=VERSION,
             description=_DESCRIPTION,
@@ -134,24 +120,24 @@ def document(api: Resolver) -> dict[str, Any]:
             security=[{_SCHEME: []}],
         )
     )
-    return _as_served(routes, document)
+    return _as_served(described, document)
 
 
-def _describe(described: APIGatewayHttpResolver, route: Route) -> None:
-    described.route(
-        route.path.replace("{", "<").replace("}", ">"),
-        route.method,
-        summary=route.summary,
-        description=inspect.getdoc(route.handler),
-        tags=["tasks" if "{user_id}" in route.path else "service"],
-        operation_id=route.operation,
-        status_code=route.status,
-        responses={route.status: _success(route)} | _errors(route),
-    )(_signature(route))
+def _describe(resolver: APIGatewayHttpResolver, endpoint: Endpoint) -> None:
+    resolver.route(
+        endpoint.path.replace("{", "<").replace("}", ">"),
+        endpoint.method,
+        summary=endpoint.summary,
+        description=inspect.getdoc(endpoint.function),
+        tags=["tasks" if "{user_id}" in endpoint.path else "service"],
+        operation_id=endpoint.operation,
+        status_code=endpoint.status,
+        responses={endpoint.status: _success(endpoint)} | _errors(endpoint),
+    )(_signature(endpoint))
 
 
-def _signature(route: Route) -> Callable[..., Any]:
-    """A function with the handler's signature, in which parameters are Powertools' own."""
+def _signature(endpoint: Endpoint) -> Callable[..., Any]:
+    """A function with the endpoint's signature, in which parameters are Powertools' own."""
 
     def stand_in() -> None: ...
 
@@ -162,7 +148,7 @@ def _signature(route: Route) -> Callable[..., Any]:
             default=inspect.Parameter.empty if default is ... else default,
             annotation=_declared(hint),
         )
-        for name, (hint, _, default) in parameters(route.handler).items()
+        for name, (hint, _, default) in parameters(endpoint.function).items()
     ]
     stand_in.__signature__ = inspect.Signature(declared)  # type: ignore[attr-defined]
     return stand_in
@@ -175,13 +161,32 @@ def _declared(hint: Any) -> Any:
     return Annotated[(hint.__origin__, *kept, kind)]
 
 
-def _success(route: Route) -> dict[str, Any]:
-    """The answer's model is what the handler says that it returns."""
-    (model,) = get_args(get_type_hints(route.handler)["return"])
-    return {"description": route.summary, "content": {_JSON: {"model": model}}}
+def _success(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "description": endpoint.summary,
+        "content": {_JSON: {"model": _model(endpoint)}},
+    }
 
 
-def _errors(route: Route) -> dict[int, Any]:
+def _model(endpoint: Endpoint) -> Any:
+    """The model of a success, which is what the function says that it returns."""
+    (model,) = get_args(get_type_hints(endpoint.function)["return"])
+    return model
+
+
+def _parts(endpoint: Endpoint) -> set[str]:
+    """What the endpoint looks at in a request: its parameters, `body`, and the body's members."""
+    found = set()
+    for name, (hint, parameter, _) in parameters(endpoint.function).items():
+        if parameter.place == "body":
+            found |= {"body", *hint.__origin__.model_fields}
+        else:
+            found.add(name)
+    return found
+
+
+def _errors(endpoint: Endpoint) -> dict[int, Any]:
+    parts = _parts(endpoint)
     errors = {
         429: {
             "description": "More requests than this API takes at a time.",
@@ -190,20 +195,20 @@ def _errors(route: Route) -> dict[int, Any]:
         500: _problem("Something went wrong inside; the request id names it in the logs."),
         503: _problem("The database is not available, or a write's outcome is not known."),
     }
-    if not route.public:
+    if not endpoint.public:
         errors[401] = _problem("No token, or one that is not valid.")
         errors[403] = _problem("The token belongs to another user than the path.")
         errors[422] = _problem("The request says something wrong.", ValidationProblem)
-    if "{task_id}" in route.path:
+    if "task_id" in parts:
         errors[404] = _problem("There is no such task, or it is another user's.")
-    if route.method != "GET":
+    if "key" in parts:
         errors[409] = _problem("A request with this Idempotency-Key is still running.")
-    if route.method in {"PUT", "PATCH", "DELETE"}:
+    if "if_match" in parts:
         errors[412] = _problem("The task no longer has the tag of If-Match; nothing was done.")
-    if route.method in {"POST", "PUT"}:
+    if "body" in parts:
         errors[413] = _problem("The body is larger than 1 MB.")
         errors[415] = _problem("The body is not said to be JSON.")
-    if route.method == "GET" and not route.public:
+    if "if_none_match" in parts:
         errors[304] = {"description": "The version of If-None-Match is still the current one."}
     return dict(sorted(errors.items()))
 
@@ -212,30 +217,33 @@ def _problem(description: str, model: type[BaseModel] = Problem) -> dict[str, An
     return {"description": description, "content": {MEDIA_TYPE: {"model": model}}}
 
 
-def _as_served(routes: list[Route], document: dict[str, Any]) -> dict[str, Any]:
+def _as_served(described: list[Described], document: dict[str, Any]) -> dict[str, Any]:
     """Put right what Powertools says by itself, and add what it has no place for."""
-    for route in routes:
-        operation = document["paths"][route.path][route.method.lower()]
-        if route.public:
+    for endpoint, its_examples in described:
+        operation = document["paths"][endpoint.path][endpoint.method.lower()]
+        if endpoint.public:
             operation["security"] = []
             del operation["responses"]["422"]
-        _complete_request(operation)
+        _complete_request(operation, its_examples.get("requests", {}))
         for status, response in operation["responses"].items():
-            _complete_response(operation["operationId"], status, response)
+            _complete_error(endpoint, status, response)
+        success = operation["responses"][str(endpoint.status)]
+        _complete_success(endpoint, success, its_examples.get("successes", {}))
+        if endpoint.status == 201:
+            success["links"] = _links(described)
         operation["responses"] = dict(sorted(operation["responses"].items()))
     for name in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):
         document["components"]["schemas"].pop(name, None)
     return document
 
 
-def _complete_request(operation: dict[str, Any]) -> None:
+def _complete_request(operation: dict[str, Any], bodies: examples.Examples) -> None:
     for parameter in operation.get("parameters", []):
         _say_absent_not_null(parameter)
         parameter["name"] = _HEADER_NAMES.get(parameter["name"], parameter["name"])
         if parameter["name"] in _PARAMETER_EXAMPLES:
             parameter["example"] = _PARAMETER_EXAMPLES[parameter["name"]]
     if "requestBody" in operation:
-        bodies = examples.REQUESTS[operation["operationId"]]
         operation["requestBody"]["content"][_JSON]["examples"] = _named(bodies)
 
 
@@ -247,23 +255,37 @@ def _say_absent_not_null(parameter: dict[str, Any]) -> None:
         schema |= choice
 
 
-def _complete_response(operation: str, status: str, response: dict[str, Any]) -> None:
+def _complete_error(endpoint: Endpoint, status: str, response: dict[str, Any]) -> None:
     if status == "304":
         response.pop("content", None)
     response["headers"] = {"X-Request-Id": _REQUEST_ID} | _HEADERS_OF.get(status, {})
-    if status.startswith("2"):
-        response["headers"] |= _SUCCESS_HEADERS[operation]
-        response["content"][_JSON]["examples"] = _named(examples.SUCCESSES[operation])
-    elif MEDIA_TYPE in response.get("content", {}):
-        problems = examples.problems(operation, int(status))
+    if MEDIA_TYPE in response.get("content", {}):
+        problems = examples.problems(int(status), _parts(endpoint))
         response["content"][MEDIA_TYPE]["examples"] = _named(problems)
     if status in _OF_THE_GATEWAY:
         response["content"][_JSON] = {
             "schema": {"$ref": "#/components/schemas/GatewayMessage"},
             "examples": _named({"the gateway": {"message": _OF_THE_GATEWAY[status]}}),
         }
-    if operation == "createTask" and status == "201":
-        response["links"] = _links()
+
+
+def _complete_success(
+    endpoint: Endpoint, response: dict[str, Any], named: examples.Examples
+) -> None:
+    response["headers"] |= _success_headers(endpoint)
+    response["content"][_JSON]["examples"] = _named(examples.of_model(_model(endpoint), named))
+
+
+def _success_headers(endpoint: Endpoint) -> dict[str, Any]:
+    """The headers beside the body: they follow from what it is and from what may be asked for."""
+    parts = _parts(endpoint)
+    headers = {
+        "ETag": _ETAG if _model(endpoint) in (Task, list[Task]) else None,
+        "Idempotency-Replayed": _REPLAYED if "key" in parts else None,
+        "Link": _LINK if "cursor" in parts else None,
+        "Location": _LOCATION if endpoint.status == 201 else None,
+    }
+    return {name: header for name, header in headers.items() if header}
 
 
 def _named(bodies: examples.Examples) -> dict[str, Any]:
@@ -274,9 +296,12 @@ def _named(bodies: examples.Examples) -> dict[str, Any]:
     }
 
 
-def _links() -> dict[str, Any]:
-    """What can be done with a new task."""
+def _links(described: list[Described]) -> dict[str, Any]:
+    """What can be done with a new task: every operation that takes its id."""
     parameters = {"user_id": "$request.path.user_id", "task_id": "$response.body#/id"}
+    on_a_task = [endpoint for endpoint, _ in described if "task_id" in _parts(endpoint)]
+    on_a_task.sort(key=lambda endpoint: _METHODS.index(endpoint.method))
     return {
-        operation: {"operationId": operation, "parameters": parameters} for operation in _ON_A_TASK
+        each.operation: {"operationId": each.operation, "parameters": parameters}
+        for each in on_a_task
     }

@@ -1,8 +1,7 @@
-"""What the shared resolver promises for every function, whatever reaches it."""
+"""What an endpoint promises for every function, whatever reaches it."""
 
 import io
 import json
-import logging
 import re
 import threading
 import time
@@ -12,12 +11,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from aws_lambda_powertools import Logger
 
 import tasks
 from neon import ConflictError
+from observability import logger
 from tasks import store
 from tests.functions.handlers import TASK, TASKS, Context, event, handler, recorded
+from web.endpoint import endpoint
+from web.response import Response
 
 SECRET_TEXT = "a title that no log may hold"
 
@@ -28,9 +29,10 @@ def printed(
 ) -> Callable[[], list[dict[str, Any]]]:
     """What the handlers logged and printed so far, line by line."""
     logged = io.StringIO()
-    Logger()  # which a function makes for its first error
-    for each in logging.getLogger("task-api").handlers:
+    for each in logger.handlers:
         monkeypatch.setattr(each, "stream", logged)
+    handler("health")(recorded("health"), Context())  # a first invocation has a line of its own
+    capsys.readouterr()
 
     def lines() -> list[dict[str, Any]]:
         text = logged.getvalue() + capsys.readouterr().out
@@ -107,18 +109,22 @@ def test_403_comes_before_the_body_and_the_database(monkeypatch: pytest.MonkeyPa
 # --- routes ---
 
 
-def test_another_path_is_404_and_another_method_405_with_allow() -> None:
-    for name in ("list_tasks", "create_task"):
-        handler(name)
-    unknown = handler("list_tasks")(event("GET", "/nowhere", user="a"), Context())
-    assert (unknown["statusCode"], _detail(unknown)) == (404, "There is no such path")
-    wrong = handler("list_tasks")(event("PATCH", TASKS, user="a"), Context())
-    assert (wrong["statusCode"], wrong["headers"]["Allow"]) == (405, "GET, POST")
+def test_a_function_is_one_endpoint_whatever_route_an_event_names(user: str) -> None:
+    answer = handler("list_tasks")(event("DELETE", TASK, user=user), Context())
+    assert (answer["statusCode"], answer["body"]) == (200, "[]")
+
+
+def test_a_closed_endpoint_without_an_owner_cannot_be_declared() -> None:
+    def of_nobody() -> Response[Any]:
+        raise AssertionError("it was called")
+
+    with pytest.raises(TypeError, match=r"GET /x is not public, so it has to take a user_id"):
+        endpoint("GET", "/x")(of_nobody)
 
 
 @pytest.mark.parametrize("odd", [None, [], "x", 5, {}, {"version": "1.0", "httpMethod": "GET"}])
-def test_an_event_of_another_shape_is_answered_not_raised(odd: Any) -> None:
-    assert handler("list_tasks")(odd, Context())["statusCode"] == 404
+def test_an_event_of_another_shape_is_nobodys_request(odd: Any) -> None:
+    assert handler("list_tasks")(odd, Context())["statusCode"] == 401
 
 
 def test_missing_parts_of_an_event_are_no_reason_to_fail(user: str) -> None:
@@ -187,7 +193,7 @@ def test_a_request_writes_one_line_with_its_metrics_and_nothing_that_it_said(
     assert line["message"] == "request"
     assert line["function_request_id"] == context.aws_request_id
     assert (line["route"], line["status"]) == (f"POST {TASKS}", 201)
-    assert (line["Requests"], line["Errors"]) == (1, 0)
+    assert (line["Requests"], line["Errors"]) == ([1], [0])
 
 
 def test_the_line_of_a_request_names_its_trace(
