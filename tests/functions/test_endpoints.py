@@ -31,7 +31,7 @@ def printed(
     logged = io.StringIO()
     for each in logger.handlers:
         monkeypatch.setattr(each, "stream", logged)
-    handler("health")(recorded("health"), Context())  # a first invocation has a line of its own
+    handler("docs")(recorded("docs"), Context())  # a first invocation has a line of its own
     capsys.readouterr()
 
     def lines() -> list[dict[str, Any]]:

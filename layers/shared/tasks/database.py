@@ -16,7 +16,7 @@ def derive_key(purpose: bytes) -> bytes:
 
     Raises neon.DatabaseError when the connection string cannot be had.
     """
-    return database().derive_key(purpose)
+    return _shared().derive_key(purpose)
 
 
 def ping() -> None:
