@@ -4,19 +4,18 @@ The authorizer authenticates and lets everybody through. Every handler authorize
 HTTP API answers a denied token with 403 and clients sign in again on 401 only.
 """
 
-import logging
 from typing import Any
 
 from rotation import RotatingVerifier
 from tokens import TokenError
 
-logger = logging.getLogger(__name__)
-logger.setLevel(logging.INFO)
+from observability import LambdaContext, logger, observed
 
 _verifier = RotatingVerifier()
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Return an HTTP API's simple response. The gateway caches it and gives it to the handlers.
 
     Raises KeysUnavailableError while an issuer's keys have never been fetched: the gateway does

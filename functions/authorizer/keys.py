@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -13,8 +12,7 @@ import strict_json
 from jwt import PyJWK, PyJWTError
 
 import http_client
-
-logger = logging.getLogger(__name__)
+from observability import logger
 
 MAX_AGE_SECONDS = 600.0
 COOLDOWN_SECONDS = 30.0

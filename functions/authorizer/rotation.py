@@ -7,7 +7,6 @@ that was valid a minute ago.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from collections.abc import Callable, Mapping
 import settings
 from tokens import Caller, UnknownSignatureError, Verifier
 
-logger = logging.getLogger(__name__)
+from observability import logger
 
 MAX_AGE_SECONDS = 300.0  # as long as the gateway keeps a verdict, too
 COOLDOWN_SECONDS = 1.0  # between two searches, so that forged tokens cause few of them

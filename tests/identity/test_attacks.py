@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from observability import SERVICE
 from tests.identity.attacks import (
     API,
     ATTACKS,
@@ -25,6 +26,7 @@ from tests.identity.attacks import (
 from tests.identity.harness import (
     ROUTES,
     SECRET,
+    Context,
     Gateway,
     authorizer,
     event_of,
@@ -70,7 +72,7 @@ def test_an_attack_is_answered_401_on_every_route_for_the_right_reason(
 ) -> None:
     build, why = ATTACKS[attack]
     authorization = build(world)
-    with caplog.at_level(logging.INFO, logger="app"):
+    with caplog.at_level(logging.INFO, logger=SERVICE):
         answer = world.gateway.call(function, authorization, body=fitting_body(function))
     assert answer.status == 401
     assert answer.headers["WWW-Authenticate"].startswith('Bearer error="invalid_token", error_desc')
@@ -106,14 +108,16 @@ def test_without_a_token_every_route_answers_401_with_the_bare_challenge(
     "spelling", ["Bearer {}", "bearer {}", "BEARER {}", "bEaReR   {}", " Bearer {} "]
 )
 def test_the_scheme_may_be_in_any_case_and_have_blanks_around(world: World, spelling: str) -> None:
-    verdict = world.gateway.authorizer({"identitySource": [spelling.format(world.good())]}, None)
+    verdict = world.gateway.authorizer(
+        {"identitySource": [spelling.format(world.good())]}, Context()
+    )
     assert verdict["context"]["sub"] == "alice"
 
 
 @pytest.mark.parametrize("name", ["ed", "rsa", "ec", "shared"])
 def test_a_good_token_of_each_algorithm_names_its_user_and_end(world: World, name: str) -> None:
     text = world.shared() if name == "shared" else world.good(getattr(world, name))
-    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, None)["context"]
+    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())["context"]
     assert context.keys() == {"sub", "exp"}
     assert context["sub"] == "alice"
     assert 500 < int(context["exp"]) - time.time() <= 600
@@ -122,7 +126,7 @@ def test_a_good_token_of_each_algorithm_names_its_user_and_end(world: World, nam
 def test_an_issuer_with_subjects_signs_for_those_users(world: World) -> None:
     claims = world.claims(SMOKE, sub="task-api-smoke")
     text = token({"alg": "HS256"}, claims, hs256(SMOKE_SECRET.encode()))
-    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, None)["context"]
+    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())["context"]
     assert context["sub"] == "task-api-smoke"
 
 
@@ -133,7 +137,7 @@ def test_a_token_that_does_not_hold_yet_is_refused_until_its_time_has_come(
 ) -> None:
     """The verdict is the one that the gateway keeps; only the time goes on."""
     text = world.good(**{claim: NOW + 200})
-    verdict = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, None)
+    verdict = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())
     event = event_of(function, {"user_id": "bob", "task_id": "019a9f3c"}, None)
     event["requestContext"]["authorizer"] = {"lambda": verdict["context"]}
     for now, status in ((NOW, 401), (NOW + 194.9, 401), (NOW + 195, 403)):
@@ -158,7 +162,9 @@ def test_a_token_that_does_not_hold_yet_is_refused_until_its_time_has_come(
 )
 def test_what_good_tokens_may_also_look_like(world: World, changes: dict[str, Any]) -> None:
     source = [f"Bearer {world.good(**changes)}"]
-    assert world.gateway.authorizer({"identitySource": source}, None)["context"]["sub"] == "alice"
+    assert (
+        world.gateway.authorizer({"identitySource": source}, Context())["context"]["sub"] == "alice"
+    )
 
 
 @pytest.mark.parametrize(
@@ -166,7 +172,9 @@ def test_what_good_tokens_may_also_look_like(world: World, changes: dict[str, An
 )
 def test_headers_that_change_nothing_are_accepted(world: World, header: dict[str, Any]) -> None:
     source = [f"Bearer {world.head(**header)}"]
-    assert world.gateway.authorizer({"identitySource": source}, None)["context"]["sub"] == "alice"
+    assert (
+        world.gateway.authorizer({"identitySource": source}, Context())["context"]["sub"] == "alice"
+    )
 
 
 @pytest.mark.parametrize("source", [None, [], "Bearer x", [None], ["Bearer x", "Bearer y"], [b"x"]])
@@ -174,7 +182,7 @@ def test_an_event_without_exactly_one_identity_source_names_nobody(
     world: World, source: object
 ) -> None:
     event = {} if source is None else {"identitySource": source}
-    verdict = world.gateway.authorizer(event, None)
+    verdict = world.gateway.authorizer(event, Context())
     assert verdict == {"isAuthorized": True, "context": {"error": "Send one Authorization header"}}
 
 

@@ -11,7 +11,15 @@ from samtranslator.yaml_helper import yaml_parse
 
 import neon
 from tests.functions.handlers import modules
-from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, event_of, use_database
+from tests.identity.harness import (
+    ROUTES,
+    SECRET,
+    Context,
+    Gateway,
+    authorizer,
+    event_of,
+    use_database,
+)
 from tests.identity.issuers import hs256, token
 from tests.routes import ROUTES as ROUTES_ALL
 from tests.running import ROOT
@@ -148,7 +156,7 @@ def test_exp_is_checked_on_every_request_whatever_was_cached(
 ) -> None:
     """The verdict is the one that the gateway keeps; only the time goes on."""
     end = int(time.time()) + 600
-    verdict = gateway.authorizer({"identitySource": [bearer(exp=end)]}, None)
+    verdict = gateway.authorizer({"identitySource": [bearer(exp=end)]}, Context())
     event = with_authorizer(function, {"lambda": verdict["context"]})
     for now, refused in ((end - 0.001, False), (end, True), (end + 3600, True)):
         monkeypatch.setattr("web.identity.time.time", lambda now=now: now)

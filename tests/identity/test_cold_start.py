@@ -45,10 +45,10 @@ def test_no_handler_imports_a_library_for_cryptography_or_tokens() -> None:
     assert not modules & {"cryptography", "jwt", "cffi", "_cffi_backend", "nacl", "jose"}
 
 
-def test_the_authorizer_imports_neither_the_layer_nor_the_database_driver() -> None:
+def test_the_authorizer_imports_neither_models_nor_the_database_driver() -> None:
     modules = imported("authorizer")
-    assert {"jwt", "cryptography"} <= modules
-    assert not modules & {"web", "tasks", "neon", "psycopg", "aws_lambda_powertools", "pydantic"}
+    assert {"jwt", "cryptography", "observability"} <= modules
+    assert not modules & {"web", "tasks", "neon", "psycopg", "pydantic", "secrets_manager"}
     assert not modules & {"boto3", "requests", "asyncio", "urllib3"}
 
 

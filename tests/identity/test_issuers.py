@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.identity.harness import SECRET, authorizer, load
+from tests.identity.harness import SECRET, Context, authorizer, load
 from tests.identity.issuers import Jwks, Key, hs256, token
 from tests.running import ROOT
 
@@ -26,7 +26,7 @@ def jwks() -> Iterator[Jwks]:
 
 def verdict(environment: dict[str, str], text: str) -> dict[str, str]:
     """What the authorizer says of a token, with these settings."""
-    answer = authorizer(environment)({"identitySource": [f"Bearer {text}"]}, None)
+    answer = authorizer(environment)({"identitySource": [f"Bearer {text}"]}, Context())
     context: dict[str, str] = answer["context"]
     return context
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
-from tests.identity.harness import SECRET, authorizer, load
+from tests.identity.harness import SECRET, Context, authorizer, load
 from tests.identity.issuers import Jwks, Key, token
 
 ALL = frozenset({"EdDSA", "RS256", "ES256"})
@@ -186,7 +186,7 @@ def test_the_authorizer_then_fails_so_that_the_gateway_caches_no_refusal(jwks: J
     event = {"identitySource": [f"Bearer {token(OLD.header, claims, OLD.sign)}"]}
     jwks.status = 503
     with pytest.raises(Exception, match="no keys of the issuer have been fetched yet"):
-        handler(event, None)
+        handler(event, Context())
 
 
 EC_384 = Key("p384", "ES384", ec.generate_private_key(ec.SECP384R1())).jwk
