@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+
+import http_client
 
 _SECONDS = 20.0  # longer than any function may take; Smoke itself has 120
+_MAX_BYTES = 8 * 1024 * 1024  # Lambda returns at most 6 MB
 
 
 class Unexpected(Exception):
@@ -51,26 +53,23 @@ class Api:
         """One request on a connection of its own. Raises Unexpected where no answer comes."""
         sent = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         text = None if body is None else json.dumps(body).encode()
-        connection = self._connection()
         try:
-            connection.request(method, path, text, sent | dict(headers or {}))
-            return _read(connection.getresponse())
-        except (OSError, http.client.HTTPException) as error:
+            response = http_client.request(
+                method,
+                f"{self.url}{path}",
+                timeout=_SECONDS,
+                body=text,
+                headers=sent | dict(headers or {}),
+                max_bytes=_MAX_BYTES,
+            )
+        except http_client.HTTPClientError as error:
             raise Unexpected(f"no answer ({type(error).__name__}: {error})") from error
-        finally:
-            connection.close()
-
-    def _connection(self) -> http.client.HTTPConnection:
-        parts = urlsplit(self.url)
-        if parts.scheme == "https":
-            return http.client.HTTPSConnection(parts.netloc, timeout=_SECONDS)
-        return http.client.HTTPConnection(parts.netloc, timeout=_SECONDS)
+        return _read(response)
 
 
-def _read(response: http.client.HTTPResponse) -> Answer:
-    headers = {name.lower(): value for name, value in response.getheaders()}
+def _read(response: http_client.Response) -> Answer:
     try:
-        body = json.loads(response.read())
+        body = json.loads(response.body)
     except ValueError:
         body = None
-    return Answer(response.status, headers, body)
+    return Answer(response.status, response.headers, body)
