@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from unittest.mock import Mock
 
 import pytest
 
@@ -148,7 +149,11 @@ def test_a_server_that_never_answers_does_not_pass_the_deadline() -> None:
 
 def test_a_server_that_does_not_read_does_not_pass_the_deadline() -> None:
     left = threading.Event()
-    with talking(lambda _: left.wait(30) and None) as url:
+
+    def talk(_: socket.socket) -> None:
+        left.wait(30)
+
+    with talking(talk) as url:
         with pytest.raises(TimedOutError):
             request("PUT", url, timeout=0.2, body=bytes(64 * 1024 * 1024))
         left.set()
@@ -281,13 +286,12 @@ def test_the_roots_are_read_once_for_many_requests(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
     http_client._tls.cache_clear()
-    made: list[ssl.SSLContext] = []
-    make = ssl.create_default_context
-    monkeypatch.setattr(ssl, "create_default_context", lambda: made.append(make()) or made[-1])
+    made = Mock(side_effect=ssl.create_default_context)
+    monkeypatch.setattr(ssl, "create_default_context", made)
     with serving(lambda _: (200, b""), authority.issue("localhost")) as server:
         for _ in range(3):
             request("GET", server.url, timeout=5)
-    assert len(made) == 1
+    assert made.call_count == 1
 
 
 # --- the rest ------------------------------------------------------------------------------------

@@ -136,7 +136,8 @@ def test_a_token_that_does_not_hold_yet_is_refused_until_its_time_has_come(
     world: World, function: str, claim: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The verdict is the one that the gateway keeps; only the time goes on."""
-    text = world.good(**{claim: NOW + 200})
+    changes: dict[str, Any] = {claim: NOW + 200}
+    text = world.good(**changes)
     verdict = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())
     event = event_of(function, {"user_id": "bob", "task_id": "019a9f3c"}, None)
     event["requestContext"]["authorizer"] = {"lambda": verdict["context"]}

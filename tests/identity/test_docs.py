@@ -48,8 +48,8 @@ class Inline(HTMLParser):
 
 
 def test_the_assets_are_the_vendored_version_unchanged() -> None:
-    listed = (ASSETS / "SHA256SUMS").read_text().splitlines()
-    expected = dict(reversed(line.split()) for line in listed)
+    listed = [line.split() for line in (ASSETS / "SHA256SUMS").read_text().splitlines()]
+    expected = {name: checksum for checksum, name in listed}
     assert expected == {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in ASSETS.iterdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -146,8 +147,8 @@ def test_the_timeout_holds_for_all_tries_together(monkeypatch: pytest.MonkeyPatc
         timeouts.append(timeout)
         raise http_client.TimedOutError
 
-    monkeypatch.setattr(module.time, "monotonic", lambda: sum(timeouts))
-    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(timeouts))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setattr(http_client, "request", request)
     with pytest.raises(SecretUnavailableError, match="TimedOutError"):
         get_secret("name", timeout=5.0)
