@@ -192,6 +192,20 @@ destroy: .venv/ready .venv-sam/ready ## delete an environment but not its data, 
 openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 	@$(BIN)/python -m local.specification
 
+.PHONY: swagger-ui
+swagger-ui: ## take another version of Swagger UI for the page under /docs: make swagger-ui VERSION=5.35.0
+	@[[ "$(VERSION)" =~ ^[0-9.]+$$ ]] || { echo "VERSION has to be set, as in VERSION=5.35.0" >&2; exit 1; }
+	folder=$$(mktemp -d)
+	trap 'rm -rf "$$folder"' EXIT
+	(cd "$$folder" && npm pack --silent "swagger-ui-dist@$(VERSION)" >/dev/null && tar xzf ./*.tgz)
+	cd functions/docs/assets
+	for name in LICENSE NOTICE swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css; do
+	  cp "$$folder/package/$$name" .
+	  chmod 644 "$$name"
+	done
+	sha256sum LICENSE NOTICE swagger-ui* >SHA256SUMS
+	sed -E 's/[0-9]+\.[0-9]+\.[0-9]+/$(VERSION)/' README.md >README && mv README README.md
+
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements

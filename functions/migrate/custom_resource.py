@@ -7,14 +7,15 @@ the template's ServiceTimeout bounds that case.
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from threading import Lock, Timer
 from typing import Any
-from urllib.parse import urlsplit
+
+import http_client
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def _put(url: str, body: bytes) -> None:
     for tries in range(1, _TRIES + 1):
         try:
             return _put_once(url, body)
-        except (OSError, http.client.HTTPException):
+        except http_client.HTTPClientError:
             if tries == _TRIES:
                 raise
             time.sleep(0.2 * tries)
@@ -119,13 +120,8 @@ def _put(url: str, body: bytes) -> None:
 
 
 def _put_once(url: str, body: bytes) -> None:
-    """Send a PUT to a presigned address of S3; its signature does not allow a content type."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPSConnection(parts.netloc, timeout=_SECONDS)
-    try:
-        connection.request("PUT", f"{parts.path}?{parts.query}", body, {"Content-Type": ""})
-        status = connection.getresponse().status
-        if status != http.client.OK:
-            raise http.client.HTTPException(f"CloudFormation's answer was {status}")
-    finally:
-        connection.close()
+    """PUT to a presigned address of S3, whose signature does not allow a content type."""
+    headers = {"Content-Type": ""}
+    status = http_client.request("PUT", url, timeout=_SECONDS, body=body, headers=headers).status
+    if status != HTTPStatus.OK:
+        raise http_client.HTTPClientError(f"CloudFormation's answer was {status}")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+
+import http_client
 
 _SECONDS = 20.0  # longer than any function may take; Smoke itself has 120
 _PAUSES = (0.5, 1.0, 2.0)  # seconds before each further try
 _TOO_MANY_REQUESTS, _SERVER_ERROR = 429, 500
+_MAX_BYTES = 8 * 1024 * 1024  # Lambda returns at most 6 MB
 
 
 class UnexpectedError(Exception):
@@ -72,26 +74,23 @@ class Api:
         self, method: str, path: str, body: object, headers: Mapping[str, str]
     ) -> Answer:
         text = None if body is None else json.dumps(body).encode()
-        connection = self._connection()
         try:
-            connection.request(method, path, text, dict(headers))
-            return _read(connection.getresponse())
-        except (OSError, http.client.HTTPException) as error:
+            response = http_client.request(
+                method,
+                f"{self.url}{path}",
+                timeout=_SECONDS,
+                body=text,
+                headers=dict(headers),
+                max_bytes=_MAX_BYTES,
+            )
+        except http_client.HTTPClientError as error:
             raise UnexpectedError(f"no answer ({type(error).__name__}: {error})") from error
-        finally:
-            connection.close()
-
-    def _connection(self) -> http.client.HTTPConnection:
-        parts = urlsplit(self.url)
-        if parts.scheme == "https":
-            return http.client.HTTPSConnection(parts.netloc, timeout=_SECONDS)
-        return http.client.HTTPConnection(parts.netloc, timeout=_SECONDS)
+        return _read(response)
 
 
-def _read(response: http.client.HTTPResponse) -> Answer:
-    headers = {name.lower(): value for name, value in response.getheaders()}
+def _read(response: http_client.Response) -> Answer:
     try:
-        body = json.loads(response.read())
+        body = json.loads(response.body)
     except ValueError:
         body = None
-    return Answer(response.status, headers, body)
+    return Answer(response.status, response.headers, body)

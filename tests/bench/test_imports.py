@@ -38,11 +38,12 @@ _SERVED = (
 # Every endpoint may import what this says; the functions below it import something else.
 _ENDPOINT = _SERVED | {"tasks.ids", "tasks.store", "web.parameters"}
 OURS = dict.fromkeys(FUNCTIONS, _ENDPOINT) | {
-    "Authorizer": {"fetch", "keys", "rotation", "settings", "strict_json", "tokens"},
+    "Authorizer": {"http_client", "observability"}
+    | {"keys", "rotation", "settings", "strict_json", "tokens"},
     "Docs": _HTTP_ONLY,
     "Health": _SERVED,
-    "Migrate": _NEON | {"custom_resource", "runner"},
-    "Smoke": {"api", "identity", "report", "visit"},
+    "Migrate": _NEON | {"custom_resource", "http_client", "runner"},
+    "Smoke": {"api", "http_client", "identity", "report", "visit"},
 }
 
 _POSTGRES = {"psycopg", "psycopg_binary"}
@@ -51,7 +52,7 @@ _PYDANTIC = {
 }
 _POWERTOOLS = {"aws_lambda_powertools", "jmespath"}
 PACKAGES = dict.fromkeys(FUNCTIONS, _POSTGRES | _PYDANTIC | _POWERTOOLS) | {
-    "Authorizer": {"_cffi_backend", "cryptography", "jwt"},
+    "Authorizer": {"_cffi_backend", "cryptography", "jwt"} | _POWERTOOLS,
     "Docs": _PYDANTIC | _POWERTOOLS,
     "Migrate": _POSTGRES,
     "Smoke": set[str](),

@@ -12,7 +12,10 @@ from local.template import Route, read_template
 from tests.contract.client import Client, problem
 from tests.running import ROOT
 
-_SETTINGS = {"DATABASE_URL": "postgresql://any/database", "JWT_SECRET": "x" * 32}
+_SETTINGS = {
+    "DATABASE_URL": "postgresql://any/database",
+    "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes",
+}
 _TEMPLATE = read_template(ROOT / "template.yaml", _SETTINGS)
 _TASK_ROUTES = [route for route in _TEMPLATE.routes if route.authorizer is not None]
 _PUBLIC_ROUTES = [route for route in _TEMPLATE.routes if route.authorizer is None]

@@ -115,7 +115,7 @@ def test_an_event_is_answered_with_the_expected_status(name: str) -> None:
 def test_the_authorizer_lets_a_bad_token_through_with_the_reason(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    monkeypatch.setenv("JWT_SECRET", "a-secret-of-the-tests-with-32-bytes")
     answer = handler("authorizer")(recorded(name), Context())
     assert_expected(name, answer)
 

@@ -11,7 +11,15 @@ from samtranslator.yaml_helper import yaml_parse
 
 import neon
 from tests.functions.handlers import modules
-from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, event_of, use_database
+from tests.identity.harness import (
+    ROUTES,
+    SECRET,
+    Context,
+    Gateway,
+    authorizer,
+    event_of,
+    use_database,
+)
 from tests.identity.issuers import hs256, token
 from tests.routes import ROUTES as ROUTES_ALL
 from tests.running import ROOT
@@ -100,6 +108,10 @@ NOBODY: dict[str, object] = {
         )
     },
     **{
+        f"nbf {nbf!r}": {"lambda": {"sub": "alice", "exp": FAR, "nbf": nbf}}
+        for nbf in (FAR, int(FAR), None, "", "soon", "nan", "inf", "-inf", True, [0])
+    },
+    **{
         f"claims with exp {exp!r}": {"jwt": {"claims": {"sub": "alice", "exp": exp}}}
         for exp in (None, "0", "nan", "1700000000")
     },
@@ -126,6 +138,7 @@ def test_without_a_valid_identity_every_route_is_closed(
         {"sub": "alice", "exp": int(FAR)},
         {"sub": "alice", "exp": "4.1024448E9"},
         {"sub": "alice", "exp": FAR, "error": "a claim of the token's own"},
+        {"sub": "alice", "exp": FAR, "nbf": "1700000000"},
     ],
 )
 def test_the_gateways_own_jwt_authorizer_is_understood(
@@ -143,7 +156,7 @@ def test_exp_is_checked_on_every_request_whatever_was_cached(
 ) -> None:
     """The verdict is the one that the gateway keeps; only the time goes on."""
     end = int(time.time()) + 600
-    verdict = gateway.authorizer({"identitySource": [bearer(exp=end)]}, None)
+    verdict = gateway.authorizer({"identitySource": [bearer(exp=end)]}, Context())
     event = with_authorizer(function, {"lambda": verdict["context"]})
     for now, refused in ((end - 0.001, False), (end, True), (end + 3600, True)):
         monkeypatch.setattr("web.identity.time.time", lambda now=now: now)

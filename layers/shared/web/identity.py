@@ -1,6 +1,6 @@
 """Who is calling, as the gateway's authorizer found out, and whether they may go on.
 
-The authorizer's answer may have been cached by the gateway, so `exp` is checked here again.
+The gateway may have cached the authorizer's answer, so `exp` and `nbf` are checked here again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ def caller(event: Mapping[str, Any]) -> str:
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject or "\x00" in subject:
         raise unauthorized("The token names no user" if claims else None)
-    if not time.time() < _expiry(claims.get("exp")):
+    now = time.time()
+    if not now < _seconds(claims.get("exp"), otherwise=-math.inf):
         raise unauthorized("The token has expired")
+    if now < _seconds(claims.get("nbf", 0), otherwise=math.inf):
+        raise unauthorized("The token is not valid yet")
     return subject
 
 
@@ -65,15 +68,15 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _expiry(value: object) -> float:
-    """Seconds since the epoch; a value that is no finite number has always expired."""
+def _seconds(value: object, *, otherwise: float) -> float:
+    """Return seconds since the epoch, or `otherwise` for a value that is no finite number."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return -math.inf
+        return otherwise
     try:
         seconds = float(value)
     except (ValueError, OverflowError):
-        return -math.inf
-    return seconds if math.isfinite(seconds) else -math.inf
+        return otherwise
+    return seconds if math.isfinite(seconds) else otherwise
 
 
 def _bytes(value: str) -> bytes:
