@@ -67,6 +67,10 @@ invoke: .venv/ready ## run one function once: make invoke F=CreateTask E=events/
 migrate: .venv/ready ## bring a database's schema up to date: make migrate DATABASE_URL=postgresql://...
 	@$(BIN)/python -m local migrate
 
+.PHONY: adopt
+adopt: .venv/ready ## move a FastAPI + SQLModel task database in: make adopt DATABASE_URL=... (IDS=new, ZONE=..., YES=1)
+	@PYTHONPATH=layers/shared:functions/migrate $(BIN)/python -m deploy.adopt
+
 .PHONY: test
 test: .venv/ready .venv-sam/ready .venv-policy/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
 	@$(BIN)/python -m pytest
