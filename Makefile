@@ -59,9 +59,17 @@ run: .venv/ready ## serve the API on this machine, with an embedded Postgres (PO
 token: .venv/ready ## print a token for a user: make token USER=alice
 	@$(BIN)/python -m local.token "$$USER"
 
+.PHONY: logs
+logs: .venv/ready ## follow what the functions of `make run` write
+	@exec $(BIN)/python -m local logs
+
 .PHONY: invoke
-invoke: .venv/ready ## run one function once: make invoke F=CreateTask E=events/create_task.json
-	@$(BIN)/python -m local invoke "$$F" "$$E"
+invoke: .venv/ready ## run one function once: make invoke F=CreateTask [E=events/create_task.json]
+	@$(BIN)/python -m local invoke "$$F" $${E:+"$$E"}
+
+.PHONY: events
+events: .venv/ready ## play every event of events/ to its function, and print a table
+	@$(BIN)/python -m local events
 
 .PHONY: migrate
 migrate: .venv/ready ## bring a database's schema up to date: make migrate DATABASE_URL=postgresql://...
@@ -109,17 +117,17 @@ policy: .venv-policy/ready ## check template.yaml and the workflows against good
 build: .venv/ready .venv-sam/ready ## build what is deployed, into .aws-sam
 	@$(SAM) build
 
-.PHONY: sam-image
-sam-image: .venv/ready ## have the image that `sam local` runs functions in: AWS's, or offline a stand-in
-	@exec $(BIN)/python -m local.sam image
-
 .PHONY: sam-local
-sam-local: build ## serve the API by `sam local start-api`, in containers (PORT, DATABASE_URL, JWT_SECRET ...)
-	@exec $(BIN)/python -m local.sam api
+sam-local: .venv/ready .venv-sam/ready ## serve the API by `sam local start-api`, in containers (PORT, DATABASE_URL, JWT_SECRET ...)
+	@$(BIN)/python -m local.sam check
+	$(SAM) build
+	exec $(BIN)/python -m local.sam api
 
 .PHONY: sam-invoke
-sam-invoke: build ## run one function once by `sam local invoke`: make sam-invoke F=CreateTask [E=events/...]
-	@exec $(BIN)/python -m local.sam invoke "$$F" "$$E"
+sam-invoke: .venv/ready .venv-sam/ready ## run one function once by `sam local invoke`: make sam-invoke F=CreateTask [E=events/...]
+	@$(BIN)/python -m local.sam check "$$F" "$$E"
+	$(SAM) build
+	exec $(BIN)/python -m local.sam invoke "$$F" "$$E"
 
 .PHONY: validate
 validate: .venv-sam/ready ## check template.yaml
@@ -156,7 +164,7 @@ openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
-	for name in uv layer authorizer runtime dev sam sam_image debug policy \
+	for name in uv layer authorizer runtime dev sam debug policy \
 	    peer_fastapi_psycopg2 peer_fastapi_asyncpg peer_powertools peer_floor; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt

@@ -1,7 +1,7 @@
-"""The command line: `python -m local [run | invoke FUNCTION EVENTFILE | migrate]`.
+"""The command line: `python -m local [run | logs | invoke FUNCTION [EVENT] | events | migrate]`.
 
-It works on the folder that it is called in. What goes wrong is one sentence on stderr and exit
-status 1; Ctrl-C and SIGTERM end everything and are no error.
+It works on the folder that it is called in. An error is one sentence on stderr and exit status 1;
+Ctrl-C and SIGTERM end everything and are no error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from local.errors import LocalError
 
-_USAGE = "usage: python -m local [run | invoke FUNCTION EVENTFILE | migrate]"
+_USAGE = "usage: python -m local [run | logs | invoke FUNCTION [EVENT] | events | migrate]"
 
 
 def main() -> None:
@@ -23,8 +23,8 @@ def main() -> None:
     try:
         sys.exit(asyncio.run(_until_signalled(arguments)))
     except asyncio.CancelledError:
-        # Ctrl-C is how `run` is meant to end; anything else did not finish.
-        sys.exit(0 if arguments == ["run"] else 128 + signal.SIGINT)
+        # Ctrl-C is how these are meant to end; anything else did not finish.
+        sys.exit(0 if arguments in (["run"], ["logs"]) else 128 + signal.SIGINT)
     except LocalError as error:
         sys.exit(str(error))
     except OSError as error:
@@ -41,7 +41,8 @@ async def _until_signalled(arguments: list[str]) -> int:
 
 async def _command(arguments: list[str]) -> int:
     # These imports take most of a second; Ctrl-C is already taken care of by now.
-    from local.invoke import invoke, migrate
+    from local.invoke import invoke, migrate, play_all
+    from local.logs import follow
     from local.run import run
     from local.settings import read_settings
 
@@ -49,8 +50,12 @@ async def _command(arguments: list[str]) -> int:
     match arguments:
         case ["run"]:
             return await run(settings)
-        case ["invoke", function, event]:
-            return await invoke(settings, function, Path(event))
+        case ["logs"]:
+            return await follow(settings.state / "logs")
+        case ["invoke", function, *rest] if len(rest) < 2:
+            return await invoke(settings, function, rest[0] if rest else None)
+        case ["events"]:
+            return await play_all(settings)
         case ["migrate"]:
             return await migrate(settings)
     raise LocalError(_USAGE)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from local.errors import InvocationFailed
+from local.errors import InvocationError
 from local.events import Answer, Request, authorizer_event, message
 from local.routing import Match
 from local.runtime import Runtime, detached
@@ -29,7 +29,7 @@ class _Entry:
     verdict: asyncio.Task[_Verdict]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The request ends here, with this answer."""
 
     def __init__(self, answer: Answer) -> None:
@@ -49,20 +49,20 @@ class Authorizers:
     ) -> dict[str, Any]:
         """Return what becomes `requestContext.authorizer`.
 
-        Raises Refused: 401 when an identity source is missing (the authorizer is not asked), 403
-        when it says no. Raises InvocationFailed when it fails, which is 500, also when Throttled.
+        Raises RefusedError: 401 when an identity source is missing (the authorizer is not asked),
+        403 when it says no. Raises InvocationError when it fails, which is 500.
         """
         identity = [_identity(source, request) for source in authorizer.identity_sources]
         if not all(identity):
-            raise Refused(message(401, "Unauthorized"))
+            raise RefusedError(message(401, "Unauthorized"))
         try:
             verdict = await self._verdict(authorizer, request, match, identity)
-        except InvocationFailed as failure:
-            raise InvocationFailed(
+        except InvocationError as failure:
+            raise InvocationError(
                 f"the authorizer {authorizer.name} failed: {failure}"
             ) from failure
         if not verdict["isAuthorized"]:
-            raise Refused(message(403, "Forbidden"))
+            raise RefusedError(message(403, "Forbidden"))
         return {"lambda": verdict.get("context")}
 
     async def _verdict(
@@ -80,7 +80,7 @@ class Authorizers:
             self._remember(key, entry)
         try:
             return await asyncio.shield(entry.verdict)
-        except InvocationFailed:
+        except InvocationError:
             if self._entries.get(key) is entry:
                 del self._entries[key]
             raise
@@ -98,7 +98,7 @@ class Authorizers:
         answer = await self._runtime.invoke(authorizer.function, json.dumps(event).encode())
         verdict = json.loads(answer)
         if not isinstance(verdict, dict) or not isinstance(verdict.get("isAuthorized"), bool):
-            raise InvocationFailed(f"{authorizer.function} did not answer with isAuthorized")
+            raise InvocationError(f"{authorizer.function} did not answer with isAuthorized")
         return verdict
 
 

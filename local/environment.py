@@ -25,7 +25,7 @@ from typing import Any
 
 from aiohttp import web
 
-from local.errors import Crashed, FunctionError, InvocationFailed, TimedOut
+from local.errors import CrashedError, FunctionError, InvocationError, TimedOutError
 from local.intrinsics import REGION, function_arn
 from local.template import Function
 
@@ -62,7 +62,7 @@ class Environment:
         write_byte_code: bool,
         debugger: Sequence[str] = (),
         on_ready: Callable[[Environment], None],
-        on_exit: Callable[[Environment, InvocationFailed | None], None],
+        on_exit: Callable[[Environment, InvocationError | None], None],
         on_line: OnLine,
     ) -> None:
         self.function = function
@@ -86,7 +86,8 @@ class Environment:
     async def invoke(self, payload: bytes) -> bytes:
         """Hand over one event and return the answer's JSON.
 
-        Raises FunctionError, Crashed, or TimedOut; after the latter two the process is gone.
+        Raises FunctionError, CrashedError, or TimedOutError; the last two mean that the process is
+        gone.
         """
         if self._is_over:
             raise self._crashed("between two requests")
@@ -99,7 +100,9 @@ class Environment:
                 return await invocation.answer
         except TimeoutError:
             self.end()
-            raise TimedOut(f"{self.function.name} timed out after {timeout:g} seconds") from None
+            raise TimedOutError(
+                f"{self.function.name} timed out after {timeout:g} seconds"
+            ) from None
 
     def end(self) -> None:
         """Kill the process and what it started; Lambda gives no notice either."""
@@ -179,15 +182,15 @@ class Environment:
             self._last_line = line.splitlines()[-1].strip()
             self._on_line(self.function.name, line)
 
-    def _why_not_started(self) -> InvocationFailed | None:
+    def _why_not_started(self) -> InvocationError | None:
         if self._initialised:
             return None
         return self._init_error or self._crashed("while it started")
 
-    def _crashed(self, when: str) -> Crashed:
+    def _crashed(self, when: str) -> CrashedError:
         status = None if self._process is None else self._process.returncode
         said = f": {self._last_line}" if self._last_line else ""
-        return Crashed(f"{self.function.name} ended {when} (exit status {status}){said}")
+        return CrashedError(f"{self.function.name} ended {when} (exit status {status}){said}")
 
     def _fail_current(self) -> None:
         if self._current and not self._current.answer.done():

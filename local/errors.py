@@ -1,11 +1,11 @@
 """What can go wrong, each with the one sentence that the user reads.
 
 LocalError             cannot go on: a sentence on stderr, exit status 1
-InvocationFailed       a function did not answer
+InvocationError        a function did not answer
 ├── FunctionError      it raised, or its answer was too large; carries Lambda's error document
-├── Crashed            its process ended, while it started or while it worked
-├── TimedOut           it was ended because it took longer than the template allows
-└── Throttled          all of its environments stayed busy
+├── CrashedError       its process ended, while it started or while it worked
+├── TimedOutError      it was ended because it took longer than the template allows
+└── ThrottledError     all of its environments stayed busy
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class LocalError(Exception):
     """The local API cannot start or go on; `str()` is one clear sentence."""
 
 
-class InvocationFailed(Exception):
+class InvocationError(Exception):
     """A function did not answer; `str()` says why in one sentence."""
 
     def document(self) -> dict[str, Any]:
@@ -25,7 +25,7 @@ class InvocationFailed(Exception):
         return {"errorType": type(self).__name__, "errorMessage": str(self)}
 
 
-class FunctionError(InvocationFailed):
+class FunctionError(InvocationError):
     """The function itself reported an error: while it was imported, or in its handler."""
 
     def __init__(self, function: str, error: dict[str, Any]) -> None:
@@ -33,23 +33,23 @@ class FunctionError(InvocationFailed):
         self.error = error
 
     @property
-    def place(self) -> str:
-        """Where it was raised, in one line, as far as the function said so."""
+    def traceback(self) -> str:
+        """The files and lines that led to it, as far as the function said so."""
         stack = self.error.get("stackTrace")
-        return " ".join(str(stack[-1]).split()) if isinstance(stack, list) and stack else ""
+        return "".join(map(str, stack)).rstrip() if isinstance(stack, list) else ""
 
     def document(self) -> dict[str, Any]:
         """Return the error as the function reported it, with its stack trace."""
         return self.error
 
 
-class Crashed(InvocationFailed):
+class CrashedError(InvocationError):
     """The function's process ended without an answer."""
 
 
-class TimedOut(InvocationFailed):
+class TimedOutError(InvocationError):
     """The function took longer than its time-out and its process was ended."""
 
 
-class Throttled(InvocationFailed):
+class ThrottledError(InvocationError):
     """No environment became free in time, or too many requests were waiting already."""

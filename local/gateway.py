@@ -23,10 +23,10 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 from multidict import CIMultiDict
 
-from local.authorizer import Authorizers, Refused
+from local.authorizer import Authorizers, RefusedError
 from local.cors import is_preflight, preflight, with_cors
 from local.environment import PAYLOAD_LIMIT
-from local.errors import InvocationFailed, Throttled
+from local.errors import InvocationError, ThrottledError
 from local.events import (
     Answer,
     Request,
@@ -46,21 +46,24 @@ _BODY_LIMIT = 10 * 1024 * 1024
 _HEAD_LIMIT = 10_240
 _INTEGRATION_SECONDS = 30.0
 
+# Of the event loop: one to find the pipe readable, one to read it, one to be on the safe side.
+_TURNS_TO_READ = 3
+
 _BAD_REQUEST = message(400, "Bad Request")
 _INTERNAL = message(500, "Internal Server Error")
 _NOT_FOUND = message(404, "Not Found")
 _TOO_LARGE = message(413, "Request Entity Too Large")
 _UNAVAILABLE = message(503, "Service Unavailable", ("retry-after", "1"))
 
-OnAnswer = Callable[[str, str, int, float], None]
+OnAnswer = Callable[[str, str, int, float, str | None], None]
 OnFailure = Callable[[str], None]
 
 
 class Gateway:
     """Answers HTTP requests with the functions of a template.
 
-    `template` gives the one to use right now; `on_answer` is told method, target without its
-    query, status and seconds; `on_failure` why a request ended in the gateway's own 500 or 503.
+    `template` gives the one to use right now; `on_answer` is told method, path, status, seconds
+    and the function's request id; `on_failure` why a request ended in the gateway's own 500 or 503.
     """
 
     def __init__(
@@ -93,9 +96,17 @@ class Gateway:
             answer = _TOO_LARGE if body is None else await self._answer(template, request)
         if template.cors:
             answer = with_cors(answer, template.cors, request)
-        path = incoming.raw_path.partition("?")[0]
-        self._on_answer(request.method, path, answer.status, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        detached(self._report(request, incoming.raw_path, answer, seconds))
         return _response(answer, request, keep_alive=body is not None)
+
+    async def _report(self, request: Request, target: str, answer: Answer, seconds: float) -> None:
+        """Tell of the request after what its function wrote, which is in the pipe by now."""
+        for _ in range(_TURNS_TO_READ):
+            await asyncio.sleep(0)
+        request_id = dict(answer.headers).get("x-request-id")
+        path = target.partition("?")[0]
+        self._on_answer(request.method, path, answer.status, seconds, request_id)
 
     async def _answer(self, template: Template, request: Request) -> Answer:
         if template.cors and is_preflight(request):
@@ -106,14 +117,14 @@ class Gateway:
         try:
             identity = await self._identify(template, request, match)
             return await self._invoke(request, match, identity)
-        except Refused as refusal:
+        except RefusedError as refusal:
             return refusal.answer
-        except (Throttled, TimeoutError) as failure:
+        except (ThrottledError, TimeoutError) as failure:
             self._on_failure(str(failure) or f"{match.route.function} took longer than 30 seconds")
             return _UNAVAILABLE
-        except InvocationFailed as failure:
-            place = getattr(failure.__cause__ or failure, "place", "")
-            self._on_failure(f"{failure} ({place})" if place else str(failure))
+        except InvocationError as failure:
+            trace = getattr(failure.__cause__ or failure, "traceback", "")
+            self._on_failure(f"{failure}\n{trace}")
             return _INTERNAL
 
     async def _identify(self, template: Template, request: Request, match: Match) -> dict[str, Any]:
@@ -132,7 +143,7 @@ class Gateway:
             result = await asyncio.shield(work)
         answer = read_answer(result)
         if answer is None:
-            raise InvocationFailed(f"{match.route.function}: its answer is not an HTTP response")
+            raise InvocationError(f"{match.route.function}: its answer is not an HTTP response")
         return answer
 
 

@@ -1,92 +1,104 @@
-"""`make invoke` and `make migrate`: one function, once, with its answer on stdout."""
+"""`make invoke`, `make events` and `make migrate`: functions, once, with recorded events."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import dataclasses
 import json
 import sys
-from collections.abc import Awaitable
-from contextlib import AsyncExitStack
-from pathlib import Path
+import time
+from collections.abc import AsyncIterator
+from typing import Any
 
-from local.errors import InvocationFailed, LocalError
+from local.aws import StandIn, aws_stand_in
+from local.errors import InvocationError
+from local.recorded import events_of, find_event, insert_task, outcome, read_event, signed
 from local.settings import Settings
-from local.stack import (
-    DATABASE,
-    MIGRATE,
-    apply_schema,
-    check_build,
-    embedded_postgres,
-    environ_with,
-    functions_runtime,
-    starting,
-)
-from local.template import read_template
+from local.stack import Api, serving_api
+from local.template import function_names
+from local.terminal import Terminal, coloured
+
+_RED, _GREEN = "31", "32"
 
 
 async def migrate(settings: Settings) -> int:
-    """Apply the schema to DATABASE_URL, or to the embedded database when that is not given."""
-    return await _once(settings, MIGRATE, b"{}")
+    """Apply the schema to DATABASE_URL, or to the embedded database, and print what was done.
+
+    Raises LocalError when it cannot be applied.
+    """
+    async with _api(settings) as (api, _):
+        print(json.dumps(api.migrated, indent=2))
+    return 0
 
 
-async def invoke(settings: Settings, name: str, event: Path) -> int:
-    """Run the function on the event in this file; return 1 when it failed.
+async def invoke(settings: Settings, name: str, given: str | None) -> int:
+    """Play one event to a function and print the answer; return 1 when it failed.
 
     Raises LocalError when there is no such function or event.
     """
-    return await _once(settings, name, _read_event(event))
-
-
-async def _once(settings: Settings, name: str, event: bytes) -> int:
-    postgres = embedded_postgres(settings, _say)
-    environ = environ_with(settings, postgres)
-    template = await asyncio.to_thread(read_template, settings.template, environ)
-    check_build(settings, template.functions)
-    if name not in template.functions:
-        known = ", ".join(sorted(template.functions))
-        raise LocalError(f"template.yaml has no function {name}; it has {known}.")
-    needs_start = (
-        postgres is not None
-        and DATABASE in template.functions[name].parameters
-        and not postgres.is_running()
-    )
-    async with AsyncExitStack() as stack:
-        database_ready = await stack.enter_async_context(
-            starting(postgres if needs_start else None)
-        )
-        runtime = await stack.enter_async_context(functions_runtime(settings, _say, _log))
-        await runtime.use(template.functions)
-        await database_ready()
-        if needs_start and name != MIGRATE and MIGRATE in template.functions:
-            await apply_schema(runtime, settings, postgres)
-        if name == MIGRATE:
-            return await _answer(apply_schema(runtime, settings, postgres))
-        return await _answer(runtime.invoke(name, event))
-
-
-async def _answer(work: Awaitable[bytes]) -> int:
-    try:
-        answer, status = json.loads(await work), 0
-    except InvocationFailed as failure:
-        answer, status = failure.document(), 1
+    event = read_event(find_event(settings.root, _names(settings), name, given))
+    async with _api(settings) as (api, aws):
+        answer, failed = await _play(api, aws, name, event)
     print(json.dumps(answer, indent=2, ensure_ascii=False))
-    return status
+    return int(failed)
 
 
-def _read_event(path: Path) -> bytes:
+async def play_all(settings: Settings) -> int:
+    """Play every event of events/ and print a table; return 1 when one surprises.
+
+    An event surprises when it fails and its name does not say so, or the other way around.
+    """
+    surprises = 0
+    async with _api(settings) as (api, aws):
+        for function, path in events_of(settings.root, _names(settings)):
+            start = time.perf_counter()
+            answer, failed = await _play(api, aws, function, read_event(path))
+            milliseconds = round((time.perf_counter() - start) * 1000)
+            result = outcome(path.stem, answer, failed=failed)
+            surprises += not result.is_expected
+            shown = coloured(result.text, _GREEN if result.is_expected else _RED, sys.stdout)
+            print(f"{function:<12} {path.stem:<32} {milliseconds:>5} ms  {shown}", flush=True)
+    return int(surprises > 0)
+
+
+@contextlib.asynccontextmanager
+async def _api(settings: Settings) -> AsyncIterator[tuple[Api, StandIn]]:
+    """Give the API on a port of its own; all that is said of it goes to stderr."""
+    terminal = Terminal(settings.state / "logs", sys.stderr, quiet=True)
     try:
-        content = path.read_bytes()
-        json.loads(content)
-    except OSError as error:
-        raise LocalError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise LocalError(f"{path} is not JSON: {error}.") from None
-    return content
+        async with (
+            serving_api(settings, 0, terminal, shares_database=True) as api,
+            aws_stand_in() as aws,
+        ):
+            await api.runtime.use(
+                {
+                    name: dataclasses.replace(
+                        each, environment={**each.environment, **aws.variables}
+                    )
+                    for name, each in api.template.functions.items()
+                }
+            )
+            yield api, aws
+    finally:
+        terminal.close()
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+async def _play(api: Api, aws: StandIn, name: str, event: Any) -> tuple[Any, bool]:
+    """Return the function's answer, or its error, and whether it failed."""
+    event = signed(event, api.environ)
+    if api.postgres:
+        insert_task(event, api.postgres)
+    is_custom_resource = isinstance(event, dict) and "ResponseURL" in event
+    if is_custom_resource:
+        event["ResponseURL"] = f"{aws.url}/response"
+    try:
+        answer = json.loads(await api.runtime.invoke(name, json.dumps(event).encode()))
+    except InvocationError as failure:
+        return failure.document(), True
+    if is_custom_resource:
+        answer = aws.received[-1]  # what CloudFormation was told
+    return answer, isinstance(answer, dict) and answer.get("Status") == "FAILED"
 
 
-def _log(_: str, line: str) -> None:
-    _say(line)
+def _names(settings: Settings) -> set[str]:
+    return function_names(settings.template)

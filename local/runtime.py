@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from local.environment import Environment, OnLine
-from local.errors import InvocationFailed, Throttled
+from local.errors import InvocationError, ThrottledError
 from local.packages import Packages
 from local.template import Function
 
@@ -74,10 +74,10 @@ class Runtime:
     async def invoke(self, name: str, payload: bytes) -> bytes:
         """Run one function with one event (JSON) and return its answer's JSON.
 
-        Raises InvocationFailed: FunctionError, Crashed, TimedOut, or Throttled.
+        Raises InvocationError: FunctionError, CrashedError, TimedOutError, or ThrottledError.
         """
         if name not in self._pools:
-            raise InvocationFailed(f"{name} is no longer in template.yaml")
+            raise InvocationError(f"{name} is no longer in template.yaml")
         return await self._pools[name].invoke(payload)
 
     def fingerprint(self, name: str) -> Fingerprint:
@@ -115,7 +115,7 @@ class _Pool:
 
     def fingerprint(self) -> Fingerprint:
         """Return path, modification time (ns) and size of every source file."""
-        return tuple(file for folder in self._watched for file in _files(folder))
+        return tuple(file for folder in self._watched for file in fingerprint_of(folder))
 
     async def invoke(self, payload: bytes) -> bytes:
         """Run the function once, in an environment that has seen all edits made before."""
@@ -132,7 +132,7 @@ class _Pool:
         """End all environments, whatever they do, and wait until they are gone."""
         self._retired = True
         while turn := self._next_turn():
-            turn.set_exception(Throttled(f"{self.function.name}: the local API is stopping"))
+            turn.set_exception(ThrottledError(f"{self.function.name}: the local API is stopping"))
         everything = [*self._all]
         self._end(everything)
         await asyncio.gather(*(environment.ended() for environment in everything))
@@ -165,7 +165,9 @@ class _Pool:
             self._forget(environment)
             return environment
         if len(self._waiting) >= self._limits.waiting:
-            raise Throttled(f"{self.function.name}: {len(self._waiting)} requests wait already")
+            raise ThrottledError(
+                f"{self.function.name}: {len(self._waiting)} requests wait already"
+            )
         turn: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._scale()
@@ -173,7 +175,7 @@ class _Pool:
             async with asyncio.timeout(self._limits.wait):
                 return await turn
         except TimeoutError:
-            raise Throttled(
+            raise ThrottledError(
                 f"{self.function.name}: all {len(self._all)} environments stayed busy"
                 f" for {self._limits.wait:g} seconds (limit: {self._limits.environments})"
             ) from None
@@ -217,7 +219,7 @@ class _Pool:
             self._idle[environment] = timer
         self._scale()
 
-    def _ended(self, environment: Environment, failure: InvocationFailed | None) -> None:
+    def _ended(self, environment: Environment, failure: InvocationError | None) -> None:
         """Forget an environment; when it could not even start, tell who waited for it."""
         was_starting = environment in self._starting
         self._forget(environment)
@@ -226,7 +228,7 @@ class _Pool:
             self._fail(failure)
         self._scale()
 
-    def _fail(self, failure: InvocationFailed) -> None:
+    def _fail(self, failure: InvocationError) -> None:
         """Fail one request; or all that wait, when there is nobody left who could serve them."""
         while turn := self._next_turn():
             turn.set_exception(failure)
@@ -249,6 +251,11 @@ def detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     task = asyncio.create_task(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task
+
+
+def fingerprint_of(folder: Path) -> Fingerprint:
+    """Return path, modification time (ns) and size of every source file in a folder."""
+    return tuple(_files(folder))
 
 
 def _files(folder: Path) -> Iterator[tuple[str, int, int]]:

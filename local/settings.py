@@ -1,8 +1,8 @@
-"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CORS_ORIGINS, CONCURRENCY, BUILT,
-DEBUG, DEBUG_PORT.
+"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CONCURRENCY, BUILT, DEBUG, DEBUG_PORT.
 
-Any other parameter of template.yaml is set in the same way, by an environment variable of its
-name in upper case with underscores; the template's own rules say what is a good value.
+Every parameter of template.yaml is set in the same way, by an environment variable of its name in
+upper case with underscores (`CorsOrigins` by CORS_ORIGINS); the template's own rules say which
+values are good.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     given["JWT_SECRET"] = _jwt_secret(given.get("JWT_SECRET"), root / ".local" / "jwt_secret")
     return Settings(
         root=root,
-        port=_number(given, "PORT", default=3000, least=0, most=65535),
+        port=_number(given, "PORT", default=8000, least=0, most=65535),
         concurrency=_number(given, "CONCURRENCY", default=10, least=1, most=1000),
         built=given.get("BUILT") == "1",
         database_url=given.get("DATABASE_URL"),

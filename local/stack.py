@@ -1,29 +1,117 @@
-"""What every subcommand needs around the functions: their packages and their database."""
+"""The whole API on this machine: packages, database, schema, functions and gateway.
+
+`make run` serves it until Ctrl-C; `make invoke`, `make events` and `make migrate` for a moment.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
 from local.environment import OnLine
-from local.errors import InvocationFailed, LocalError
+from local.errors import InvocationError, LocalError
+from local.gateway import Gateway, serving
+from local.live import LiveSchema, LiveTemplate
 from local.packages import Debugged, Packages
 from local.postgres import Postgres
 from local.runtime import Limits, Runtime
-from local.settings import Settings
-from local.template import Function
+from local.settings import HOST, Settings
+from local.template import Function, Template, parameter_names
+from local.terminal import Terminal
 
 DATABASE = "DatabaseUrl"  # the template parameter that an embedded Postgres stands in for
 MIGRATE = "Migrate"
 _API_ROLE = "task_api"  # made by the schema
 _API_LOGIN = "task_login"
+_GRACE_SECONDS = 4.0
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The served API; `postgres` is the embedded one, unless DATABASE_URL names another.
+
+    `migrated` is what Migrate answered when the schema was applied.
+    """
+
+    address: str
+    template: Template
+    runtime: Runtime
+    postgres: Postgres | None
+    environ: Mapping[str, str]
+    migrated: Any
+
+
+@contextlib.asynccontextmanager
+async def serving_api(
+    settings: Settings, port: int, terminal: Terminal, *, shares_database: bool = False
+) -> AsyncIterator[Api]:
+    """Bring everything up in order, serve on `port` (0 takes a free one), and take it all down.
+
+    With `shares_database`, the embedded Postgres that another process started is used, too.
+    Raises LocalError with one sentence when something is missing.
+    """
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(_bind(port))
+        port = listener.getsockname()[1]
+        address = f"http://{HOST}:{port}"
+        uses_database = DATABASE in parameter_names(settings.template)
+        postgres = embedded_postgres(settings, terminal.say) if uses_database else None
+        is_up = postgres is not None and shares_database and postgres.is_running()
+        database_ready = await stack.enter_async_context(starting(None if is_up else postgres))
+        runtime = await stack.enter_async_context(
+            functions_runtime(settings, terminal.say, terminal.function_line)
+        )
+        environ = environ_with(settings, postgres)
+        complain = terminal.complain
+        live = LiveTemplate(settings.template, environ, runtime, address=address, complain=complain)
+        template = await live.load()
+        check_build(settings, template.functions)
+        await database_ready()
+        schema, migrated = None, None
+        if MIGRATE in template.functions:
+            folder = template.functions[MIGRATE].code
+            apply = _Migration(runtime, settings, postgres)
+            schema = LiveSchema(folder, apply, complain=complain)
+            migrated = await schema.load()
+
+        async def current() -> Template:
+            if schema:
+                await schema.follow()
+            return await live.current()
+
+        gateway = Gateway(
+            runtime, current, port=port, on_answer=terminal.answered, on_failure=complain
+        )
+        await stack.enter_async_context(serving(gateway, listener, grace=_GRACE_SECONDS))
+        yield Api(address, template, runtime, postgres, environ, migrated)
+
+
+def _bind(port: int) -> socket.socket:
+    """Take the port before anything else is touched; nobody can connect to it yet."""
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise LocalError(
+                f"Port {port} is taken by another program; stop it or choose another with PORT=..."
+            ) from None
+        raise LocalError(f"Port {port} cannot be used: {error.strerror}.") from None
+    return listener
 
 
 def embedded_postgres(settings: Settings, progress: Progress) -> Postgres | None:
@@ -91,17 +179,24 @@ def check_build(settings: Settings, functions: Mapping[str, Function]) -> None:
         raise LocalError(f"The build is for {', '.join(sorted(other))} and this is {mine}.")
 
 
-async def apply_schema(runtime: Runtime, settings: Settings, postgres: Postgres | None) -> bytes:
-    """Invoke Migrate and return its answer; raises LocalError when the schema cannot be applied."""
-    try:
-        answer = await runtime.invoke(MIGRATE, json.dumps({}).encode())
-    except InvocationFailed as failure:
-        reason = " ".join(str(failure).split())
-        database = "DATABASE_URL" if settings.database_url else "the embedded database"
-        raise LocalError(f"The schema cannot be applied to {database}: {reason}") from None
-    if postgres:
-        await asyncio.to_thread(let_the_api_in, postgres)
-    return answer
+@dataclass(frozen=True, slots=True)
+class _Migration:
+    """Applies the schema by the function that does it; raises LocalError when it cannot."""
+
+    runtime: Runtime
+    settings: Settings
+    postgres: Postgres | None
+
+    async def __call__(self) -> Any:
+        try:
+            answer = await self.runtime.invoke(MIGRATE, json.dumps({}).encode())
+        except InvocationError as failure:
+            reason = " ".join(str(failure).split())
+            database = "DATABASE_URL" if self.settings.database_url else "the embedded database"
+            raise LocalError(f"The schema cannot be applied to {database}: {reason}") from None
+        if self.postgres:
+            await asyncio.to_thread(let_the_api_in, self.postgres)
+        return json.loads(answer)
 
 
 def let_the_api_in(postgres: Postgres) -> None:

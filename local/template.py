@@ -22,6 +22,7 @@ logging.getLogger("samtranslator").setLevel(logging.ERROR)
 
 _FUNCTION = "AWS::Lambda::Function"
 _API = "AWS::ApiGatewayV2::Api"
+_API_URL = re.compile(r"https://\w+\.execute-api\.[a-z0-9-]+\.amazonaws\.com")
 _SOURCE_OF = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
 
@@ -92,8 +93,10 @@ class Template:
     cors: Cors | None = None
 
 
-def read_template(path: Path, environ: Mapping[str, str]) -> Template:
+def read_template(path: Path, environ: Mapping[str, str], *, address: str = "") -> Template:
     """Read and translate the template; parameters come from `environ` (DatabaseUrl: DATABASE_URL).
+
+    Functions that have the API's address in their environment get `address` instead.
 
     Raises LocalError with one sentence when the template cannot be read, is invalid, or when a
     parameter's value breaks the rules that the template sets for it.
@@ -102,12 +105,18 @@ def read_template(path: Path, environ: Mapping[str, str]) -> Template:
     parameters = _parameter_values(source.get("Parameters", {}), environ)
     folders = _take_local_folders(source, path.parent)
     document = _translate(source, parameters, path)
-    return _Reader(document, parameters, folders).template()
+    return _Reader(document, parameters, folders, address).template()
 
 
 def parameter_names(path: Path) -> set[str]:
     """Return the names of the template's parameters, without translating it."""
     return set(_parse(path).get("Parameters", {}))
+
+
+def function_names(path: Path) -> set[str]:
+    """Return the logical ids of the template's functions, without translating it."""
+    resources = _parse(path)["Resources"].items()
+    return {name for name, each in resources if each.get("Type") == "AWS::Serverless::Function"}
 
 
 def variable_name(parameter: str) -> str:
@@ -200,8 +209,13 @@ class _Reader:
     """Picks what the local API needs out of a translated template."""
 
     def __init__(
-        self, document: dict[str, Any], parameters: dict[str, Any], folders: dict[str, Path]
+        self,
+        document: dict[str, Any],
+        parameters: dict[str, Any],
+        folders: dict[str, Path],
+        address: str,
     ) -> None:
+        self._address = address
         self._resources: dict[str, Any] = document["Resources"]
         self._parameters = parameters
         self._folders = folders
@@ -234,11 +248,17 @@ class _Reader:
             runtime=self._resolve(properties["Runtime"]),
             timeout=float(self._resolve(properties.get("Timeout", 3))),
             memory=int(self._resolve(properties.get("MemorySize", 128))),
-            environment={key: _text(value) for key, value in self._resolve(variables).items()},
+            environment=self._environment(variables),
             layers=tuple(self._layer(layer["Ref"]) for layer in properties.get("Layers", [])),
             log_format=properties.get("LoggingConfig", {}).get("LogFormat", "Text"),
             parameters=frozenset(_references(variables)) & frozenset(self._parameters),
         )
+
+    def _environment(self, variables: Mapping[str, Any]) -> dict[str, str]:
+        found = {key: _text(value) for key, value in self._resolve(variables).items()}
+        if not self._address:
+            return found
+        return {key: _API_URL.sub(self._address, value) for key, value in found.items()}
 
     def _layer(self, translated: str) -> Path:
         content = self._resources[translated]["Properties"]["Content"]

@@ -1,7 +1,8 @@
 """`python -m local.token alice`: a token for the local API, on stdout, and nothing else.
 
-It is signed with JWT_SECRET, or with the secret that `make run` keeps. JWT_ISSUER and
-JWT_AUDIENCE become its iss and aud when they are set; EXPIRES_IN (seconds) its life.
+It is signed with JWT_SECRET, or else with the secret of the API that runs, or else with the one
+that `make run` keeps. JWT_ISSUER and JWT_AUDIENCE become its iss and aud when they are set here or
+there; EXPIRES_IN is its life in seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import jwt
 
 from local.errors import LocalError
 from local.settings import read_settings
+from local.started import started
 
 _TWELVE_HOURS = 12 * 60 * 60
 
@@ -38,10 +40,11 @@ def make_token(user: str, environ: Mapping[str, str]) -> str:
 def main() -> None:
     """Print a token for the user that the command line names."""
     if len(sys.argv) != 2 or not sys.argv[1]:
-        sys.exit("usage: python -m local.token USER")
+        sys.exit("Name the user that the token is for: make token USER=alice")
     try:
         settings = read_settings(Path.cwd(), os.environ)
-        print(make_token(sys.argv[1], settings.environ))
+        given = settings.environ if os.environ.get("JWT_SECRET") else started(settings)
+        print(make_token(sys.argv[1], {**settings.environ, **given}))
     except LocalError as error:
         sys.exit(str(error))
 

@@ -1,7 +1,8 @@
-"""The command line: `python -m local.sam [image | api | invoke FUNCTION [EVENTFILE]]`.
+"""The command line: `python -m local.sam [check FUNCTION [EVENT] | api | invoke FUNCTION [EVENT]]`.
 
-It works on the folder that it is called in, and on what `sam build` made there. What goes wrong
-is one sentence on stderr and exit status 1; Ctrl-C ends everything and is no error.
+It works on the folder that it is called in, and on what `sam build` made there; `check` says what
+would be missing, before anything is built. An error is one sentence on stderr and exit status 1;
+Ctrl-C ends everything and is no error.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import sys
 from pathlib import Path
 
 from local.errors import LocalError
+from local.recorded import find_event, read_event
 from local.sam import processes
-from local.sam.commands import STOP_SECONDS, debugger_options, default_event, sam_local
-from local.sam.daemon import docker_daemon
-from local.sam.image import AWS, image_options
+from local.sam.commands import check, debugger_options, sam_local
+from local.sam.docker import Docker
 from local.settings import HOST, Settings, read_settings
 from local.stack import MIGRATE
+from local.template import function_names
 
-_USAGE = "usage: python -m local.sam [image | api | invoke FUNCTION [EVENTFILE]]"
+_USAGE = "usage: python -m local.sam [check FUNCTION [EVENT] | api | invoke FUNCTION [EVENT]]"
 
 
 def main() -> None:
@@ -37,22 +39,16 @@ def main() -> None:
 def _command(arguments: list[str]) -> int:
     settings = read_settings(Path.cwd(), os.environ)
     match [argument for argument in arguments if argument]:
-        case ["image"]:
-            return _image(settings)
-        case ["api"]:
-            return _api(settings)
-        case ["invoke", function]:
-            return _invoke(settings, function, default_event(settings, function))
-        case ["invoke", function, event]:
-            return _invoke(settings, function, Path(event))
+        case ["check"] | ["api"] as command:
+            check(settings, Docker())
+            return _api(settings) if command == ["api"] else 0
+        case ["check" | "invoke" as command, function, *rest] if len(rest) < 2:
+            names = function_names(settings.root / "template.yaml")
+            event = find_event(settings.root, names, function, rest[0] if rest else None)
+            read_event(event)
+            check(settings, Docker())
+            return _invoke(settings, function, event) if command == "invoke" else 0
     raise LocalError(_USAGE)
-
-
-def _image(settings: Settings) -> int:
-    with docker_daemon(_say) as docker:
-        if not image_options(docker, settings.root, _say):
-            _say(f"{AWS} is here; nothing stands in for it.")
-    return 0
 
 
 def _api(settings: Settings) -> int:
@@ -81,11 +77,14 @@ def _until_ended(process: subprocess.Popen[str]) -> int:
     try:
         return process.wait()
     finally:
-        processes.end(process, signal.SIGINT, STOP_SECONDS)
+        processes.end(process, signal.SIGINT)
 
 
 def _build(settings: Settings) -> Path:
-    return settings.root / ".aws-sam" / "build"
+    build = settings.root / ".aws-sam" / "build"
+    if not (build / "template.yaml").exists():
+        raise LocalError("There is nothing built: run `make build`.")
+    return build
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""`sam local` with all that it needs around it: daemon, image, settings, database."""
+"""`sam local` with what it needs around it: Docker, the image, settings and a database."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
-import re
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -21,15 +21,13 @@ from local.errors import LocalError
 from local.packages import Packages
 from local.postgres import Postgres
 from local.sam import processes
-from local.sam.daemon import docker_daemon
 from local.sam.docker import Docker
-from local.sam.image import image_options
-from local.sam.relay import is_here, reachable
+from local.sam.relay import connector, reachable
 from local.settings import Settings
 from local.stack import MIGRATE, embedded_postgres, environ_with, let_the_api_in
 from local.template import parameter_names, read_template, variable_name
 
-STOP_SECONDS = 30.0
+IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 _DEBUGGER = "/tmp/lambci_debug_files/debugpy"  # noqa: S108 - where SAM mounts a debugger
 _URLS = {"DATABASE_URL", "OWNER_DATABASE_URL"}
 
@@ -54,19 +52,16 @@ class Sam:
     postgres: Postgres | None
     is_fresh: bool
 
-    def start(
-        self, *command: str, stdout: processes.Stream = None, stderr: processes.Stream = None
-    ) -> subprocess.Popen[str]:
+    def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
         """Start `sam local COMMAND`; SIGINT ends it, containers included."""
         program = self.root / ".venv-sam" / "bin" / "sam"
         template = ["--template", str(self.build / "template.yaml")]
         return processes.start(
             [program, "local", *command, *template, *self.options],
-            environ=self.environ,
             ends_by=signal.SIGINT,
+            env=self.environ,
             cwd=self.root,
-            stdout=stdout,
-            stderr=stderr,
+            **options,
         )
 
     def invoke(self, function: str, event: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -76,7 +71,7 @@ class Sam:
             try:
                 out, err = process.communicate()
             except BaseException:
-                processes.end(process, signal.SIGINT, STOP_SECONDS)
+                processes.end(process, signal.SIGINT)
                 raise
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
@@ -94,14 +89,16 @@ class Sam:
 
 @contextlib.contextmanager
 def sam_local(settings: Settings, build: Path, progress: Progress) -> Iterator[Sam]:
-    """Give SAM with everything up around it; at the end nothing of it is left.
+    """Yield SAM with everything up around it; at the end nothing of it is left.
 
     Raises LocalError with one sentence when something is missing.
     """
-    _check_installed(settings, build)
+    docker = Docker()
+    check(settings, docker)
+    options = shlex.split(settings.environ.get("SAM_OPTIONS", ""))
+    if "--invoke-image" not in options:
+        _have_image(docker, progress)
     with contextlib.ExitStack() as stack:
-        docker = stack.enter_context(docker_daemon(progress))
-        options = image_options(docker, settings.root, progress)
         postgres, is_fresh = stack.enter_context(_database(settings, progress))
         environ = dict(environ_with(settings, postgres))
         owner_url = environ.get("OWNER_DATABASE_URL", environ["DATABASE_URL"])
@@ -118,10 +115,17 @@ def sam_local(settings: Settings, build: Path, progress: Progress) -> Iterator[S
             build=build,
             environ=_environ(docker, _variables(build, environ)),
             options=["--parameter-overrides", f"file://{parameters}", *options],
-            database_url=owner_url if is_here(owner_url) else None,
+            database_url=owner_url if connector(owner_url) else None,
             postgres=postgres,
             is_fresh=is_fresh,
         )
+
+
+def check(settings: Settings, docker: Docker) -> None:
+    """Raise LocalError when SAM CLI or Docker is missing."""
+    if not (settings.root / ".venv-sam" / "bin" / "sam").exists():
+        raise LocalError("SAM CLI is not installed: run `make .venv-sam/ready`.")
+    docker.check()
 
 
 def debugger_options(settings: Settings, progress: Progress) -> list[str]:
@@ -133,7 +137,7 @@ def debugger_options(settings: Settings, progress: Progress) -> list[str]:
         return []
     package = asyncio.run(Packages(settings.root, progress).install_debugger())
     port = str(settings.debug_port)
-    # Docker publishes the port on loopback; inside of the container it has to be open to that.
+    # Docker publishes the port on loopback; inside the container it has to be open to that.
     listen = f"{_DEBUGGER} --listen 0.0.0.0:{port} --wait-for-client"
     return [
         *("--debug-port", port, "--debugger-path", str(package)),
@@ -141,20 +145,10 @@ def debugger_options(settings: Settings, progress: Progress) -> list[str]:
     ]
 
 
-def default_event(settings: Settings, function: str) -> Path:
-    """Return the event of events/ that is named after the function; raises LocalError."""
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", function).lower()
-    path = settings.root / "events" / f"{name}.json"
-    if not path.exists():
-        raise LocalError(f"There is no events/{name}.json; name an event: E=events/....json")
-    return path
-
-
-def _check_installed(settings: Settings, build: Path) -> None:
-    if not (settings.root / ".venv-sam" / "bin" / "sam").exists():
-        raise LocalError("SAM CLI is not installed: run `make .venv-sam/ready`.")
-    if not (build / "template.yaml").exists():
-        raise LocalError("There is nothing built: run `make build`.")
+def _have_image(docker: Docker, progress: Progress) -> None:
+    if not docker.succeeds("image", "inspect", IMAGE):
+        progress(f"Pulling {IMAGE} ...")
+        docker.ask("pull", "--quiet", IMAGE)
 
 
 def _variables(build: Path, environ: Mapping[str, str]) -> set[str]:
@@ -166,9 +160,9 @@ def _variables(build: Path, environ: Mapping[str, str]) -> set[str]:
 def _environ(docker: Docker, variables: set[str]) -> dict[str, str]:
     """Return what SAM runs with: neither telemetry nor credentials nor functions' variables.
 
-    What a shell has under the name of a function's variable, SAM gives the function in place of
-    the template's value: DATABASE_URL would be the address that only this machine can reach.
-    Whoever has credentials is asked for their account before each start, in AWS.
+    SAM gives functions the shell's value of a variable instead of the template's: DATABASE_URL
+    would be the address that only this machine can reach. With credentials it would ask AWS for
+    their account before each start.
     """
     hidden = {name for name in docker.environ if name.startswith("AWS_")} | variables
     kept = {name: value for name, value in docker.environ.items() if name not in hidden}
@@ -208,9 +202,9 @@ def _schema_version(url: str) -> int:
 
 @contextlib.contextmanager
 def _database(settings: Settings, progress: Progress) -> Iterator[tuple[Postgres | None, bool]]:
-    """Give this checkout's own Postgres and whether it was started for this; None for another.
+    """Yield this checkout's Postgres and whether it was started for this; None for another.
 
-    It may be up already, for `make run`; one that a killed process left behind is taken over.
+    `make run` may have started it already.
     """
     postgres = embedded_postgres(settings, progress)
     if postgres is None:
@@ -233,7 +227,7 @@ def _database(settings: Settings, progress: Progress) -> Iterator[tuple[Postgres
 def _parameters(settings: Settings, environ: Mapping[str, str]) -> Iterator[Path]:
     """Write the template's parameters to a file of this user alone.
 
-    They are secrets in part, and command lines can be read by everybody.
+    Some are secrets, and everybody can read command lines.
     """
     given = {
         parameter: environ[variable_name(parameter)]

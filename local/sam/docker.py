@@ -14,7 +14,6 @@ from pathlib import Path
 from local.errors import LocalError
 
 _ANSWER_SECONDS = 20.0
-_INSTALL = "install it (on Debian: apt-get install docker.io iproute2 debootstrap)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +34,18 @@ class Docker:
     """A Docker daemon; `environ` is what reaches it."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    is_private: bool = False
+
+    def check(self) -> None:
+        """Raise LocalError with what to do when Docker's command or its daemon is missing."""
+        if not shutil.which("docker"):
+            raise LocalError(
+                "`sam local` needs Docker: install it (Debian: apt-get install docker.io)."
+            )
+        if not self.answers():
+            raise LocalError("No Docker daemon answers: start Docker, or name one in DOCKER_HOST.")
 
     def answers(self) -> bool:
-        """Tell whether the daemon is there. Raises LocalError without Docker's command."""
+        """Tell whether the daemon is there."""
         try:
             return self._run("version", timeout=_ANSWER_SECONDS).returncode == 0
         except subprocess.TimeoutExpired:
@@ -80,11 +87,8 @@ class Docker:
     def _run(
         self, *arguments: str, timeout: float | None = None
     ) -> subprocess.CompletedProcess[str]:
-        docker = shutil.which("docker")
-        if not docker:
-            raise LocalError(f"`sam local` needs Docker: {_INSTALL}.")
         return subprocess.run(
-            [docker, *arguments],
+            ["docker", *arguments],  # noqa: S607 - wherever the user's PATH has it
             env=self.environ,
             capture_output=True,
             text=True,

@@ -8,28 +8,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-Stream = int | IO[Any] | None
-
 
 def start(
-    command: Sequence[str | Path],
-    *,
-    environ: Mapping[str, str],
-    ends_by: signal.Signals,
-    stdout: Stream = None,
-    stderr: Stream = None,
-    cwd: Path | None = None,
+    command: Sequence[str | Path], *, ends_by: signal.Signals, **options: Any
 ) -> subprocess.Popen[str]:
     """Start a program in a session of its own: Ctrl-C reaches it only when we pass it on.
 
-    When this process is killed, the kernel sends `ends_by` to the program (on Linux).
+    When this process is killed, the kernel sends `ends_by` to the program (on Linux). The other
+    options are those of `subprocess.Popen`.
     """
 
     def end_with_parent() -> None:
@@ -39,18 +32,15 @@ def start(
 
     return subprocess.Popen(
         command,
-        env=environ,
-        cwd=cwd,
         stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
         text=True,
         start_new_session=True,
         preexec_fn=end_with_parent,
+        **options,
     )
 
 
-def end(process: subprocess.Popen[str], number: signal.Signals, seconds: float) -> None:
+def end(process: subprocess.Popen[str], number: signal.Signals, seconds: float = 30.0) -> None:
     """Send a signal and wait; after `seconds` kill the program and all that it started."""
     if process.poll() is not None:
         return

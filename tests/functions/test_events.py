@@ -37,6 +37,7 @@ STATUS = {
 }
 AUTHORIZER = {
     "authorizer": "The token is not valid",
+    "authorizer_bad_signature": "The token is not valid",
     "authorizer_not_a_bearer": "Send the token as: Authorization: Bearer <JWT>",
     "authorizer_unsigned_token": "The token is not valid",
 }

@@ -11,6 +11,7 @@ from local.intrinsics import Resolver
 from local.packages import Packages
 from local.routing import find_route
 from local.runtime import Limits, _Pool
+from local.settings import read_settings
 from local.template import Route, Template, read_template, variable_name
 from tests.running import ROOT
 
@@ -37,6 +38,12 @@ def test_values_come_from_variables_named_like_the_parameters() -> None:
     cors = read_template(ROOT / "template.yaml", environ).cors
     assert cors
     assert cors.origins == ("http://a.test", "http://b.test")
+
+
+def test_the_ports_of_the_api_and_of_a_front_end_do_not_collide(product: Template) -> None:
+    assert read_settings(ROOT, {}).port == 8000
+    assert product.cors
+    assert product.cors.origins == ("http://localhost:3000", "http://127.0.0.1:3000")
 
 
 @pytest.mark.parametrize(

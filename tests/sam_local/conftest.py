@@ -1,6 +1,8 @@
 """`sam local` as developers run it: a Docker daemon, the image, a build, a database, the API."""
 
+import contextlib
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -14,13 +16,15 @@ import pytest
 
 from local.errors import LocalError
 from local.sam import processes
-from local.sam.commands import STOP_SECONDS, Sam, sam_local
+from local.sam.commands import Sam, sam_local
 from local.settings import HOST, read_settings
 from tests.contract.client import Client
 from tests.functions.handlers import EVENTS
 from tests.functions.test_events import function_of, insert_alices_task
 from tests.running import ROOT, free_port
 from tests.sam import sam as sam_cli
+from tests.sam_local.daemon import docker_daemon
+from tests.sam_local.image import image_options
 from tests.sam_local.session import Answer, play
 
 SECRET = "a-secret-that-only-these-tests-know-0123456789"
@@ -73,20 +77,20 @@ def database_url(new_database: Callable[[], str]) -> str:
 @pytest.fixture(scope="session")
 def sam(build: Path, database_url: str) -> Iterator[Sam]:
     """SAM with everything up around it. Skips where no Docker daemon runs or can be started."""
-    settings = read_settings(ROOT, {"DATABASE_URL": database_url, "JWT_SECRET": SECRET})
-    started = sam_local(settings, build, print)
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            docker = stack.enter_context(docker_daemon(print))
+            options = image_options(docker, ROOT, print)
+        except LocalError as error:
+            pytest.skip(str(error))
+        given = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET}
+        settings = read_settings(ROOT, {**given, "SAM_OPTIONS": shlex.join(options)})
         with pytest.MonkeyPatch.context() as shell:
-            for name, value in SHELL.items():
+            for name, value in {**docker.environ, **SHELL}.items():
                 shell.setenv(name, value)
-            ready = started.__enter__()
-    except LocalError as error:
-        pytest.skip(str(error))
-    try:
+            ready = stack.enter_context(sam_local(settings, build, print))
         ready.migrate()
         yield ready
-    finally:
-        started.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +153,7 @@ def api(sam: Sam, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         _wait_until_ready(process, log)
         yield Api(f"http://{HOST}:{port}", log)
     finally:
-        processes.end(process, signal.SIGINT, STOP_SECONDS)
+        processes.end(process, signal.SIGINT)
 
 
 def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local.sam import processes
-from local.sam.commands import STOP_SECONDS, Sam, debugger_options
+from local.sam.commands import Sam, debugger_options
 from local.settings import read_settings
 from tests.contract.client import Client
 from tests.functions.handlers import EVENTS
@@ -51,4 +51,4 @@ def test_a_function_of_sam_local_stops_at_a_breakpoint(sam: Sam) -> None:
             debugger.go_on()
             assert json.loads(process.communicate()[0])["statusCode"] == 200
     finally:
-        processes.end(process, signal.SIGINT, STOP_SECONDS)
+        processes.end(process, signal.SIGINT)

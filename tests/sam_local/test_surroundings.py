@@ -19,17 +19,17 @@ import psycopg
 import pytest
 
 from local.errors import LocalError
-from local.sam import daemon
-from local.sam.commands import Sam, _database
+from local.sam.commands import IMAGE, Sam, _database
 from local.sam.docker import Bridge, Docker
-from local.sam.image import AWS, image_options
 from local.sam.relay import reachable
 from local.settings import read_settings
 from tests.running import ROOT
+from tests.sam_local import daemon
+from tests.sam_local.image import image_options
 
 _OWNER = """
 import sys
-from local.sam.daemon import private_daemon
+from tests.sam_local.daemon import private_daemon
 with private_daemon() as docker:
     print(docker.environ["DOCKER_HOST"].removeprefix("unix://"), flush=True)
     sys.stdin.read()
@@ -106,19 +106,24 @@ def test_migrating_fails_with_the_functions_own_words(new_database: Callable[[],
 def test_nothing_stands_in_for_an_image_that_is_here_or_can_be_pulled(good: str) -> None:
     docker = FakeDocker(good)
     assert image_options(docker, Path("/nowhere"), print) == []
-    assert all(AWS in asked for asked in docker.asked)  # type: ignore[attr-defined]
+    assert all(IMAGE in asked for asked in docker.asked)  # type: ignore[attr-defined]
 
 
-def test_what_is_missing_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_said_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Docker, "answers", lambda _: False)
+    with pytest.raises(LocalError, match=r"^No Docker daemon answers: start Docker"):
+        Docker().check()
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(LocalError, match=r"apt-get install docker\.io"):
-        Docker().answers()
-    monkeypatch.setattr(Docker, "answers", lambda _: False)
+        Docker().check()
     with (
         pytest.raises(LocalError, match=r"apt-get install docker\.io iproute2"),
         daemon.docker_daemon(print),
     ):
         pass
+    assert capsys.readouterr().out == ""  # nothing is said to be starting
 
 
 def test_the_relay_lets_nobody_in_but_containers() -> None:

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from local.errors import LocalError
+from local.sam.commands import IMAGE
 from local.sam.docker import Docker
 
-AWS = "public.ecr.aws/lambda/python:3.13-x86_64"
 _NAME = "task-api/stand-in-for-aws-lambda-python"
 _SUITE = "trixie"  # the Debian whose Python is the runtime's
 _PACKAGES = ("python3.13-minimal", "libpython3.13-stdlib", "ca-certificates")
@@ -42,10 +42,10 @@ def image_options(docker: Docker, root: Path, progress: Progress) -> list[str]:
 
     Raises LocalError when there is neither.
     """
-    if docker.succeeds("image", "inspect", AWS):
+    if docker.succeeds("image", "inspect", IMAGE):
         return []
-    progress(f"Pulling {AWS} ...")
-    if docker.succeeds("pull", "--quiet", AWS):
+    progress(f"Pulling {IMAGE} ...")
+    if docker.succeeds("pull", "--quiet", IMAGE):
         return []
     stand_in = _stand_in(docker, root, progress)
     progress(f"AWS's image cannot be pulled; {stand_in} stands in (Debian's Python, no AWS code).")
@@ -53,7 +53,7 @@ def image_options(docker: Docker, root: Path, progress: Progress) -> list[str]:
 
 
 def _stand_in(docker: Docker, root: Path, progress: Progress) -> str:
-    requirements = root / "requirements" / "sam_image.txt"
+    requirements = root / "requirements" / "runtime.txt"
     digest = _digest(Path(__file__), requirements, *sorted(_FILES.iterdir()))
     # SAM derives its own image from this one by its name alone, so another content has another.
     name = f"{_NAME}-{digest}:3.13"

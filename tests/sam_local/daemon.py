@@ -1,6 +1,6 @@
-"""A Docker daemon: the one that runs anyway, or a private one that disturbs nothing.
+"""A Docker daemon for machines without one: the one that runs anyway, or a private one.
 
-The private one has its own data, socket and bridge, and leaves the machine's firewall alone. Its
+The private daemon has its own data, socket and bridge, and leaves the machine's firewall alone. Its
 containers therefore reach this machine and nothing else. It ends with the process that started
 it, however that ends.
 """
@@ -43,9 +43,10 @@ def docker_daemon(progress: Progress) -> Iterator[Docker]:
     Raises LocalError with what to install or start when there is none and none can be started.
     """
     docker = Docker()
-    if docker.answers():
+    if shutil.which("docker") and docker.answers():
         yield docker
         return
+    _check_tools()
     progress("No Docker daemon answers; starting a private one ...")
     with private_daemon() as private:
         yield private
@@ -63,7 +64,7 @@ def private_daemon() -> Iterator[Docker]:
         folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         bridge = stack.enter_context(_bridge())
-        docker = Docker(os.environ | {"DOCKER_HOST": f"unix://{folder}/docker.sock"}, True)
+        docker = Docker(os.environ | {"DOCKER_HOST": f"unix://{folder}/docker.sock"})
         process = _start(folder, bridge)
         stack.callback(processes.end, process, signal.SIGTERM, _STOP_SECONDS)
         _wait_until_ready(docker, process, folder / "log")
@@ -74,7 +75,7 @@ def private_daemon() -> Iterator[Docker]:
 def _check_tools() -> None:
     if sys.platform != "linux":
         raise LocalError("No Docker daemon answers; start Docker.")
-    missing = [name for name in ("dockerd", "ip") if not _program(name)]
+    missing = [name for name in ("docker", "dockerd", "ip") if not _program(name)]
     if missing:
         raise LocalError(
             f"No Docker daemon answers, and {' and '.join(missing)} to start one is missing: start"
@@ -153,8 +154,8 @@ def _start(folder: Path, bridge: str) -> subprocess.Popen[str]:
                     "127.0.0.1",
                 ),  # where nobody answers: names fail at once, not after a while
             ],
-            environ=os.environ | {"PATH": path},
             ends_by=signal.SIGTERM,
+            env=os.environ | {"PATH": path},
             stdout=log,
             stderr=log,
         )

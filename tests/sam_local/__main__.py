@@ -1,0 +1,33 @@
+"""Run a command with a Docker daemon and an image on a machine that lacks them.
+
+`python -m tests.sam_local make sam-local`: CI has neither Docker's daemon nor AWS's image.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
+from local.sam import processes
+from tests.running import ROOT
+from tests.sam_local.daemon import docker_daemon
+from tests.sam_local.image import image_options
+
+
+def main() -> int:
+    """Return the command's exit status."""
+    with processes.interruptible(), docker_daemon(print) as docker:
+        options = shlex.join(image_options(docker, ROOT, print))
+        environ = {**os.environ, **docker.environ, "SAM_OPTIONS": options}
+        process = subprocess.Popen(sys.argv[1:], env=environ, text=True, start_new_session=True)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            processes.end(process, signal.SIGINT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
