@@ -47,7 +47,7 @@ class Page:
 
     def type(self, selector: str, text: str) -> None:
         """Replace what a field holds."""
-        field = self._wait.until(lambda _: self._shown(selector))
+        field: WebElement = self._wait.until(lambda _: self._shown(selector))
         field.clear()
         field.send_keys(text)
 
