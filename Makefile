@@ -90,6 +90,10 @@ events: .venv/ready ## play every event of events/ to its function, and print a 
 migrate: .venv/ready ## bring a database's schema up to date: make migrate DATABASE_URL=postgresql://...
 	@$(BIN)/python -m local migrate
 
+.PHONY: adopt
+adopt: .venv/ready ## move a FastAPI + SQLModel task database in: make adopt DATABASE_URL=... (IDS=new, ZONE=..., YES=1)
+	@PYTHONPATH=layers/shared:functions/migrate $(BIN)/python -m deploy.adopt
+
 .PHONY: test
 test: .venv/ready .venv-sam/ready .venv-policy/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
 	@layers/find-python 3.13 fetch >/dev/null 2>&1 || true

@@ -76,19 +76,23 @@ class Runner:
 
     def run(self) -> list[str]:
         """Apply the missing migrations and return their names. Raises MigrationError."""
-        applied: list[str] = []
         try:
             with psycopg.connect(
                 self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
             ) as connection:
-                self._create_table(connection)
-                while name := self._step(connection):
-                    logger.info("applied %s", name)
-                    applied.append(name)
+                return self.run_on(connection)
         except psycopg.errors.QueryCanceled as error:
             raise MigrationError("Another run holds the schema, and the time is over") from error
         except psycopg.OperationalError as error:
             raise MigrationError(f"The database cannot be reached: {_sentence(error)}") from error
+
+    def run_on(self, connection: psycopg.Connection) -> list[str]:
+        """Do the same over an open connection, inside its transaction if it has one."""
+        applied: list[str] = []
+        self._create_table(connection)
+        while name := self._step(connection):
+            logger.info("applied %s", name)
+            applied.append(name)
         return applied
 
     def _create_table(self, connection: psycopg.Connection) -> None:
