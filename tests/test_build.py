@@ -8,9 +8,9 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from tests.aws import REGION
+from tests.routes import FUNCTIONS
 from tests.running import ROOT
 from tests.sam import runtime_python, sam
-from tests.test_template import FUNCTIONS
 
 # Python 3.13's magic number, then the flags of an unchecked hash (PEP 552): valid whatever the
 # files' times are, which packing and unpacking change.

@@ -41,7 +41,15 @@ def _cfn_lint(path: Path, *regions: str) -> None:
     program = ROOT / ".venv-sam" / "bin" / "cfn-lint"
     if not program.exists():
         pytest.skip("SAM CLI, which brings cfn-lint, is not installed: run `make .venv-sam/ready`")
-    command = [program, "--non-zero-exit-code", "informational", "--regions", *regions, "--", path]
+    command = [
+        str(program),
+        "--non-zero-exit-code",
+        "informational",
+        "--regions",
+        *regions,
+        "--",
+        str(path),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import requests
@@ -47,7 +48,7 @@ class Page:
 
     def type(self, selector: str, text: str) -> None:
         """Replace what a field holds."""
-        field: WebElement = self._wait.until(lambda _: self._shown(selector))
+        field = cast("WebElement", self._wait.until(lambda _: self._shown(selector)))
         field.clear()
         field.send_keys(text)
 
