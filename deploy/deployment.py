@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import boto3
 
@@ -39,9 +39,12 @@ def deploy(
     overrides = [f"{name}={value}" for name, value in parameters.items()]
     where = ("--config-env", environment.name, "--region", target.region)
     sam("deploy", *where, *options, "--parameter-overrides", *overrides)
+    found = outputs(target.stack)
+    if not found:
+        raise DeployError(f"Nothing was deployed: {target.stack} has no outputs.")
     if environment.is_production:
         _protect(target, is_protected=True)
-    yield from _summary(environment, target)
+    yield from _summary(environment, found)
 
 
 def destroy(environment: Environment, target: Target) -> Iterator[str]:
@@ -72,8 +75,7 @@ def _ignored() -> Iterator[str]:
 
 
 def _plan(environment: Environment, target: Target, *, built: bool) -> Iterator[str]:
-    is_new = outputs(target.stack) is None
-    yield f"This {'creates' if is_new else 'updates'} it:"
+    yield f"This {'updates' if outputs(target.stack) else 'creates'} it:"
     if not has_connection_strings(environment):
         yield "  store the connection string, which is asked for"
     yield "  deploy what is in .aws-sam" if built else "  build, and deploy"
@@ -87,10 +89,7 @@ def _protect(target: Target, *, is_protected: bool) -> None:
     )
 
 
-def _summary(environment: Environment, target: Target) -> Iterator[str]:
-    found = outputs(target.stack)
-    if found is None:
-        raise DeployError(f"Nothing was deployed: there is no stack {target.stack}.")
+def _summary(environment: Environment, found: Mapping[str, str]) -> Iterator[str]:
     url = found["ApiUrl"]
     yield f"The API answers at {url}"
     yield f"  try it:     curl --fail {url}/health"

@@ -38,7 +38,7 @@ def make_pipeline(environment: Environment, target: Target, repository: str) -> 
         *("--no-confirm-changeset", "--parameter-overrides"),
         *(f"{name}={value}" for name, value in parameters.items()),
     )
-    role = (outputs(stack) or {})["RoleArn"]
+    role = outputs(stack)["RoleArn"]
     yield f"Set these variables of the environment {environment.name} of {repository} on GitHub:"
     yield f"  AWS_ROLE_ARN={role}"
     yield f"  AWS_REGION={target.region}"

@@ -25,7 +25,7 @@ def invoke_smoke(target: Target) -> int:
 
     No token and no secret is needed here. Raises DeployError when there is no such stack.
     """
-    function = (outputs(target.stack) or {}).get("SmokeFunction")
+    function = outputs(target.stack).get("SmokeFunction")
     if not function:
         raise DeployError(f"There is no stack {target.stack} with a function Smoke.")
     client = boto3.client(

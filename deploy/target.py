@@ -31,12 +31,12 @@ def find_target(environment: Environment) -> Target:
     return Target(environment.stack, account, region)
 
 
-def outputs(stack: str) -> dict[str, str] | None:
-    """Return a stack's outputs by name, or None when there is no such stack."""
+def outputs(stack: str) -> dict[str, str]:
+    """Return a stack's outputs by name; none when there is no such stack, or a failed one."""
     try:
         (found,) = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
         if error.response["Error"]["Code"] == "ValidationError":
-            return None
+            return {}
         raise
     return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}

@@ -41,7 +41,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     if custom_resource.is_request(event):
         custom_resource.serve(event, seconds, lambda: _migrate(seconds))
         return {}
-    if event.get("action") == "purge":
+    if isinstance(event, Mapping) and event.get("action") == "purge":
         return _purge(seconds)
     return _migrate(seconds)
 

@@ -191,6 +191,16 @@ def test_production_is_protected_from_deletion_once_it_is_deployed(
     assert account.protected == {PRODUCTION: True}
 
 
+def test_a_change_set_that_was_declined_is_no_deployment(
+    project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
+) -> None:
+    secrets_manager.create("task-api/prod/database", URL)
+    result = _make(project, "deploy", "ENV=prod", "BUILT=1", f"SAM={telling_sam}")
+    assert f"Nothing was deployed: {PRODUCTION} has no outputs." in result.stderr
+    assert "This creates it:" in result.stdout
+    assert account.protected == {}
+
+
 def test_a_quota_that_is_too_small_is_said_before_anything_is_changed(
     project: Path, account: Account, secrets_manager: SecretsManager
 ) -> None:
