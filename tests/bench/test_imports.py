@@ -52,7 +52,7 @@ _PYDANTIC = {
 }
 _POWERTOOLS = {"aws_lambda_powertools", "jmespath"}
 PACKAGES = dict.fromkeys(FUNCTIONS, _POSTGRES | _PYDANTIC | _POWERTOOLS) | {
-    "Authorizer": {"_cffi_backend", "cryptography", "jwt"} | _POWERTOOLS,
+    "Authorizer": {"_cffi_backend", "cryptography", "jwt", "typing_extensions"} | _POWERTOOLS,
     "Docs": _PYDANTIC | _POWERTOOLS,
     "Migrate": _POSTGRES,
     "Smoke": set[str](),
@@ -64,7 +64,7 @@ _HTTP = {"http", "http.client"}
 _URLLIB = {"urllib.error", "urllib.request", "urllib.response"}
 # Of the standard library, beyond what psycopg imports and what the runtime has imported already.
 STANDARD = dict.fromkeys(FUNCTIONS, _HASHES | _UUID | {"fractions", "gc", "gzip", "secrets"}) | {
-    "Authorizer": _HASHES | _HTTP | _URLLIB | {"calendar"},
+    "Authorizer": _HASHES | _HTTP | _URLLIB | {"calendar", "gzip"},
     "Migrate": _HASHES | _HTTP,
     "Smoke": _HASHES | _HTTP | _UUID,
 }
@@ -109,7 +109,10 @@ def run(ours: Contender) -> Run:
     def run(function: str, program: str, *arguments: str, **variables: str) -> Any:
         folder = next(iter(ours.functions.values())).with_name(function)
         path = ":".join(map(str, (folder, *ours.path, runtime_client())))
-        settings = {"JWT_SECRET": "x" * 32, "API_URL": "https://localhost"}
+        settings = {
+            "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes",
+            "API_URL": "https://localhost",
+        }
         result = subprocess.run(
             [lambda_python(), "-S", "-B", "-c", program, *arguments],
             cwd=folder,
