@@ -54,7 +54,9 @@ def respond(event: Mapping[str, Any], judge: Callable[[], object]) -> None:
 
 def _stack() -> Mapping[str, Any]:
     client = boto3.client("cloudformation")
-    return client.describe_stacks(StackName=os.environ["STACK_ID"])["Stacks"][0]
+    stack: Mapping[str, Any]
+    (stack,) = client.describe_stacks(StackName=os.environ["STACK_ID"])["Stacks"]
+    return stack
 
 
 def _send(event: Mapping[str, Any], verdict: Mapping[str, str]) -> None:
