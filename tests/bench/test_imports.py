@@ -43,7 +43,7 @@ OURS = {
     "Docs": _SERVED,
     "Health": _SERVED,
     "Migrate": _NEON | {"custom_resource", "runner"},
-    "Smoke": {"api", "identity", "report", "visit"},
+    "Smoke": {"api", "cloudformation", "identity", "report", "visit"},
 } | dict.fromkeys(
     ("CreateTask", "DeleteTask", "GetTask", "ListTasks", "ToggleTask", "UpdateTask"), _WITH_STORE
 )
