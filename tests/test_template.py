@@ -10,26 +10,12 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-from tests.deploy.transformed import ENVIRONMENTS, document
+from tests.deploy.transformed import ENVIRONMENTS, document, functions
 from tests.running import ROOT
 from tests.sam import sam
 
+FUNCTIONS = set(functions())
 REGIONS = ("eu-central-1", "us-east-1")
-
-
-@pytest.fixture(scope="module")
-def template() -> dict[str, Any]:
-    """The template as plain data."""
-    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
-    return parsed
-
-
-def _functions(template: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: resource["Properties"]
-        for name, resource in template["Resources"].items()
-        if resource["Type"] == "AWS::Serverless::Function"
-    }
 
 
 def test_sam_finds_nothing_wrong_with_the_template() -> None:
@@ -111,11 +97,8 @@ def test_every_action_is_pinned_by_its_commit() -> None:
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", action), action
 
 
-def test_every_function_of_the_template_has_its_folder_and_the_other_way_round(
-    template: dict[str, Any],
-) -> None:
-    functions = _functions(template)
-    folders = {name: ROOT / properties["CodeUri"] for name, properties in functions.items()}
+def test_every_function_of_the_template_has_its_folder_and_the_other_way_round() -> None:
+    folders = {name: ROOT / properties["CodeUri"] for name, properties in functions().items()}
     assert set(folders.values()) == {p.parent for p in (ROOT / "functions").glob("*/app.py")}
     for name, folder in folders.items():  # `sam build` finds the folder by the name
         assert folder.name == re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

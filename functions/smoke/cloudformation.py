@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3  # Lambda's own; nobody waits for this function's cold start
-
 _REASON_CHARACTERS = 500  # CloudFormation takes 4096 bytes in all
 _SECONDS = 10.0
 
@@ -53,8 +51,12 @@ def respond(event: Mapping[str, Any], judge: Callable[[], object]) -> None:
 
 
 def _stack() -> Mapping[str, Any]:
+    import boto3  # Lambda's own, which is not part of what we build
+
     client = boto3.client("cloudformation")
-    return client.describe_stacks(StackName=os.environ["STACK_ID"])["Stacks"][0]
+    stack: Mapping[str, Any]
+    (stack,) = client.describe_stacks(StackName=os.environ["STACK_ID"])["Stacks"]
+    return stack
 
 
 def _send(event: Mapping[str, Any], verdict: Mapping[str, str]) -> None:

@@ -43,7 +43,7 @@ OURS = dict.fromkeys(FUNCTIONS, _ENDPOINT) | {
     "Docs": _HTTP_ONLY,
     "Health": _SERVED,
     "Migrate": _NEON | {"custom_resource", "http_client", "runner"},
-    "Smoke": {"api", "http_client", "identity", "report", "visit"},
+    "Smoke": {"api", "cloudformation", "http_client", "identity", "report", "visit"},
 }
 
 _POSTGRES = {"psycopg", "psycopg_binary"}
