@@ -220,7 +220,7 @@ def test_every_variable_that_code_reads_is_set_and_every_one_set_is_read(
     for name, properties in resources(stack, FUNCTION):
         folder = source()["Resources"][name]["Properties"]["CodeUri"]
         variables = set(properties["Environment"]["Variables"])
-        is_served = "from web import" in (ROOT / folder / "app.py").read_text()
+        is_served = "from web." in (ROOT / folder / "app.py").read_text()
         expected = POWERTOOLS | {"PYDANTIC_DISABLE_PLUGINS"} if is_served else set()
         if name not in ("Docs", "Authorizer", "Smoke"):
             expected = expected | DATABASE
