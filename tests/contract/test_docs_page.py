@@ -36,7 +36,8 @@ def test_the_page_shows_every_operation_and_asks_no_other_host(
 ) -> None:
     requested(chrome)
     page = SwaggerUI(chrome, f"{client.base_url}/docs")
-    assert len(page.operations()) == 7
+    paths = client.send("GET", "/openapi.json").json()["paths"]
+    assert len(page.operations()) == sum(map(len, paths.values()))
     urls = requested(chrome)
     assert f"{client.base_url}/openapi.json" in urls
     origins = {urlsplit(url)[:2] for url in urls if urlsplit(url).scheme not in _INSIDE}

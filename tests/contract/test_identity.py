@@ -8,24 +8,15 @@ import uuid
 import jwt
 import pytest
 
-from local.template import Route, read_template
 from tests.contract.client import Client, problem
-from tests.running import ROOT
+from tests.routes import ROUTES, TASK_ROUTES, Route
 
-_SETTINGS = {
-    "DATABASE_URL": "postgresql://any/database",
-    "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes",
-}
-_TEMPLATE = read_template(ROOT / "template.yaml", _SETTINGS)
-_TASK_ROUTES = [route for route in _TEMPLATE.routes if route.authorizer is not None]
-_PUBLIC_ROUTES = [route for route in _TEMPLATE.routes if route.authorizer is None]
+_PUBLIC_ROUTES = [route for route in ROUTES if route.public]
 
 
 def _path(client: Client, route: Route) -> str:
-    template = str(route.path)
-    return template.replace("/api/{user_id}/tasks", client.path()).replace(
-        "{task_id}", str(uuid.uuid4())
-    )
+    under_the_user = route.path.replace("/api/{user_id}/tasks", client.path())
+    return under_the_user.replace("{user_id}", client.user).replace("{task_id}", str(uuid.uuid4()))
 
 
 def _forged(client: Client, header: dict[str, object], secret: str) -> str:
@@ -40,22 +31,22 @@ def _forged(client: Client, header: dict[str, object], secret: str) -> str:
 
 
 def test_only_three_routes_are_public_and_every_other_one_is_under_a_user() -> None:
-    assert sorted(f"{route.method} {route.path}" for route in _PUBLIC_ROUTES) == [
+    assert sorted(route.key for route in _PUBLIC_ROUTES) == [
         "GET /docs",
         "GET /health",
         "GET /openapi.json",
     ]
-    assert all("{user_id}" in str(route.path) for route in _TASK_ROUTES)
+    assert all("{user_id}" in route.path for route in TASK_ROUTES)
 
 
-@pytest.mark.parametrize("route", _TASK_ROUTES, ids=lambda r: f"{r.method} {r.path}")
+@pytest.mark.parametrize("route", TASK_ROUTES, ids=lambda route: route.key)
 def test_every_task_route_without_a_token_is_401(client: Client, route: Route) -> None:
     response = client.send(route.method, _path(client, route), headers={"Authorization": None})
     assert response.status_code == 401
     assert response.json() == {"message": "Unauthorized"}
 
 
-@pytest.mark.parametrize("route", _TASK_ROUTES, ids=lambda r: f"{r.method} {r.path}")
+@pytest.mark.parametrize("route", TASK_ROUTES, ids=lambda route: route.key)
 @pytest.mark.parametrize(
     "kind",
     ["expired", "another secret", "unsigned", "no exp", "no sub", "garbage", "basic", "cut off"],
@@ -80,7 +71,7 @@ def test_every_task_route_with_a_bad_token_is_401_with_the_challenge(
     assert challenge.startswith('Bearer error="invalid_token", error_description="')
 
 
-@pytest.mark.parametrize("route", _TASK_ROUTES, ids=lambda r: f"{r.method} {r.path}")
+@pytest.mark.parametrize("route", TASK_ROUTES, ids=lambda route: route.key)
 def test_every_task_route_under_another_users_path_is_403_before_the_body_is_read(
     client: Client, route: Route
 ) -> None:
@@ -133,7 +124,7 @@ def test_a_token_stops_working_when_it_expires_whatever_is_cached(client: Client
     assert problem(response, 401) == "The token has expired"
 
 
-@pytest.mark.parametrize("route", _PUBLIC_ROUTES, ids=lambda r: f"{r.method} {r.path}")
+@pytest.mark.parametrize("route", _PUBLIC_ROUTES, ids=lambda route: route.key)
 def test_the_public_routes_need_no_token(client: Client, route: Route) -> None:
     response = client.send(route.method, str(route.path), headers={"Authorization": None})
     assert response.status_code == 200

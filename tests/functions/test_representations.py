@@ -1,14 +1,12 @@
 """Headers and pages at their limits."""
 
 import json
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from tasks import Page, PageRequest, Sort, Task
 from tests.functions.handlers import TASKS, Context, event, handler, recorded
-from web.representations import listed
 
 HEADER_BYTES = 8_000
 
@@ -39,26 +37,3 @@ def test_no_header_passes_8_kb_whatever_the_tasks_and_the_query_are(database_url
 def test_every_response_asks_for_https(name: str) -> None:
     answer = handler(name)(recorded(name), Context())
     assert answer["headers"]["Strict-Transport-Security"] == "max-age=63072000"
-
-
-def test_a_page_that_is_cut_goes_on_after_the_last_task_that_it_shows() -> None:
-    tasks = [
-        Task.model_validate(
-            {
-                "id": f"019a9f3c-5b1e-7c64-8f0a-{number:012}",
-                "user_id": "alice",
-                "title": "\x01" * 500,
-                "description": "\x01" * 5000,
-                "completed": False,
-                "created_at": "2026-11-21T09:30:00Z",
-                "updated_at": "2026-11-21T09:30:00Z",
-            }
-        )
-        for number in range(500)
-    ]
-    page = Page(tasks, False, lambda task: f"after-{task.id}")
-    response = listed(page, PageRequest(sort=Sort.CREATED), "alice", None)
-    shown = json.loads(response.content)
-    assert 0 < len(shown) < len(tasks)
-    (cursor,) = parse_qs(urlsplit(response.headers["Link"].split(">")[0]).query)["cursor"]
-    assert cursor == f"after-{shown[-1]['id']}"

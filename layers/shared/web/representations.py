@@ -92,9 +92,7 @@ def changed(written: WriteResult) -> Response[Task]:
 
 def deleted(written: WriteResult) -> Response[Deleted]:
     """The message that clients parse."""
-    headers = _of_write(written)
-    del headers["ETag"]
-    return represented(Deleted(), headers=headers)
+    return represented(Deleted(), headers=_replayed(written.replayed))
 
 
 def _tasks_path(user_id: str) -> str:
@@ -123,10 +121,11 @@ def _not_modified(tag: str) -> Response[Any]:
 
 
 def _of_write(written: WriteResult) -> Headers:
-    headers: Headers = {"ETag": etag(written.task)}
-    if written.replayed:
-        headers["Idempotency-Replayed"] = "true"
-    return headers
+    return {"ETag": etag(written.task)} | _replayed(written.replayed)
+
+
+def _replayed(replayed: bool) -> Headers:
+    return {"Idempotency-Replayed": "true"} if replayed else {}
 
 
 def _that_fit(tasks: list[Task]) -> int:
