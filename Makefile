@@ -64,7 +64,7 @@ runtime-python: .venv/ready
 # --- every day -----------------------------------------------------------------------------------
 
 .PHONY: run
-run: .venv/ready ## serve the API on this machine, with an embedded Postgres (PORT, DATABASE_URL, JWT_SECRET, CORS_ORIGINS)
+run: .venv/ready ## serve the API on this machine, with an embedded Postgres (PORT, DATABASE_URL, any parameter as JWT_SECRET)
 	@exec $(BIN)/python -m local run
 
 .PHONY: token
