@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -249,8 +249,8 @@ class _Reader:
             timeout=float(self._resolve(properties.get("Timeout", 3))),
             memory=int(self._resolve(properties.get("MemorySize", 128))),
             environment=self._environment(variables),
-            layers=tuple(self._layer(layer["Ref"]) for layer in properties.get("Layers", [])),
-            log_format=properties.get("LoggingConfig", {}).get("LogFormat", "Text"),
+            layers=tuple(self._layers(self._resolve(properties.get("Layers", [])))),
+            log_format=self._resolve(properties.get("LoggingConfig", {})).get("LogFormat", "Text"),
             parameters=frozenset(_references(variables)) & frozenset(self._parameters),
         )
 
@@ -260,9 +260,12 @@ class _Reader:
             return found
         return {key: _API_URL.sub(self._address, value) for key, value in found.items()}
 
-    def _layer(self, translated: str) -> Path:
-        content = self._resources[translated]["Properties"]["Content"]
-        return self._folders[content["S3Key"]]
+    def _layers(self, names: Sequence[str]) -> Iterator[Path]:
+        """Yield the folders of the template's own layers; those of others are not here."""
+        for name in names:
+            if name in self._resources:
+                content = self._resources[name]["Properties"]["Content"]
+                yield self._folders[content["S3Key"]]
 
 
 def _routes(paths: Mapping[str, Any], authorizers: Mapping[str, Authorizer]) -> Iterator[Route]:
