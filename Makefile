@@ -10,7 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
-DEPLOY := PYTHONPATH=layers/shared $(BIN)/python -m deploy
+DEPLOY := PYTHONPATH=layers/shared SAM=$(SAM) $(BIN)/python -m deploy
 export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -41,6 +41,9 @@ LOCK := $(shell command -v flock >/dev/null && echo "mkdir -p .local && exec 9>.
 
 .venv-sam/ready: .venv/ready requirements/sam.txt
 	@$(call tool,.venv-sam,SAM CLI,sam)
+
+.venv-bench/ready: .venv/ready requirements/bench.txt
+	@$(call tool,.venv-bench,matplotlib,bench)
 
 .venv-policy/ready: .venv/ready requirements/policy.txt
 	@$(call tool,.venv-policy,The policy checkers,policy)
@@ -87,6 +90,10 @@ events: .venv/ready ## play every event of events/ to its function, and print a 
 migrate: .venv/ready ## bring a database's schema up to date: make migrate DATABASE_URL=postgresql://...
 	@$(BIN)/python -m local migrate
 
+.PHONY: adopt
+adopt: .venv/ready ## move a FastAPI + SQLModel task database in: make adopt DATABASE_URL=... (IDS=new, ZONE=..., YES=1)
+	@PYTHONPATH=layers/shared:functions/migrate $(BIN)/python -m deploy.adopt
+
 .PHONY: test
 test: .venv/ready .venv-sam/ready .venv-policy/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
 	@layers/find-python 3.13 fetch >/dev/null 2>&1 || true
@@ -99,21 +106,20 @@ chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under
 	$(BIN)/python -m tests.chaos $(or $(SECONDS),180)
 
 .PHONY: bench
-bench: .venv/ready .venv-sam/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, FULL=1, ARGS="--only headline")
+bench: .venv/ready .venv-sam/ready .venv-bench/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, ARGS="--only headline")
 	@PGBOUNCER=$$(.ci/pgbouncer) || true
 	export PGBOUNCER PYTHONPATH=layers/shared
-	$(BIN)/python -m tests.bench.side_by_side \
-	  $(if $(QUICK),--quick) $(if $(FULL),--full) $(ARGS)
+	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: bench-paging
 bench-paging: .venv/ready ## what a page costs among ten million tasks; writes docs/paging.md (minutes)
-	@PYTHONPATH=layers/shared $(BIN)/python -m tests.bench.paging
+	@PYTHONPATH=layers/shared $(BIN)/python -m bench.paging
 
 .PHONY: lint
 lint: .venv/ready ## style, types, and whether the specification is what is served
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy layers/shared local deploy tests
+	$(BIN)/mypy layers/shared local deploy bench tests
 	for folder in functions/*/; do  # each is a top level of its own, as in Lambda
 	  (cd "$$folder" && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache .)
 	done
@@ -148,43 +154,71 @@ sam-invoke: .venv/ready .venv-sam/ready ## run one function once by `sam local i
 validate: .venv-sam/ready ## check template.yaml
 	@$(SAM) validate --lint
 
-# --- in AWS, with the credentials and the region of the AWS CLI or of the environment ------------
+# --- in AWS, with the credentials of the AWS CLI or of the environment ---------------------------
 
 ENV ?= dev
 
-.PHONY: secrets
-secrets: .venv/ready ## store the connection string and make the tokens' secret: make secrets ENV=dev DATABASE_URL=...
-	@$(DEPLOY) secrets "$(ENV)"
+# One region for boto3 and for SAM CLI, which do not read AWS_REGION: AWS_REGION comes first, then
+# AWS_DEFAULT_REGION, then the profile's region.
+ifneq ($(AWS_REGION)$(AWS_DEFAULT_REGION),)
+override export AWS_REGION := $(or $(AWS_REGION),$(AWS_DEFAULT_REGION))
+override export AWS_DEFAULT_REGION := $(AWS_REGION)
+endif
+
+# What stands on make's command line is in MAKEFLAGS, in every child's environment and in `ps`.
+ifneq ($(filter deploy destroy pipeline secrets,$(MAKECMDGOALS)),)
+ifneq ($(filter command,$(foreach name,DATABASE_URL MIGRATION_URL JWT_SECRET,$(origin $(name)))),)
+$(error A secret does not belong on the command line; `make secrets` and a first `make deploy` ask for it)
+endif
+endif
 
 .PHONY: deploy
-deploy: .venv/ready .venv-sam/ready ## build and deploy: make deploy ENV=dev (the first time with DATABASE_URL=...)
+deploy: .venv/ready .venv-sam/ready ## build and deploy; the first time it asks for the database: make deploy ENV=dev
+	@$(DEPLOY) deploy "$(ENV)" $(if $(BUILT),--built) $(CONFIRM)
+
+.PHONY: secrets
+secrets: .venv/ready ## replace the connection strings; asks for the owner's and makes the API's: make secrets ENV=dev
 	@$(DEPLOY) secrets "$(ENV)"
-	export ARCHITECTURE=$$($(DEPLOY) parameter "$(ENV)" Architecture)
-	$(SAM) build --config-env "$(ENV)"
-	$(SAM) deploy --config-env "$(ENV)" $(CONFIRM)
 
 .PHONY: smoke
-smoke: .venv/ready ## use an API once as a customer does: make smoke URL=https://... ENV=dev
-	@$(DEPLOY) smoke "$(ENV)" "$(URL)"
+smoke: .venv/ready ## use an API once as a customer does: make smoke ENV=dev, or URL=http://127.0.0.1:8000
+	@$(DEPLOY) smoke "$(ENV)" $(if $(URL),"$(URL)")
+
+.PHONY: pipeline
+pipeline: .venv/ready .venv-sam/ready ## let GitHub deploy an environment: make pipeline ENV=dev REPOSITORY=owner/name
+	@$(DEPLOY) pipeline "$(ENV)" "$(REPOSITORY)"
 
 .PHONY: destroy
-destroy: .venv/ready .venv-sam/ready ## take everything away but the data, which is Neon's: make destroy ENV=dev
-	@$(SAM) delete --config-env "$(ENV)" --no-prompts
-	$(DEPLOY) forget "$(ENV)"
+destroy: .venv/ready .venv-sam/ready ## delete an environment but not its data, which is in Neon: make destroy ENV=dev
+	@$(DEPLOY) destroy "$(ENV)"
 
 .PHONY: openapi
 openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers
 	@$(BIN)/python -m local.specification
 
+.PHONY: swagger-ui
+swagger-ui: ## take another version of Swagger UI for the page under /docs: make swagger-ui VERSION=5.35.0
+	@[[ "$(VERSION)" =~ ^[0-9.]+$$ ]] || { echo "VERSION has to be set, as in VERSION=5.35.0" >&2; exit 1; }
+	folder=$$(mktemp -d)
+	trap 'rm -rf "$$folder"' EXIT
+	(cd "$$folder" && npm pack --silent "swagger-ui-dist@$(VERSION)" >/dev/null && tar xzf ./*.tgz)
+	cd functions/docs/assets
+	for name in LICENSE NOTICE swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css; do
+	  cp "$$folder/package/$$name" .
+	  chmod 644 "$$name"
+	done
+	sha256sum LICENSE NOTICE swagger-ui* >SHA256SUMS
+	sed -E 's/[0-9]+\.[0-9]+\.[0-9]+/$(VERSION)/' README.md >README && mv README README.md
+
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
-	for name in uv layer authorizer runtime dev sam debug policy \
-	    peer_fastapi_psycopg2 peer_fastapi_asyncpg peer_powertools peer_floor; do
+	for name in uv layer authorizer runtime dev sam debug policy bench \
+	    rival_fastapi_psycopg2 rival_fastapi_asyncpg rival_powertools rival_floor; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt
 	done
 
 .PHONY: clean
 clean: ## remove what was built or installed; .local, with its database, stays
-	@rm -rf .aws-sam .bench .venv .venv-sam .venv-policy .mypy_cache .pytest_cache .ruff_cache .hypothesis artifacts
+	@rm -rf .aws-sam .bench .venv .venv-sam .venv-bench .venv-policy .mypy_cache .pytest_cache .ruff_cache .hypothesis artifacts

@@ -1,4 +1,4 @@
-"""What deploying needs at a desk or in CI beside SAM: secrets, and a look at what runs.
+"""What deploying needs beside SAM: secrets, checks before a change, and a look at what runs.
 
-It knows AWS and samconfig.toml; nothing that is deployed imports it.
+It knows AWS and samconfig.toml. Nothing that is deployed imports it.
 """

@@ -1,31 +1,36 @@
 """The command line: `python -m deploy COMMAND ENVIRONMENT ...`; `make` has a target for each.
 
-What goes wrong is one sentence on stderr and exit status 1.
+A failure is one sentence on stderr and exit status 1.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from deploy.deployment import deploy, destroy, owner_url
 from deploy.environments import DeployError, Environment, read_environment
-from deploy.secret_store import forget, store
-from deploy.smoke import smoke
+from deploy.pipeline import make_pipeline
+from deploy.secret_store import has_connection_strings, replace, store_missing
+from deploy.smoke import invoke_smoke, visit
+from deploy.target import Target, find_target
+from deploy.terminal import confirm
 
-_USAGE = "usage: python -m deploy {secrets|forget|parameter|smoke} ENVIRONMENT [NAME|URL]"
+_USAGE = "usage: python -m deploy {deploy|destroy|pipeline|secrets|smoke} ENVIRONMENT ..."
 
 
 def main() -> int:
     """Run one command and return its exit status."""
     try:
-        command, environment, *rest = sys.argv[1:]
+        command, name, *rest = sys.argv[1:]
     except ValueError:
         sys.exit(_USAGE)
     try:
-        return _run(command, read_environment(Path("samconfig.toml"), environment), rest)
+        return _run(command, read_environment(Path("samconfig.toml"), name), rest)
     except DeployError as error:
         sys.exit(str(error))
     except (BotoCoreError, ClientError) as error:
@@ -33,20 +38,39 @@ def main() -> int:
 
 
 def _run(command: str, environment: Environment, rest: list[str]) -> int:
-    match command, rest:
-        case "secrets", []:
-            for line in store(environment, os.environ):
-                print(line)
-        case "forget", []:
-            for line in forget(environment):
-                print(line)
-        case "parameter", [name]:
-            print(environment.parameters.get(name, ""))
-        case "smoke", [url]:
-            return smoke(url, environment, os.environ)
+    if command == "smoke" and rest:
+        return visit(rest[0], os.environ)
+    target = find_target(environment)
+    print(target, flush=True)
+    match command:
+        case "secrets":
+            _show(_replace_secrets(environment, target))
+        case "deploy":
+            options = [each for each in rest if each != "--built"]
+            _show(deploy(environment, target, built="--built" in rest, options=options))
+        case "destroy":
+            _show(destroy(environment, target))
+        case "pipeline":
+            _show(make_pipeline(environment, target, *rest))
+        case "smoke":
+            return invoke_smoke(target)
         case _:
             raise DeployError(_USAGE)
     return 0
+
+
+def _replace_secrets(environment: Environment, target: Target) -> Iterable[str]:
+    """Store the owner's connection string; production's is replaced after a question only."""
+    url = owner_url()
+    if environment.is_production and has_connection_strings(environment):
+        confirm(target.stack, "This replaces the connection strings of production.")
+    yield from replace(environment, url)
+    yield from store_missing(environment, owner_url)
+
+
+def _show(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

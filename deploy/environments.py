@@ -1,4 +1,4 @@
-"""dev, staging and prod, as samconfig.toml has them."""
+"""dev, staging and prod, as samconfig.toml defines them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,30 @@ from pathlib import Path
 
 
 class DeployError(Exception):
-    """It cannot go on; the text is one sentence that says what to do."""
+    """The command cannot go on; the text is one sentence that says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One section of samconfig.toml: its name, its stack, and the parameters it sets."""
+    """One section of samconfig.toml: its name, its stack, and the parameters that it sets."""
 
     name: str
     stack: str
     parameters: Mapping[str, str]
 
+    @property
+    def is_production(self) -> bool:
+        """Tell whether customers use it, so that a person has to confirm what cannot be undone."""
+        return self.name == "prod"
+
+    @property
+    def owner_secret(self) -> str:
+        """Return the name of the secret that Migrate reads."""
+        return self.parameters.get("MigrationSecret") or self.parameters["DatabaseSecret"]
+
 
 def read_environment(path: Path, name: str) -> Environment:
-    """The environment of this name. Raises DeployError when there is none."""
+    """Return the environment of this name. Raises DeployError when there is none."""
     document = tomllib.loads(path.read_text())
     sections = {key: value for key, value in document.items() if isinstance(value, dict)}
     settings = sections.get(name, {}).get("global", {}).get("parameters")

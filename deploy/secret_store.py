@@ -1,77 +1,101 @@
-"""An environment's secrets in AWS Secrets Manager: stored, made, and forgotten.
+"""An environment's secrets in AWS Secrets Manager: stored, replaced, and deleted.
 
-The connection string comes from an environment variable and goes to Secrets Manager alone: it is
-never an argument, a template parameter or a line of output.
+A secret goes from standard input to Secrets Manager, and nowhere else: never into an argument,
+an environment variable, a template parameter or a line of output.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from datetime import UTC
 from typing import Any
 
 import boto3
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
+from deploy.database_login import close_login, open_login
 from deploy.environments import DeployError, Environment
-from neon import ConfigurationError, direct_conninfo
 
-# From variable to the template parameter that names the secret.
-_URLS = {"DATABASE_URL": "DatabaseSecret", "MIGRATION_URL": "MigrationSecret"}
 _JWT = "JwtSecretId"
+_NAMES = ("DatabaseSecret", "MigrationSecret", _JWT)  # the template parameters that name secrets
 _RECOVERY_DAYS = 7
 
 
-def store(environment: Environment, given: Mapping[str, str]) -> Iterator[str]:
-    """Store what is given, make the tokens' secret if there is none; says what was done.
+def store_missing(environment: Environment, ask_url: Callable[[], str]) -> Iterator[str]:
+    """Store what is not there yet, and leave the rest alone; yield what was done.
 
-    Raises DeployError for an unusable connection string, or where there is none yet.
+    `ask_url` returns the owner's connection string. It is called only when one is missing.
     """
+    if not has_connection_strings(environment):
+        yield from replace(environment, ask_url())
     client = boto3.client("secretsmanager")
-    for variable, parameter in _URLS.items():
-        name, url = environment.parameters.get(parameter, ""), given.get(variable, "")
-        if url:
-            yield _put(client, _named(name, parameter), _checked(url, variable))
-        elif name and _state(client, name) != "there":
-            raise DeployError(
-                f"There is no secret {name} yet; run this again with {variable}=postgresql://..."
-            )
-    name = environment.parameters[_JWT]
-    if _state(client, name) != "there":
-        yield _put(client, name, secrets.token_urlsafe(48))
+    if _state(client, environment.parameters[_JWT]) != "there":
+        yield _put(client, environment.parameters[_JWT], secrets.token_urlsafe(48))
+
+
+def replace(environment: Environment, url: str) -> Iterator[str]:
+    """Store the owner's connection string, and the API's own; yield what was done.
+
+    With `MigrationSecret`, the API gets a login of its own, which this makes in the database.
+    Without it, the API connects as the owner. Raises DeployError.
+    """
+    client, names = boto3.client("secretsmanager"), environment.parameters
+    if not names.get("MigrationSecret"):
+        yield _put(client, names["DatabaseSecret"], url)
+        return
+    own = open_login(url, environment.name, _user(client, names["DatabaseSecret"]))
+    yield _put(client, names["DatabaseSecret"], own)
+    yield _put(client, names["MigrationSecret"], url)
+    login = str(conninfo_to_dict(own)["user"])
+    close_login(url, environment.name, login)
+    yield f"The API connects as {login} from its next connection on"
 
 
 def forget(environment: Environment) -> Iterator[str]:
-    """Delete the environment's secrets; they can be had back for a week. Says what was done."""
+    """Delete the environment's secrets, with a week to restore them; yield what was done."""
     client = boto3.client("secretsmanager")
-    for parameter in (*_URLS.values(), _JWT):
-        name = environment.parameters.get(parameter, "")
-        if name and _state(client, name) == "there":
+    for name in filter(None, map(environment.parameters.get, _NAMES)):
+        if _state(client, name) == "there":
             client.delete_secret(SecretId=name, RecoveryWindowInDays=_RECOVERY_DAYS)
-            yield f"{name} is deleted, for good in {_RECOVERY_DAYS} days"
+            yield f"Secret {name} is deleted; it can be restored for {_RECOVERY_DAYS} days"
 
 
-def jwt_secret(environment: Environment) -> str:
-    """The secret that the environment's tokens are signed with."""
+def has_connection_strings(environment: Environment) -> bool:
+    """Tell whether every connection string that the environment names is stored."""
     client = boto3.client("secretsmanager")
-    return str(client.get_secret_value(SecretId=environment.parameters[_JWT])["SecretString"])
+    named = (environment.parameters.get(name) for name in ("DatabaseSecret", "MigrationSecret"))
+    return all(_state(client, name) == "there" for name in named if name)
 
 
-def _named(name: str, parameter: str) -> str:
-    if not name:
-        raise DeployError(f"samconfig.toml has to name the secret first: {parameter}=...")
-    return name
+def owner_version(environment: Environment) -> str:
+    """Return when the secret that Migrate reads got its current version, and the version's id.
+
+    It is read without the secret's text. Versions sort by age.
+    """
+    client = boto3.client("secretsmanager")
+    # Only versions that carry a label are listed, and a secret has at most 20 labels.
+    for each in client.list_secret_version_ids(SecretId=environment.owner_secret)["Versions"]:
+        if "AWSCURRENT" in each.get("VersionStages", []):
+            stored = each["CreatedDate"].astimezone(UTC)
+            return f"{stored:%Y-%m-%dT%H:%M:%SZ}/{each['VersionId']}"
+    raise DeployError(f"The secret {environment.owner_secret} has no current version.")
 
 
-def _checked(url: str, variable: str) -> str:
+def _user(client: Any, name: str) -> str:
+    """Return the user of a stored connection string; empty when there is none."""
+    if _state(client, name) != "there":
+        return ""
+    text = client.get_secret_value(SecretId=name)["SecretString"]
     try:
-        direct_conninfo(url)
-    except ConfigurationError as error:
-        raise DeployError(f"{variable} cannot be used: {error}.") from None
-    return url
+        return str(conninfo_to_dict(text).get("user", ""))
+    except psycopg.Error:  # a person stored something else, JSON for example
+        return ""
 
 
 def _state(client: Any, name: str) -> str:
-    """`there`, `deleted` (for less than a week), or `none`."""
+    """Return `there`, `deleted` (for less than a week), or `none`."""
     try:
         return "deleted" if "DeletedDate" in client.describe_secret(SecretId=name) else "there"
     except client.exceptions.ResourceNotFoundException:
@@ -79,12 +103,12 @@ def _state(client: Any, name: str) -> str:
 
 
 def _put(client: Any, name: str, text: str) -> str:
-    """A new current version, of a new secret if there was none."""
+    """Store a new current version, of a new secret if there is none."""
     state = _state(client, name)
     if state == "none":
         client.create_secret(Name=name, SecretString=text)
-        return f"{name} is new"
+        return f"Secret {name} is new"
     if state == "deleted":
         client.restore_secret(SecretId=name)
     client.put_secret_value(SecretId=name, SecretString=text)
-    return f"{name} has a new version"
+    return f"Secret {name} has a new version"

@@ -64,6 +64,7 @@ class Gateway:
 
     `template` gives the one to use right now; `on_answer` is told method, path, status, seconds
     and the function's request id; `on_failure` why a request ended in the gateway's own 500 or 503.
+    `page` answers what the template has no route for, or returns None.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Gateway:
         port: int,
         on_answer: OnAnswer,
         on_failure: OnFailure,
+        page: Callable[[Request], Answer | None],
     ) -> None:
         self._runtime = runtime
         self._template = template
@@ -81,6 +83,7 @@ class Gateway:
         self._port = port
         self._on_answer = on_answer
         self._on_failure = on_failure
+        self._page = page
 
     async def __call__(self, incoming: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; nothing that a client sends makes this raise."""
@@ -113,7 +116,7 @@ class Gateway:
             return preflight(template.cors)
         match = find_route(template.routes, request.method, request.path)
         if match is None:
-            return _NOT_FOUND
+            return self._page(request) or _NOT_FOUND
         try:
             identity = await self._identify(template, request, match)
             return await self._invoke(request, match, identity)

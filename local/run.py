@@ -35,4 +35,5 @@ def _welcome(terminal: Terminal, api: Api) -> None:
             path = re.sub(r"\{[^}]*\}", "alice", route.path or "/")
             token = make_token("alice", api.environ)
             terminal.say(f'curl -H "Authorization: Bearer {token}" {api.address}{path}')
+    terminal.say(f"A page to try it on: {api.address}/")
     terminal.say(f"Ready on {api.address}")

@@ -14,10 +14,12 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
 
+from local import page
 from local.environment import OnLine
 from local.errors import InvocationError, LocalError
 from local.gateway import Gateway, serving
@@ -75,7 +77,7 @@ async def serving_api(
         )
         environ = environ_with(settings, postgres)
         complain = terminal.complain
-        live = LiveTemplate(settings.template, environ, runtime, address=address, complain=complain)
+        live = LiveTemplate(settings.template, environ, runtime, complain=complain)
         template = await live.load()
         check_build(settings, template.functions)
         await database_ready()
@@ -92,7 +94,12 @@ async def serving_api(
             return await live.current()
 
         gateway = Gateway(
-            runtime, current, port=port, on_answer=terminal.answered, on_failure=complain
+            runtime,
+            current,
+            port=port,
+            on_answer=terminal.answered,
+            on_failure=complain,
+            page=partial(page.answer, environ=environ),
         )
         await stack.enter_async_context(serving(gateway, listener, grace=_GRACE_SECONDS))
         yield Api(address, template, runtime, postgres, environ, migrated)

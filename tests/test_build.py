@@ -8,9 +8,9 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from tests.aws import REGION
+from tests.routes import FUNCTIONS
 from tests.running import ROOT
 from tests.sam import runtime_python, sam
-from tests.test_template import FUNCTIONS
 
 # Python 3.13's magic number, then the flags of an unchecked hash (PEP 552): valid whatever the
 # files' times are, which packing and unpacking change.
@@ -46,14 +46,15 @@ def test_the_layer_has_the_locked_packages_and_ours_and_no_tools(built: Path) ->
     names = {path.name for path in layer.iterdir()}
     assert {
         "neon",
-        "secrets_manager",
+        "http_client.py",
+        "secrets_manager.py",
         "tasks",
         "web",
         "psycopg",
         "psycopg_binary",
         "pydantic",
     } <= names
-    assert not names & {"bin", "boto3", "pytest", "jwt", "aiohttp"}
+    assert not names & {"bin", "boto3", "pytest", "jwt", "aiohttp", "Makefile"}
     assert list(layer.glob("psycopg_binary/*x86_64-linux-gnu.so"))
 
 
@@ -78,7 +79,7 @@ def test_a_built_handler_imports_with_nothing_but_what_is_deployed(
     environment = {
         "POWERTOOLS_METRICS_NAMESPACE": "TaskApi",
         "POWERTOOLS_SERVICE_NAME": "task-api",
-        "JWT_SECRET": "x" * 32,
+        "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes",
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
     }
     result = subprocess.run(

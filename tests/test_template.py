@@ -1,5 +1,6 @@
 """template.yaml is valid, and what it names is there."""
 
+import json
 import re
 import subprocess
 from itertools import pairwise
@@ -9,22 +10,11 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
+from tests.deploy.transformed import ENVIRONMENTS, document
 from tests.running import ROOT
 from tests.sam import sam
 
-FUNCTIONS = {
-    "ListTasks",
-    "CreateTask",
-    "GetTask",
-    "UpdateTask",
-    "DeleteTask",
-    "ToggleTask",
-    "Authorizer",
-    "Docs",
-    "Health",
-    "Migrate",
-    "Smoke",
-}
+REGIONS = ("eu-central-1", "us-east-1")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +35,50 @@ def _functions(template: dict[str, Any]) -> dict[str, Any]:
 def test_sam_finds_nothing_wrong_with_the_template() -> None:
     result = sam("validate", "--lint")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def _cfn_lint(path: Path, *regions: str) -> None:
+    program = ROOT / ".venv-sam" / "bin" / "cfn-lint"
+    if not program.exists():
+        pytest.skip("SAM CLI, which brings cfn-lint, is not installed: run `make .venv-sam/ready`")
+    command = [
+        str(program),
+        "--non-zero-exit-code",
+        "informational",
+        "--regions",
+        *regions,
+        "--",
+        str(path),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_what_cloudformation_gets_is_right_in_two_regions(environment: str, tmp_path: Path) -> None:
+    """The source is linted as well; a mistake of the translation shows only here."""
+    translated = {key: value for key, value in document(environment).items() if key != "_values"}
+    path = tmp_path / "template.json"
+    path.write_text(json.dumps(translated))
+    _cfn_lint(path, *REGIONS)
+
+
+def test_the_template_of_the_edge_is_right_where_it_has_to_be_deployed() -> None:
+    _cfn_lint(ROOT / "deploy" / "edge.yaml", "us-east-1")
+
+
+def test_the_edge_limits_each_address_and_passes_everything_on_uncached() -> None:
+    edge: dict[str, Any] = yaml_parse((ROOT / "deploy" / "edge.yaml").read_text())
+    (rule,) = edge["Resources"]["Firewall"]["Properties"]["Rules"]
+    assert rule["Action"] == {"Block": {}}
+    assert rule["Statement"]["RateBasedStatement"]["AggregateKeyType"] == "IP"
+    config = edge["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
+    assert config["WebACLId"] == {"Fn::GetAtt": ["Firewall", "Arn"]}
+    behavior = config["DefaultCacheBehavior"]
+    # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html
+    assert behavior["CachePolicyId"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+    assert behavior["OriginRequestPolicyId"] == "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+    assert set(behavior["AllowedMethods"]) >= {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 def _policy(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -73,7 +107,7 @@ def test_the_workflows_are_hardened() -> None:
 
 def test_every_action_is_pinned_by_its_commit() -> None:
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
-        for action in re.findall(r"uses: (.+)", path.read_text()):
+        for action in re.findall(r"uses: (?!\$/)(.+)", path.read_text()):
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", action), action
 
 
@@ -81,11 +115,10 @@ def test_every_function_of_the_template_has_its_folder_and_the_other_way_round(
     template: dict[str, Any],
 ) -> None:
     functions = _functions(template)
-    assert set(functions) >= FUNCTIONS
-    folders = {Path(properties["CodeUri"]) for properties in functions.values()}
-    assert {ROOT / folder for folder in folders} == {
-        path.parent for path in (ROOT / "functions").glob("*/app.py")
-    }
+    folders = {name: ROOT / properties["CodeUri"] for name, properties in functions.items()}
+    assert set(folders.values()) == {p.parent for p in (ROOT / "functions").glob("*/app.py")}
+    for name, folder in folders.items():  # `sam build` finds the folder by the name
+        assert folder.name == re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def test_no_lock_file_names_a_package_host() -> None:

@@ -1,23 +1,22 @@
-"""Who is calling: verifies the token and says who, until when, or why not.
+"""Verify the token and say who is calling, until when, or why the token is refused.
 
-It authenticates and lets everybody through; the resolver in front of every handler authorizes,
-because an HTTP API answers a denied token with 403 and clients sign in again on 401 only.
+The authorizer authenticates and lets everybody through. Every handler authorizes, because an
+HTTP API answers a denied token with 403 and clients sign in again on 401 only.
 """
 
-import logging
 from typing import Any
 
 from rotation import RotatingVerifier
 from tokens import TokenError
 
-logger = logging.getLogger(__name__)
-logger.setLevel(logging.INFO)
+from observability import LambdaContext, logger, observed
 
 _verifier = RotatingVerifier()
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """An HTTP API's simple response; its context reaches the handlers and is cached by the gateway.
+@observed
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    """Return an HTTP API's simple response. The gateway caches it and gives it to the handlers.
 
     Raises KeysUnavailableError while an issuer's keys have never been fetched: the gateway does
     not cache a failure, and its 500 tells nobody to sign in again for a token that may be good.
@@ -27,11 +26,14 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     except TokenError as error:
         logger.info("refused a token: %s", error)
         return {"isAuthorized": True, "context": {"error": error.public}}
-    return {"isAuthorized": True, "context": {"sub": caller.sub, "exp": str(caller.exp)}}
+    context = {"sub": caller.sub, "exp": str(caller.exp)}
+    if caller.nbf is not None:
+        context["nbf"] = str(caller.nbf)
+    return {"isAuthorized": True, "context": context}
 
 
 def _authorization(event: dict[str, Any]) -> str:
-    """The Authorization header: the identity source that the gateway's cache is keyed by."""
+    """Return the Authorization header, which is the key of the gateway's cache."""
     source = event.get("identitySource") if isinstance(event, dict) else None
     if not isinstance(source, list) or len(source) != 1 or not isinstance(source[0], str):
         raise TokenError("there is not one identity source", "Send one Authorization header")

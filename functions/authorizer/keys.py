@@ -1,24 +1,26 @@
-"""The keys that an issuer's tokens are verified with: its shared secret, or its JWKS."""
+"""The keys that verify an issuer's tokens: its shared secrets, or the keys of its JWKS."""
 
 from __future__ import annotations
 
 import base64
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import strict_json
-from fetch import FetchError, fetch
 from jwt import PyJWK, PyJWTError
 
-logger = logging.getLogger(__name__)
+import http_client
+from observability import logger
 
 MAX_AGE_SECONDS = 600.0
 COOLDOWN_SECONDS = 30.0
 RETRY_SECONDS = 1.0
+FETCH_SECONDS = 2.0
+MAX_BYTES = 256 * 1024
 _RSA_BITS = 2048  # RFC 7518, section 3.3
-_KEY_PARTS = ("kty", "crv", "x", "y", "n", "e")  # nothing private, nothing that names a URL
+_KEY_PARTS = ("kty", "crv", "x", "y", "n", "e")  # nothing private and no URL
 _ALGORITHM_OF = {
     ("RSA", None): "RS256",
     ("EC", "P-256"): "ES256",
@@ -31,37 +33,62 @@ class UnknownKeyError(Exception):
 
 
 class KeysUnavailableError(Exception):
-    """The issuer has never been reached: whether a token is good cannot be told."""
+    """The issuer has never been reached, so nobody can tell whether a token is good."""
+
+
+class JWKSError(Exception):
+    """The issuer's JWKS could not be fetched or is not one; the text says why."""
 
 
 class Keys(Protocol):
-    """What finds the key that a token names."""
+    """What finds the keys that may have signed a token."""
 
-    def find(self, kid: str | None, algorithm: str) -> PyJWK:
-        """The key, bound to the algorithm. Raises UnknownKeyError or KeysUnavailableError."""
+    def find(self, kid: str | None, algorithm: str) -> Sequence[PyJWK]:
+        """Return keys for the algorithm. Raises UnknownKeyError or KeysUnavailableError."""
         ...
 
 
-class SharedSecret:
-    """One secret; whatever key the token names is not looked at."""
+class SharedSecrets:
+    """The secrets that are good now; the token's key id is ignored."""
 
-    def __init__(self, secret: str) -> None:
-        encoded = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
-        self._key = PyJWK({"kty": "oct", "k": encoded}, "HS256")
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._keys = [_symmetric(secret) for secret in secrets]
 
-    def find(self, _kid: str | None, algorithm: str) -> PyJWK:
-        """The secret. Raises UnknownKeyError for any algorithm but HS256."""
-        if algorithm != self._key.algorithm_name:
+    def find(self, _kid: str | None, algorithm: str) -> Sequence[PyJWK]:
+        """Return all of them. Raises UnknownKeyError for any algorithm but HS256."""
+        if algorithm != "HS256":
             raise UnknownKeyError
-        return self._key
+        return self._keys
+
+
+def _symmetric(secret: str) -> PyJWK:
+    encoded = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
+    return PyJWK({"kty": "oct", "k": encoded}, "HS256")
+
+
+def fetch(url: str) -> bytes:
+    """Return the document at an issuer's URL. Raises JWKSError."""
+    try:
+        response = http_client.request(
+            "GET",
+            url,
+            headers={"Accept": "application/json"},
+            timeout=FETCH_SECONDS,
+            max_bytes=MAX_BYTES,
+        )
+    except http_client.HTTPClientError as error:
+        raise JWKSError(f"the keys did not come: {error}") from error
+    if response.status != HTTPStatus.OK:
+        raise JWKSError(f"the keys did not come: status {response.status}")
+    return response.body
 
 
 class RemoteKeys:
     """An issuer's JWKS, fetched when a token first needs it and kept in this environment.
 
     It is fetched again when it is older than `MAX_AGE_SECONDS`, and for a key that is not in it at
-    most once in `COOLDOWN_SECONDS`, so that made-up key ids cannot make it hammer the issuer.
-    While the issuer is down its old keys stay; a key that it withdraws goes with the next fetch.
+    most once in `COOLDOWN_SECONDS`, so that made-up key ids cannot flood the issuer with requests.
+    While the issuer is down its old keys stay; a withdrawn key is gone after the next fetch.
     """
 
     def __init__(
@@ -70,7 +97,7 @@ class RemoteKeys:
         algorithms: frozenset[str],
         *,
         get: Callable[[str], bytes] = fetch,
-        clock: Callable[[], float] = time.time,  # the monotonic one stands still while frozen
+        clock: Callable[[], float] = time.time,  # time.monotonic stops while Lambda freezes us
     ) -> None:
         self._url = url
         self._algorithms = algorithms
@@ -79,8 +106,8 @@ class RemoteKeys:
         self._keys: Mapping[tuple[str, str], PyJWK] | None = None
         self._next_fetch = self._next_search = float("-inf")
 
-    def find(self, kid: str | None, algorithm: str) -> PyJWK:
-        """The key of that id and algorithm. Raises UnknownKeyError, KeysUnavailableError."""
+    def find(self, kid: str | None, algorithm: str) -> Sequence[PyJWK]:
+        """Return the key of that id and algorithm. Raises UnknownKeyError, KeysUnavailableError."""
         if kid is None:
             raise UnknownKeyError
         now = self._clock()
@@ -94,7 +121,7 @@ class RemoteKeys:
             key = self._known().get((kid, algorithm))
         if key is None:
             raise UnknownKeyError
-        return key
+        return [key]
 
     def _known(self) -> Mapping[tuple[str, str], PyJWK]:
         if self._keys is None:
@@ -104,7 +131,7 @@ class RemoteKeys:
     def _fetch(self, now: float) -> None:
         try:
             self._keys = _usable(self._get(self._url), self._algorithms)
-        except FetchError as error:
+        except JWKSError as error:
             logger.warning("%s from %s", error, self._url)
             self._next_fetch = now + (RETRY_SECONDS if self._keys is None else COOLDOWN_SECONDS)
         else:
@@ -112,13 +139,13 @@ class RemoteKeys:
 
 
 def _usable(document: bytes, algorithms: frozenset[str]) -> dict[tuple[str, str], PyJWK]:
-    """The keys of a JWKS that fit, by id and algorithm. Raises FetchError for no JWKS at all."""
+    """Return the usable keys of a JWKS by id and algorithm. Raises JWKSError if it is not one."""
     try:
         listed = strict_json.parse(document)["keys"]
     except (ValueError, TypeError, KeyError) as error:
-        raise FetchError("what came is no JWKS") from error
+        raise JWKSError("the response is not a JWKS") from error
     if not isinstance(listed, list):
-        raise FetchError("what came is no JWKS")
+        raise JWKSError("the response is not a JWKS")
     keys: dict[tuple[str, str], PyJWK] = {}
     for jwk in listed:
         key = _key(jwk) if isinstance(jwk, dict) else None
@@ -128,7 +155,7 @@ def _usable(document: bytes, algorithms: frozenset[str]) -> dict[tuple[str, str]
 
 
 def _key(jwk: dict[str, Any]) -> PyJWK | None:
-    """The public key for the one algorithm that its type and curve allow; None if it is unfit."""
+    """Return the public key for the one algorithm of its type and curve; None if it is unfit."""
     try:
         algorithm = _ALGORITHM_OF[jwk["kty"], jwk.get("crv")]
         if not isinstance(jwk["kid"], str) or not _is_to_verify(jwk, algorithm):
@@ -141,7 +168,7 @@ def _key(jwk: dict[str, Any]) -> PyJWK | None:
 
 
 def _is_to_verify(jwk: dict[str, Any], algorithm: str) -> bool:
-    """What the key says of itself fits. One that shows its private half can prove nothing."""
+    """Say whether the key's own members allow it. A key with its private half proves nothing."""
     return (
         jwk.get("alg") in (None, algorithm)
         and jwk.get("use") in (None, "sig")

@@ -1,56 +1,62 @@
-"""Whose tokens are accepted, from the environment; what would be unsafe refuses to start.
+"""Whose tokens are accepted, read from the environment; unsafe settings refuse to start.
 
-JWT_SECRET, JWT_ISSUER and JWT_AUDIENCE describe one issuer that shares a secret with this API.
-JWT_ISSUERS is a JSON list of issuers, each with `jwks_url` or `secret`, for all other cases.
+JWT_SECRET, JWT_ISSUER, JWT_AUDIENCE and JWT_SUBJECTS describe one issuer that shares a secret with
+this API; JWT_PREVIOUS_SECRET is the secret it had before. JWT_ISSUERS is a JSON list of issuers,
+each with `jwks_url` or `secret`, for all other cases.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import strict_json
 
+import http_client
+
 _SECRET_BYTES = 32  # RFC 7518, section 3.2: as long as HS256's hash
+_DISTINCT_CHARACTERS = 8  # 32 random hexadecimal digits have fewer once in 20 million
 _MAX_LEEWAY_SECONDS = 300
 _SHARED = "HS256"
+_OF_SECRET = ("JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SUBJECTS")
 _PUBLIC = frozenset({"EdDSA", "ES256", "RS256"})
-_URL = re.compile(r"[!-~]+")  # visible ASCII: nothing that could end a line of the request
 _MEMBERS = frozenset(
-    {"issuer", "audience", "audience_claim", "jwks_url", "secret", "algorithms", "leeway"}
+    {
+        *("issuer", "audience", "audience_claim", "subjects"),
+        *("jwks_url", "secret", "algorithms", "leeway"),
+    }
 )
 
 
 class SettingsError(Exception):
-    """The settings are unsafe or have no meaning; the text names the one that has to change."""
+    """The settings are unsafe or mean nothing; the text names the one that has to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Whoever signs tokens: how they are verified, and what they have to say.
+    """Who signs tokens, how its tokens are verified, and what they have to say.
 
-    Either `secret` or `jwks_url` is set. `name` is the exact `iss`, None for any; no `audiences`
-    means any. Only an issuer with a secret may leave those open. `leeway` is in seconds.
+    Either `secrets` or `jwks_url` is set. `name` is the exact `iss`, None for any; no `audiences`
+    means any. Only an issuer with secrets may leave those open. With `subjects`, the issuer can
+    name those users and no others. `leeway` is in seconds.
     """
 
     name: str | None
     audiences: frozenset[str]
     algorithms: frozenset[str]
-    secret: str = field(default="", repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     jwks_url: str = ""
     audience_claim: str = "aud"
+    subjects: frozenset[str] = frozenset()
     leeway: float = 0
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> list[Issuer]:
-    """The accepted issuers, at least one. Raises SettingsError."""
+    """Return the accepted issuers, at least one. Raises SettingsError."""
     listed = _listed(environment.get("JWT_ISSUERS", ""))
-    if listed and not any(map(environment.get, ("JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE"))):
+    if listed and not any(map(environment.get, _OF_SECRET)):
         issuers = listed
     else:
         issuers = [_of_secret(environment), *listed]
@@ -58,15 +64,40 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> list[Issuer
     return issuers
 
 
+def check_secret(value: object, where: str) -> str:
+    """Return a secret that is fit to sign tokens. Raises SettingsError, which names `where`."""
+    if not isinstance(value, str) or len(value.encode("utf-8", "replace")) < _SECRET_BYTES:
+        raise SettingsError(f"{where} has to be at least {_SECRET_BYTES} bytes long")
+    if len(set(value)) < _DISTINCT_CHARACTERS:
+        raise SettingsError(
+            f"{where} has to be random: it has fewer than {_DISTINCT_CHARACTERS}"
+            " different characters"
+        )
+    if value.lstrip().startswith(("-----BEGIN", "ssh-", "ecdsa-")):
+        raise SettingsError(f"{where} is a key that others may know; a secret is random text")
+    return value
+
+
 def _of_secret(environment: Mapping[str, str]) -> Issuer:
     name = environment.get("JWT_ISSUER") or None
     audience = environment.get("JWT_AUDIENCE")
+    secrets = [check_secret(environment.get("JWT_SECRET", ""), "JWT_SECRET")]
+    if previous := environment.get("JWT_PREVIOUS_SECRET"):
+        secrets.append(check_secret(previous, "JWT_PREVIOUS_SECRET"))
     return Issuer(
         name if name is None else _exact(name, "JWT_ISSUER"),
         frozenset({_exact(audience, "JWT_AUDIENCE")} if audience else ()),
         frozenset({_SHARED}),
-        secret=_secret(environment.get("JWT_SECRET", ""), "JWT_SECRET"),
+        secrets=tuple(secrets),
+        subjects=_subjects(environment.get("JWT_SUBJECTS", "")),
     )
+
+
+def _subjects(text: str) -> frozenset[str]:
+    """Read users that are separated by commas; none allows every user."""
+    if not text:
+        return frozenset()
+    return frozenset(_exact(each.strip(), "JWT_SUBJECTS") for each in text.split(","))
 
 
 def _listed(text: str) -> list[Issuer]:
@@ -94,19 +125,22 @@ def _entry(entry: object, where: str) -> Issuer:
         )
     return Issuer(
         _exact(entry.get("issuer"), f"{where}: issuer"),
-        _audiences(entry, f"{where}: audience")
+        _texts(entry.get("audience"), f"{where}: audience")
         if not shared or "audience" in entry
         else frozenset(),
         algorithms,
-        secret=_secret(entry["secret"], f"{where}: secret") if shared else "",
+        secrets=(check_secret(entry["secret"], f"{where}: secret"),) if shared else (),
         jwks_url="" if shared else _url(entry["jwks_url"], f"{where}: jwks_url"),
         audience_claim=_exact(entry.get("audience_claim", "aud"), f"{where}: audience_claim"),
+        subjects=_texts(entry["subjects"], f"{where}: subjects")
+        if "subjects" in entry
+        else frozenset(),
         leeway=_leeway(entry.get("leeway", 0), f"{where}: leeway"),
     )
 
 
 def _algorithms(entry: dict[str, Any], where: str) -> frozenset[str]:
-    """Those that are named: a secret has only one, a JWKS has no default."""
+    """Read the named algorithms. A secret has only one; a JWKS has no default."""
     named = entry.get("algorithms", [_SHARED] if "secret" in entry else None)
     if not isinstance(named, list) or not named:
         raise SettingsError(f"{where}: algorithms has to list at least one")
@@ -119,9 +153,8 @@ def _algorithms(entry: dict[str, Any], where: str) -> frozenset[str]:
     return frozenset(named)
 
 
-def _audiences(entry: dict[str, Any], where: str) -> frozenset[str]:
-    """One or several, never none: any audience would be that of every other API as well."""
-    value = entry.get("audience")
+def _texts(value: object, where: str) -> frozenset[str]:
+    """Read one text or several. An empty list would mean any, so it is refused."""
     if value == []:
         raise SettingsError(f"{where} has to name at least one")
     return frozenset(
@@ -130,7 +163,7 @@ def _audiences(entry: dict[str, Any], where: str) -> frozenset[str]:
 
 
 def _exact(value: object, where: str) -> str:
-    """Text that is compared as it stands, so that whatever looks like a pattern is a mistake."""
+    """Read a text that is compared exactly, so that anything like a pattern is a mistake."""
     if not isinstance(value, str) or not value.strip() or value != value.strip():
         raise SettingsError(f"{where} has to be a text that is not empty, without blanks around it")
     if "*" in value:
@@ -138,35 +171,13 @@ def _exact(value: object, where: str) -> str:
     return value
 
 
-def _secret(value: object, where: str) -> str:
-    if not isinstance(value, str) or len(value.encode("utf-8", "replace")) < _SECRET_BYTES:
-        raise SettingsError(f"{where} has to be at least {_SECRET_BYTES} bytes long")
-    if value.lstrip().startswith(("-----BEGIN", "ssh-", "ecdsa-")):
-        raise SettingsError(f"{where} is a key that others may know; a secret is random text")
-    return value
-
-
 def _url(value: object, where: str) -> str:
-    """HTTPS, or plain HTTP to this very machine, where nobody can stand in between."""
     url = _exact(value, where)
     try:
-        parts, _ = urlsplit(url), urlsplit(url).port
-    except ValueError as error:
-        raise SettingsError(f"{where} is not a URL") from error
-    if not _URL.fullmatch(url) or not parts.hostname or "@" in parts.netloc:
-        raise SettingsError(f"{where} has to be a URL with a host and without credentials")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        raise SettingsError(f"{where} has to start with https://")
+        http_client.check_url(url)
+    except http_client.UnsafeURLError as error:
+        raise SettingsError(f"{where} {error}") from error
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _leeway(value: object, where: str) -> float:
@@ -178,7 +189,7 @@ def _leeway(value: object, where: str) -> float:
 
 
 def _check_together(issuers: list[Issuer]) -> None:
-    """Each `iss` has to lead to one issuer, or a token could choose how it is verified."""
+    """Have each `iss` lead to one issuer, or a token could choose how it is verified."""
     names = [issuer.name for issuer in issuers]
     if None in names and len(names) > 1:
         raise SettingsError("JWT_ISSUER has to name the secret's issuer beside JWT_ISSUERS")

@@ -2,22 +2,22 @@
 
 from typing import Annotated
 
-from tasks import Task, TaskCreate, store, warm
-from web import Body, IdempotencyKey, Response, UserId, api, created, terms
+import startup
+from tasks import Task, TaskCreate, store
+from web.endpoint import endpoint
+from web.parameters import Body, IdempotencyKey, UserId
+from web.representations import created, preconditions
+from web.response import Response
 
 
-@api.post(
-    "/api/{user_id}/tasks",
-    summary="Create a task",
-    operation="createTask",
-    status=201,
+@endpoint(
+    "POST", "/api/{user_id}/tasks", operation="createTask", summary="Create a task", status=201
 )
-def create_task(
+def handler(
     user_id: UserId, task: Annotated[TaskCreate, Body], key: IdempotencyKey = None
 ) -> Response[Task]:
     """Store a new, pending task; the answer's `Location` says where it is."""
-    return created(store.create(user_id, task, terms(key=key)))
+    return created(store.create(user_id, task, preconditions(key=key)))
 
 
-handler = api
-warm()
+startup.finish()

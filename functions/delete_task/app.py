@@ -1,16 +1,21 @@
 """DELETE /api/{user_id}/tasks/{task_id}: remove the task."""
 
-from tasks import store, warm
-from web import Deleted, IdempotencyKey, IfMatch, Response, TaskId, UserId, api, deleted, terms
+import startup
+from tasks import store
+from web.endpoint import endpoint
+from web.parameters import IdempotencyKey, IfMatch, TaskId, UserId
+from web.representations import Deleted, deleted, preconditions
+from web.response import Response
 
 
-@api.delete("/api/{user_id}/tasks/{task_id}", summary="Delete a task", operation="deleteTask")
-def delete_task(
+@endpoint(
+    "DELETE", "/api/{user_id}/tasks/{task_id}", operation="deleteTask", summary="Delete a task"
+)
+def handler(
     user_id: UserId, task_id: TaskId, if_match: IfMatch = None, key: IdempotencyKey = None
 ) -> Response[Deleted]:
     """Remove the task; the second time it is not found."""
-    return deleted(store.delete(user_id, task_id, terms(if_match, key)))
+    return deleted(store.delete(user_id, task_id, preconditions(if_match, key)))
 
 
-handler = api
-warm()
+startup.finish()

@@ -1,14 +1,17 @@
 """GET /api/{user_id}/tasks/{task_id}: one task."""
 
-from tasks import Task, store, warm
-from web import IfNoneMatch, Response, TaskId, UserId, api, found
+import startup
+from tasks import Task, store
+from web.endpoint import endpoint
+from web.parameters import IfNoneMatch, TaskId, UserId
+from web.representations import found
+from web.response import Response
 
 
-@api.get("/api/{user_id}/tasks/{task_id}", summary="Get a task", operation="getTask")
-def get_task(user_id: UserId, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Response[Task]:
+@endpoint("GET", "/api/{user_id}/tasks/{task_id}", operation="getTask", summary="Get a task")
+def handler(user_id: UserId, task_id: TaskId, if_none_match: IfNoneMatch = None) -> Response[Task]:
     """The task; 404 when there is none or it is somebody else's."""
     return found(store.get(user_id, task_id), if_none_match)
 
 
-handler = api
-warm()
+startup.finish()

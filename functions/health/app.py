@@ -1,15 +1,19 @@
 """GET /health: whether a query comes back from the database."""
 
-from tasks import ping, warm
-from web import Health, Response, answered, api
+import startup
+import tasks
+from web.endpoint import endpoint
+from web.representations import Health, represented
+from web.response import Response
 
 
-@api.get("/health", summary="Ask whether the service works", operation="health", public=True)
-def health() -> Response[Health]:
+@endpoint(
+    "GET", "/health", operation="health", summary="Ask whether the service works", public=True
+)
+def handler() -> Response[Health]:
     """200 when the database answered a query, else 503."""
-    ping()
-    return answered(Health())
+    tasks.ping()
+    return represented(Health())
 
 
-handler = api
-warm()
+startup.finish()

@@ -1,12 +1,16 @@
 """GET /api/{user_id}/tasks: the user's tasks, a page at a time."""
 
+import startup
 import tasks
-from tasks import PageRequest, Task, store, warm
-from web import Cursor, IfNoneMatch, Limit, Response, Search, Sort, Status, UserId, api, listed
+from tasks import PageRequest, Task, store
+from web.endpoint import endpoint
+from web.parameters import Cursor, IfNoneMatch, Limit, Search, Sort, Status, UserId
+from web.representations import listed
+from web.response import Response
 
 
-@api.get("/api/{user_id}/tasks", summary="List the user's tasks", operation="listTasks")
-def list_tasks(
+@endpoint("GET", "/api/{user_id}/tasks", operation="listTasks", summary="List the user's tasks")
+def handler(
     user_id: UserId,
     status: Status = tasks.Status.ALL,
     sort: Sort = tasks.Sort.CREATED,
@@ -16,9 +20,8 @@ def list_tasks(
     if_none_match: IfNoneMatch = None,
 ) -> Response[list[Task]]:
     """The user's tasks, oldest first; if there are more, `Link` says where the next page is."""
-    page = store.list_page(user_id, PageRequest(status, sort, q, limit, cursor))
-    return listed(page, user_id, api.query, if_none_match)
+    wanted = PageRequest(status, sort, q, limit, cursor)
+    return listed(store.list_page(user_id, wanted), wanted, user_id, if_none_match)
 
 
-handler = api
-warm()
+startup.finish()

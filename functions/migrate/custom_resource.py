@@ -1,42 +1,43 @@
-"""CloudFormation's custom resources: whatever happens, one answer is sent, and in time.
+"""CloudFormation's custom resources: send exactly one response, in time, whatever happens.
 
-https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html. Without an answer a
-stack hangs for an hour. Here that could only happen to a process that ends before the handler
-runs; the template's ServiceTimeout is for that.
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html. Without a response
+a stack hangs for an hour. Here that happens only when the process ends before the handler runs;
+the template's ServiceTimeout bounds that case.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from threading import Lock, Timer
 from typing import Any
-from urllib.parse import urlsplit
+
+import http_client
 
 logger = logging.getLogger(__name__)
 
-_PHYSICAL_ID = "schema"  # the same for ever: another one would have CloudFormation delete this one
+_PHYSICAL_ID = "schema"  # never another one: CloudFormation would delete this resource
 _REASON_CHARACTERS = 500  # CloudFormation takes 4096 bytes in all
 _TRIES = 3
 _SECONDS = 3.0
 
 
 def is_request(event: Mapping[str, Any]) -> bool:
-    """Whether CloudFormation is asking, and waits for an answer."""
+    """Tell whether CloudFormation sent this event and waits for a response."""
     return isinstance(event, Mapping) and "ResponseURL" in event
 
 
 def serve(event: Mapping[str, Any], seconds: float, work: Callable[[], Mapping[str, Any]]) -> None:
-    """Do the work if the request needs it, and answer, after `seconds` at the latest.
+    """Do the work if the request needs it, and respond after `seconds` at the latest.
 
-    Deleting the stack leaves the data alone, and so does taking back an update: a schema never
-    goes back, and the code of before works with the schema of after.
+    A deleted stack leaves the data alone, and so does an update that CloudFormation rolls back:
+    a schema never goes back, and the old code works with the new schema.
     """
     reply = _Reply(event)
-    timer = Timer(max(0.0, seconds), reply.fail, ["it was not done in time"])
+    timer = Timer(max(0.0, seconds), reply.fail, ["The time was over before the work was done"])
     timer.daemon = True
     timer.start()
     try:
@@ -49,7 +50,7 @@ def serve(event: Mapping[str, Any], seconds: float, work: Callable[[], Mapping[s
 
 
 class _Reply:
-    """The one answer to one request; what comes second is not sent."""
+    """The one response to one request; a second one is not sent."""
 
     def __init__(self, event: Mapping[str, Any]) -> None:
         self._url = str(event["ResponseURL"])
@@ -60,11 +61,11 @@ class _Reply:
         self._is_sent = False
 
     def succeed(self, data: Mapping[str, Any]) -> None:
-        """Answer with what `Fn::GetAtt` may ask for."""
+        """Respond with the values that `Fn::GetAtt` can read."""
         self._send({"Status": "SUCCESS", "Data": {"Version": str(data["version"])}})
 
     def fail(self, reason: str) -> None:
-        """Answer so that CloudFormation stops and takes back."""
+        """Respond so that CloudFormation stops and rolls back."""
         self._send({"Status": "FAILED", "Reason": reason[:_REASON_CHARACTERS]})
 
     def _send(self, answer: Mapping[str, Any]) -> None:
@@ -77,7 +78,10 @@ class _Reply:
 
 
 def _is_forward(event: Mapping[str, Any]) -> bool:
-    """Whether this creates, or updates to newer code than there was."""
+    """Tell whether this request creates the schema, or moves to newer code or a newer secret.
+
+    A rollback names older code, or the same code and an older version of the secret.
+    """
     if event.get("RequestType") == "Delete":
         return False
     new, old = (
@@ -86,25 +90,29 @@ def _is_forward(event: Mapping[str, Any]) -> bool:
     return new >= old
 
 
-def _version(properties: object) -> int:
-    """The version number at the end of the function's ARN; 0 for none."""
-    arn = str(properties.get("Code", "")) if isinstance(properties, Mapping) else ""
-    number = arn.rpartition(":")[2]
-    return int(number) if number.isdigit() else 0
+def _version(properties: object) -> tuple[int, str]:
+    """Return the number at the end of the function's ARN, and the secret's version.
+
+    `make deploy` begins the secret's version with the time when it was stored, so that versions
+    have an order.
+    """
+    known = properties if isinstance(properties, Mapping) else {}
+    number = str(known.get("Code", "")).rpartition(":")[2]
+    return int(number) if number.isdigit() else 0, str(known.get("SecretVersion", ""))
 
 
 def _sentence(error: Exception) -> str:
-    """Our own errors say what is wrong and hold no secret; of others only the kind is safe."""
+    """Return our own errors' text, which holds no secret, and only the type of other errors."""
     if type(error).__module__.partition(".")[0] in ("neon", "runner"):
         return str(error)
-    return f"{type(error).__name__}; the log of Migrate has it all"
+    return f"{type(error).__name__}; the log of Migrate says more"
 
 
 def _put(url: str, body: bytes) -> None:
     for tries in range(1, _TRIES + 1):
         try:
             return _put_once(url, body)
-        except (OSError, http.client.HTTPException):
+        except http_client.HTTPClientError:
             if tries == _TRIES:
                 raise
             time.sleep(0.2 * tries)
@@ -112,13 +120,8 @@ def _put(url: str, body: bytes) -> None:
 
 
 def _put_once(url: str, body: bytes) -> None:
-    """PUT to a presigned address of S3, whose signature allows for no content type."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPSConnection(parts.netloc, timeout=_SECONDS)
-    try:
-        connection.request("PUT", f"{parts.path}?{parts.query}", body, {"Content-Type": ""})
-        status = connection.getresponse().status
-        if status != http.client.OK:
-            raise http.client.HTTPException(f"CloudFormation's answer was {status}")
-    finally:
-        connection.close()
+    """PUT to a presigned address of S3, whose signature does not allow a content type."""
+    headers = {"Content-Type": ""}
+    status = http_client.request("PUT", url, timeout=_SECONDS, body=body, headers=headers).status
+    if status != HTTPStatus.OK:
+        raise http_client.HTTPClientError(f"CloudFormation's answer was {status}")

@@ -1,12 +1,14 @@
-"""Migrations: plain SQL files, applied once each, in order, and never taken back.
+"""Migrations: plain SQL files that are applied once each, in order, and never undone.
 
-Each file is one transaction under a transaction-scoped advisory lock, so that two runners can
-start at once: the second waits, finds nothing left to do and says so. Session-level locks would
-not do, because a pooler hands the session to somebody else.
+Each file is one transaction that locks the table `schema_migrations` first. Two runners can
+start at the same time: the second one waits, finds nothing left to do and says so. Only the
+table's owner can take this lock. An advisory lock would be open to every role of the database,
+and the API's role could block the migrations with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -20,13 +22,22 @@ from neon import direct_conninfo
 
 logger = logging.getLogger(__name__)
 
-_LOCK = 7_203_914_155_021  # any number, as long as nothing else in the database locks it
+# It excludes itself and every write, and lets others read.
+_LOCK = "LOCK TABLE schema_migrations IN SHARE ROW EXCLUSIVE MODE"
+_TABLE = """
+    CREATE TABLE IF NOT EXISTS schema_migrations (
+        version    integer     PRIMARY KEY,
+        name       text        NOT NULL,
+        checksum   text        NOT NULL,
+        applied_at timestamptz NOT NULL DEFAULT now()
+    )
+"""
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 _CONNECT_SECONDS = 15
 
 
 class MigrationError(Exception):
-    """The schema cannot be brought up to date; the text says why and nothing was changed."""
+    """The schema cannot be brought up to date; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +51,7 @@ class Migration:
 
 
 def migrations(folder: Path) -> list[Migration]:
-    """The migrations of a folder (`0001_name.sql`), numbered from 1 without a gap."""
+    """Return a folder's migrations (`0001_name.sql`), which are numbered from 1 without a gap."""
     found = [_read(path) for path in sorted(folder.glob("*.sql"))]
     if [each.version for each in found] != list(range(1, len(found) + 1)):
         raise MigrationError("Migrations have to be numbered 0001, 0002, ... without a gap")
@@ -48,9 +59,9 @@ def migrations(folder: Path) -> list[Migration]:
 
 
 class Runner:
-    """Applies migrations to one database, on its direct host, within so many seconds.
+    """Applies migrations to one database, on its direct host, within `seconds`.
 
-    The time bounds each statement, waiting for another runner included; 0 is no bound.
+    The time also bounds the wait for another runner; 0 means that there is no bound.
     """
 
     def __init__(self, url: str, migrations: list[Migration], *, seconds: float = 0.0) -> None:
@@ -60,54 +71,60 @@ class Runner:
 
     @property
     def version(self) -> int:
-        """The version that a finished run reaches."""
+        """Return the version that a finished run reaches."""
         return len(self._migrations)
 
     def run(self) -> list[str]:
-        """Apply what is missing and name it. Raises MigrationError."""
-        applied: list[str] = []
+        """Apply the missing migrations and return their names. Raises MigrationError."""
         try:
             with psycopg.connect(
                 self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
             ) as connection:
-                while name := self._step(connection):
-                    logger.info("applied %s", name)
-                    applied.append(name)
+                return self.run_on(connection)
         except psycopg.errors.QueryCanceled as error:
             raise MigrationError("Another run holds the schema, and the time is over") from error
         except psycopg.OperationalError as error:
             raise MigrationError(f"The database cannot be reached: {_sentence(error)}") from error
+
+    def run_on(self, connection: psycopg.Connection) -> list[str]:
+        """Do the same over an open connection, inside its transaction if it has one."""
+        applied: list[str] = []
+        self._create_table(connection)
+        while name := self._step(connection):
+            logger.info("applied %s", name)
+            applied.append(name)
         return applied
 
+    def _create_table(self, connection: psycopg.Connection) -> None:
+        """Create the table that is locked, in a transaction of its own.
+
+        IF NOT EXISTS does not see the table of a runner that has not committed yet: Postgres
+        waits for that runner and then reports a duplicate. The table is there in either case.
+        """
+        duplicates = (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable)
+        with contextlib.suppress(*duplicates), connection.transaction():
+            self._limit_time(connection)
+            connection.execute(_TABLE)
+
     def _step(self, connection: psycopg.Connection) -> str | None:
-        """Apply the next migration, if one is left, as one transaction."""
+        """Apply the next migration, if there is one, as one transaction."""
         with connection.transaction():
-            connection.execute("SELECT set_config('statement_timeout', %s, true)", (self._left(),))
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            self._limit_time(connection)
+            connection.execute(_LOCK)
             pending = self._migrations[len(self._recorded(connection)) :]
             if not pending:
                 return None
             self._apply(connection, pending[0])
             return pending[0].name
 
-    def _left(self) -> str:
-        """Milliseconds that a statement may take, as Postgres takes them; 0 is no limit."""
-        if self._end is None:
-            return "0"
-        return str(max(1, int((self._end - time.monotonic()) * 1000)))
+    def _limit_time(self, connection: psycopg.Connection) -> None:
+        """Have Postgres end each statement of this transaction when the time is over."""
+        if self._end is not None:
+            left = max(1, int((self._end - time.monotonic()) * 1000))
+            connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(left),))
 
     def _recorded(self, connection: psycopg.Connection) -> list[tuple[str, str]]:
-        """What this database has, after checking that it is what these files say."""
-        connection.execute(
-            """
-            CREATE TABLE IF NOT EXISTS schema_migrations (
-                version    integer     PRIMARY KEY,
-                name       text        NOT NULL,
-                checksum   text        NOT NULL,
-                applied_at timestamptz NOT NULL DEFAULT now()
-            )
-            """
-        )
+        """Return the applied migrations, after a check that the files have not changed since."""
         recorded = connection.execute(
             "SELECT name, checksum FROM schema_migrations ORDER BY version"
         ).fetchall()
@@ -139,5 +156,5 @@ def _read(path: Path) -> Migration:
 
 
 def _sentence(error: psycopg.Error) -> str:
-    """The first line of what Postgres said; the rest may quote data."""
+    """Return the first line of Postgres' message; the rest may quote data."""
     return str(error).strip().partition("\n")[0]

@@ -1,7 +1,8 @@
-"""A customer on a schedule, and the gate of every rollout.
+"""A customer on a schedule, and the judge of every deployment.
 
-An event with a DeploymentId comes from CodeDeploy, which waits for a verdict; any other event
-starts a plain run. A failure raises, and that alarms.
+CloudFormation asks once for each deployment, after the traffic has moved to the new code, and takes
+the deployment back when the verdict is a failure. Any other event starts a plain run; there a
+failure raises, and the alarm SmokeErrors counts it.
 """
 
 import json
@@ -9,51 +10,37 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import cloudformation
 import identity
 import report
 from api import Api
 from visit import Visit
 
 
-class SmokeFailed(Exception):
+class SmokeFailedError(Exception):
     """A customer could not do what the API promises; the text names the step and the reason."""
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Use the API once as a customer does. Raises SmokeFailed.
+    """Use the API once as a customer does, and return the summary. Raises SmokeFailedError.
 
-    Whatever goes wrong, CodeDeploy is told; else its deployment would wait for an hour.
+    CloudFormation gets a failure as its response instead; a missing response would hold the
+    deployment up until the resource's ServiceTimeout.
     """
-    if "DeploymentId" not in event:
-        return _run()
-    verdict = "Failed"
-    try:
-        summary = _run()
-        verdict = "Succeeded"
-    finally:
-        _tell_codedeploy(event, verdict)
-    return summary
+    if not cloudformation.is_request(event):
+        return _run(cloudformation.api_url())
+    cloudformation.respond(event, lambda: _run(event["ResourceProperties"]["ApiUrl"]))
+    return {}
 
 
-def _run() -> dict[str, Any]:
+def _run(url: str) -> dict[str, Any]:
     token = identity.token(identity.secret())
-    visit = Visit(Api(os.environ["API_URL"], identity.USER, token))
     steps = []
-    for step in visit.run():
+    for step in Visit(Api(url, identity.USER, token)).run():
         steps.append(step)
-        print(report.metric(os.environ["SERVICE"], step))
+        print(report.metric(os.environ["POWERTOOLS_SERVICE_NAME"], step))
     summary = report.summary(steps)
     print(json.dumps({"message": "smoke", **summary}))
     if summary["outcome"] != "ok":
-        raise SmokeFailed(f"{summary['failed']}: {summary['reason']}")
+        raise SmokeFailedError(f"{summary['failed']}: {summary['reason']}")
     return summary
-
-
-def _tell_codedeploy(event: Mapping[str, Any], verdict: str) -> None:
-    import boto3  # Lambda's own; only a rollout needs it, and nobody waits for this function
-
-    boto3.client("codedeploy").put_lifecycle_event_hook_execution_status(
-        deploymentId=event["DeploymentId"],
-        lifecycleEventHookExecutionId=event["LifecycleEventHookExecutionId"],
-        status=verdict,
-    )

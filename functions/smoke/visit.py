@@ -1,7 +1,7 @@
-"""One visit of a customer: every operation once, each answer verified, and nothing left behind.
+"""One visit of a customer: every route once, each answer verified, and nothing left behind.
 
-Several visits may run at a time (a rollout starts one for each function), so that each looks at
-its own task alone.
+Several visits may run at a time (the schedule's and a deployment's), so each looks at its own task
+alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from api import Api, Unexpected
+from api import Api, UnexpectedError
 
 # A visit lasts a minute at most: what is older is left over from one that crashed.
 _LEFT_OVER = timedelta(minutes=10)
@@ -29,7 +29,7 @@ class Step:
 
 
 class Visit:
-    """The steps, in the order of `run`; each raises Unexpected."""
+    """The steps, in the order of `run`; each raises UnexpectedError."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -39,6 +39,8 @@ class Visit:
     def run(self) -> Iterator[Step]:
         """All steps until one fails; whatever happens, the task is gone in the end."""
         steps = (
+            self.health,
+            self.documents,
             self.clean,
             self.create,
             self.read,
@@ -57,8 +59,20 @@ class Visit:
         finally:
             self._leave()
 
+    def health(self) -> None:
+        """The API reaches its database."""
+        _check(self._api.send("GET", "/health").expect(200) == {"status": "ok"}, "it is not ok")
+
+    def documents(self) -> None:
+        """The page for people and the specification for programs are there."""
+        page = self._api.send("GET", "/docs")
+        page.expect(200)
+        _check(page.headers.get("content-type", "").startswith("text/html"), "/docs is no page")
+        specification = self._api.send("GET", "/openapi.json").expect(200)
+        _check(specification["paths"], "/openapi.json describes no path")
+
     def clean(self) -> None:
-        """Remove what a predecessor left that crashed."""
+        """Remove what a crashed predecessor left."""
         oldest = datetime.now(UTC) - _LEFT_OVER
         for task in self._api.send("GET", self._api.tasks()).expect(200):
             if datetime.fromisoformat(task["created_at"]) < oldest:
@@ -67,8 +81,7 @@ class Visit:
     def create(self) -> None:
         """A new task comes back as it was sent, under the address that Location names."""
         body = {"title": f"Smoke {self._run_id}", "description": "äöü 🚬"}
-        key = {"Idempotency-Key": self._run_id}
-        answer = self._api.send("POST", self._api.tasks(), body, key)
+        answer = self._api.send("POST", self._api.tasks(), body)
         self._task = answer.expect(201)
         self._verify(self._task, **body, completed=False, user_id=self._api.user)
         _check(answer.headers.get("location", "").endswith(self._task["id"]), "Location is wrong")
@@ -126,20 +139,20 @@ class Visit:
         if self._task:
             try:
                 self._api.send("DELETE", self._api.tasks(self._task["id"]))
-            except Unexpected:
+            except UnexpectedError:
                 return
 
 
 def _check(is_right: object, complaint: str) -> None:
     if not is_right:
-        raise Unexpected(complaint)
+        raise UnexpectedError(complaint)
 
 
 def _timed(step: Callable[[], None]) -> Step:
     started, error = time.perf_counter(), ""
     try:
         step()
-    except Unexpected as unexpected:
+    except UnexpectedError as unexpected:
         error = str(unexpected)
     except (TypeError, KeyError, ValueError, AttributeError) as broken:
         error = f"the answer has another form ({type(broken).__name__})"

@@ -1,20 +1,24 @@
 """PATCH /api/{user_id}/tasks/{task_id}/complete: flip `completed`."""
 
-from tasks import Task, store, warm
-from web import IdempotencyKey, IfMatch, Response, TaskId, UserId, api, changed, terms
+import startup
+from tasks import Task, store
+from web.endpoint import endpoint
+from web.parameters import IdempotencyKey, IfMatch, TaskId, UserId
+from web.representations import changed, preconditions
+from web.response import Response
 
 
-@api.patch(
+@endpoint(
+    "PATCH",
     "/api/{user_id}/tasks/{task_id}/complete",
-    summary="Toggle a task's completion",
     operation="toggleTask",
+    summary="Toggle a task's completion",
 )
-def toggle_task(
+def handler(
     user_id: UserId, task_id: TaskId, if_match: IfMatch = None, key: IdempotencyKey = None
 ) -> Response[Task]:
     """Complete a pending task, reopen a completed one; a request body is ignored."""
-    return changed(store.toggle(user_id, task_id, terms(if_match, key)))
+    return changed(store.toggle(user_id, task_id, preconditions(if_match, key)))
 
 
-handler = api
-warm()
+startup.finish()

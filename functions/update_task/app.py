@@ -2,12 +2,16 @@
 
 from typing import Annotated
 
-from tasks import Task, TaskUpdate, store, warm
-from web import Body, IdempotencyKey, IfMatch, Response, TaskId, UserId, api, changed, terms
+import startup
+from tasks import Task, TaskUpdate, store
+from web.endpoint import endpoint
+from web.parameters import Body, IdempotencyKey, IfMatch, TaskId, UserId
+from web.representations import changed, preconditions
+from web.response import Response
 
 
-@api.put("/api/{user_id}/tasks/{task_id}", summary="Update a task", operation="updateTask")
-def update_task(
+@endpoint("PUT", "/api/{user_id}/tasks/{task_id}", operation="updateTask", summary="Update a task")
+def handler(
     user_id: UserId,
     task_id: TaskId,
     change: Annotated[TaskUpdate, Body],
@@ -15,8 +19,7 @@ def update_task(
     key: IdempotencyKey = None,
 ) -> Response[Task]:
     """Change the members that are present and not null; an empty description clears it."""
-    return changed(store.update(user_id, task_id, change, terms(if_match, key)))
+    return changed(store.update(user_id, task_id, change, preconditions(if_match, key)))
 
 
-handler = api
-warm()
+startup.finish()

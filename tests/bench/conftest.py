@@ -1,16 +1,27 @@
-"""What the benchmark's tests share with the benchmark: Lambda's runtime, and what was built."""
+"""What the tests of speed share with the benchmark: the contenders, and their databases."""
+
+from collections.abc import Iterator
 
 import pytest
 
-from local.errors import LocalError
-from tests.bench.side_by_side.processes import WORK, Runtime, install_runtime
-from tests.running import ROOT
+from bench import contenders, databases
+from bench.contenders import Contender
+from bench.contract import BenchError
+from bench.databases import Databases
 
 
 @pytest.fixture(scope="session")
-def runtime() -> Runtime:
-    """Lambda's Python, with its runtime client."""
+def built() -> dict[str, Contender]:
+    """All contenders by name; those that did not change are kept from one run to the next."""
     try:
-        return install_runtime(ROOT, WORK, print)
-    except LocalError as error:
+        contenders.lambda_python()
+    except BenchError as error:
         pytest.skip(str(error))
+    return {each.name: each for each in contenders.build()}
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """A server with the product's database and the rivals'."""
+    with databases.started(tmp_path_factory.mktemp("databases")) as started:
+        yield started

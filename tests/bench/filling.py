@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 from psycopg.rows import dict_row
@@ -13,9 +12,6 @@ from psycopg.rows import dict_row
 import tasks
 from neon import Row
 from tasks import PageRequest
-from tests.functions.handlers import modules
-from tests.neon.servers import Postgres
-from tests.running import ROOT
 
 USER = "the-user"
 SHARE = 10  # every tenth task is this user's; all users' tasks come in turn, as in life
@@ -33,15 +29,6 @@ SELECT CASE WHEN n %% %(share)s = 0 THEN %(user)s ELSE 'user-' || n %% 9000 END,
            + (hashint4(n) %% 1000) * interval '1 hour'
 FROM generate_series(1, %(all)s) AS n
 """
-
-
-def new_database(postgres: Postgres, name: str) -> str:
-    """A database with the schema and no rows; the answer is its superuser's URL."""
-    postgres.admin(f"CREATE DATABASE {name}")
-    url = f"postgresql://postgres@/{name}?host={postgres.directory}&port={postgres.port}"
-    runner = modules("migrate")["runner"]
-    runner.Runner(url, runner.migrations(ROOT / "functions" / "migrate" / "migrations")).run()
-    return url
 
 
 def fill(url: str, count: int, *, share: int = SHARE) -> None:
@@ -79,7 +66,8 @@ def after(url: str, wanted: PageRequest, part: float) -> PageRequest:
 def _following(wanted: PageRequest, row: Row) -> PageRequest:
     """The request for what comes after this row, whose cursor the list itself seals."""
     one = PageRequest(wanted.status, wanted.sort, wanted.q, limit=1)
-    cursor = one.page(USER, [row, row]).next
+    page = one.page(USER, [row, row])
+    cursor = page.cursor_after(page.tasks[-1])
     return PageRequest(wanted.status, wanted.sort, wanted.q, wanted.limit, cursor)
 
 
@@ -107,9 +95,3 @@ def _secondary(connection: psycopg.Connection) -> dict[str, str]:
         " WHERE tablename = 'tasks' AND indexname <> 'tasks_pkey'"
     )
     return {str(name): str(definition) for name, definition in rows}
-
-
-def folder_for_servers(parent: Path) -> Path:
-    """A folder that the servers' account can reach."""
-    parent.chmod(0o755)
-    return parent / "postgres"

@@ -14,10 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.bench.peers import Contender, build
-from tests.bench.side_by_side.processes import CONTENDERS, Runtime
-from tests.running import ROOT
-from tests.test_template import FUNCTIONS
+from bench.contenders import Contender, lambda_python, runtime_client
+from tests.routes import FUNCTIONS
 
 _NEON = {"neon"} | {
     f"neon._{name}"
@@ -26,34 +24,36 @@ _NEON = {"neon"} | {
         *("refusal", "secret", "statement", "telemetry", "transaction"),
     )
 }
-_WEB = {"web"} | {
+_HTTP_ONLY = {"observability", "startup", "web"} | {
     f"web.{name}"
-    for name in (
-        *("answers", "arguments", "body", "identity", "messages", "parameters", "problems"),
-        *("record", "resolver", "versions"),
-    )
+    for name in ("binding", "body", "endpoint", "identity", "problems", "request", "response")
 }
-_TASKS = {"tasks"} | {
-    f"tasks.{name}" for name in ("cold_start", "database", "models", "paging", "writes")
-}
-_SERVED = _NEON | _TASKS | _WEB
-_WITH_STORE = _SERVED | {"tasks.ids", "tasks.store"}
-OURS = {
-    "Authorizer": {"fetch", "keys", "rotation", "settings", "strict_json", "tokens"},
-    "Docs": _SERVED,
-    "Health": _SERVED,
-    "Migrate": _NEON | {"custom_resource", "runner"},
-    "Smoke": {"api", "identity", "report", "visit"},
-} | dict.fromkeys(
-    ("CreateTask", "DeleteTask", "GetTask", "ListTasks", "ToggleTask", "UpdateTask"), _WITH_STORE
+_TASKS = {"tasks"} | {f"tasks.{name}" for name in ("database", "models", "paging", "writes")}
+_SERVED = (
+    _HTTP_ONLY
+    | _NEON
+    | _TASKS
+    | {f"web.{name}" for name in ("etags", "failures", "representations", "work")}
 )
+# Every endpoint may import what this says; the functions below it import something else.
+_ENDPOINT = _SERVED | {"tasks.ids", "tasks.store", "web.parameters"}
+OURS = dict.fromkeys(FUNCTIONS, _ENDPOINT) | {
+    "Authorizer": {"http_client", "observability"}
+    | {"keys", "rotation", "settings", "strict_json", "tokens"},
+    "Docs": _HTTP_ONLY,
+    "Health": _SERVED,
+    "Migrate": _NEON | {"custom_resource", "http_client", "runner"},
+    "Smoke": {"api", "http_client", "identity", "report", "visit"},
+}
 
 _POSTGRES = {"psycopg", "psycopg_binary"}
 _PYDANTIC = {
     *("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"),
 }
-PACKAGES = dict.fromkeys(FUNCTIONS, _POSTGRES | _PYDANTIC) | {
-    "Authorizer": {"_cffi_backend", "cryptography", "jwt"},
+_POWERTOOLS = {"aws_lambda_powertools", "jmespath"}
+PACKAGES = dict.fromkeys(FUNCTIONS, _POSTGRES | _PYDANTIC | _POWERTOOLS) | {
+    "Authorizer": {"_cffi_backend", "cryptography", "jwt"} | _POWERTOOLS,
+    "Docs": _PYDANTIC | _POWERTOOLS,
     "Migrate": _POSTGRES,
     "Smoke": set[str](),
 }
@@ -63,12 +63,11 @@ _UUID = {"_uuid", "uuid"}
 _HTTP = {"http", "http.client"}
 _URLLIB = {"urllib.error", "urllib.request", "urllib.response"}
 # Of the standard library, beyond what psycopg imports and what the runtime has imported already.
-STANDARD = dict.fromkeys(FUNCTIONS, _HASHES | _UUID | {"fractions", "gc", "secrets"}) | {
+STANDARD = dict.fromkeys(FUNCTIONS, _HASHES | _UUID | {"fractions", "gc", "gzip", "secrets"}) | {
     "Authorizer": _HASHES | _HTTP | _URLLIB | {"calendar"},
     "Migrate": _HASHES | _HTTP,
     "Smoke": _HASHES | _HTTP | _UUID,
 }
-STANDARD["Docs"] = STANDARD["Docs"] | {"gzip"}
 
 # What extensions leave in sys.modules, and data of the interpreter.
 _NO_MODULES = ("_cython", "cython_runtime", "_sysconfigdata", "_opcode_metadata", "_openssl")
@@ -88,7 +87,7 @@ _IN_LAMBDA = {
     "DATABASE_URL": "postgresql://a@127.0.0.1:1/b",
 }
 _COLLECTED = """
-import gc, json, tasks
+import gc, json, startup
 while_importing = gc.isenabled()
 import app
 print(json.dumps([while_importing, gc.isenabled(), gc.get_freeze_count()]))
@@ -98,22 +97,21 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def ours() -> Contender:
+def ours(built: dict[str, Contender]) -> Contender:
     """What `sam build` makes."""
-    (contender,) = build(ROOT, CONTENDERS, print, ("ours",))
-    return contender
+    return built["ours"]
 
 
 @pytest.fixture(scope="module")
-def run(ours: Contender, runtime: Runtime) -> Run:
+def run(ours: Contender) -> Run:
     """Runs a program in a new process that has what Lambda gives a function."""
 
     def run(function: str, program: str, *arguments: str, **variables: str) -> Any:
         folder = next(iter(ours.functions.values())).with_name(function)
-        path = ":".join(map(str, (folder, *ours.path, runtime.client)))
+        path = ":".join(map(str, (folder, *ours.path, runtime_client())))
         settings = {"JWT_SECRET": "x" * 32, "API_URL": "https://localhost"}
         result = subprocess.run(
-            [runtime.python, "-S", "-B", "-c", program, *arguments],
+            [lambda_python(), "-S", "-B", "-c", program, *arguments],
             cwd=folder,
             env={"PYTHONPATH": path, **settings, **variables},
             capture_output=True,
@@ -148,7 +146,7 @@ def test_a_function_adds_little_of_the_standard_library(run: Run, function: str)
     assert standard <= STANDARD[function]
 
 
-@pytest.mark.parametrize("function", sorted(f for f in OURS if "tasks" in OURS[f]))
+@pytest.mark.parametrize("function", sorted(f for f in OURS if "startup" in OURS[f]))
 def test_nothing_is_collected_in_init_and_what_it_left_is_not_looked_at_again(
     run: Run, function: str
 ) -> None:
@@ -159,7 +157,7 @@ def test_nothing_is_collected_in_init_and_what_it_left_is_not_looked_at_again(
     assert elsewhere == [True, True, 0]
 
 
-@pytest.mark.parametrize("function", sorted(f for f in OURS if "tasks.store" in OURS[f]))
+@pytest.mark.parametrize("function", sorted(f for f in OURS if "tasks" in OURS[f]))
 def test_a_function_that_was_told_of_no_database_does_not_start(run: Run, function: str) -> None:
     with pytest.raises(AssertionError, match="DATABASE_URL has to be a postgresql:// connection"):
         run(function, _COLLECTED, **(_IN_LAMBDA | {"DATABASE_URL": ""}))

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.databases import folder_for_servers, new_database
 from tasks import PageRequest, Sort, Status
 from tests.bench import plans
-from tests.bench.filling import after, fill, folder_for_servers, new_database, using
+from tests.bench.filling import after, fill, using
 from tests.neon.servers import Postgres
 
 ALL, LIMIT = 100_000, 100

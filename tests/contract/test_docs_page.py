@@ -48,6 +48,12 @@ def test_the_browser_has_nothing_to_complain_about(chrome: Chrome, page: Swagger
     assert log(chrome, "browser") == []
 
 
+def test_a_token_does_not_outlive_the_page(chrome: Chrome, page: SwaggerUI, client: Client) -> None:
+    page.authorize(client.token())
+    stored = "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+    assert chrome.execute_script(stored) == '[{},{},""]'
+
+
 def test_trying_it_without_a_token_is_401(page: SwaggerUI, client: Client) -> None:
     status, body = page.try_out("listTasks", user_id=client.user)
     assert (status, body) == (401, {"message": "Unauthorized"})
@@ -56,6 +62,7 @@ def test_trying_it_without_a_token_is_401(page: SwaggerUI, client: Client) -> No
 def test_with_a_token_trying_it_creates_a_task_and_lists_it(
     chrome: Chrome, page: SwaggerUI, client: Client
 ) -> None:
+    log(chrome, "browser")  # of earlier tests
     page.authorize(client.token())
     new = {"title": "Water the plants", "description": "The ferns twice"}
     created, task = page.try_out("createTask", user_id=client.user, body=new)
@@ -68,6 +75,7 @@ def test_with_a_token_trying_it_creates_a_task_and_lists_it(
         urlsplit(client.base_url).netloc,
         "",
     }
+    assert log(chrome, "browser") == [], "the policy has nothing against what the page does"
     page.close("listTasks")
     page.screenshot(ARTIFACTS / "docs-page.png")
     assert Path(ARTIFACTS / "docs-page.png").stat().st_size > 10_000

@@ -12,7 +12,10 @@ from local.template import Route, read_template
 from tests.contract.client import Client, problem
 from tests.running import ROOT
 
-_SETTINGS = {"DATABASE_URL": "postgresql://any/database", "JWT_SECRET": "x" * 32}
+_SETTINGS = {
+    "DATABASE_URL": "postgresql://any/database",
+    "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes",
+}
 _TEMPLATE = read_template(ROOT / "template.yaml", _SETTINGS)
 _TASK_ROUTES = [route for route in _TEMPLATE.routes if route.authorizer is not None]
 _PUBLIC_ROUTES = [route for route in _TEMPLATE.routes if route.authorizer is None]
@@ -36,13 +39,12 @@ def _forged(client: Client, header: dict[str, object], secret: str) -> str:
     return f"{signing_input}.{signed.decode()}"
 
 
-def test_the_template_has_the_six_task_routes_and_three_public_ones() -> None:
+def test_only_three_routes_are_public_and_every_other_one_is_under_a_user() -> None:
     assert sorted(f"{route.method} {route.path}" for route in _PUBLIC_ROUTES) == [
         "GET /docs",
         "GET /health",
         "GET /openapi.json",
     ]
-    assert len(_TASK_ROUTES) == 6
     assert all("{user_id}" in str(route.path) for route in _TASK_ROUTES)
 
 

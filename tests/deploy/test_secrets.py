@@ -2,88 +2,259 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import socket
+from collections.abc import Iterator
+from dataclasses import replace as changed
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
+from deploy.connection_string import check_connection_string
 from deploy.environments import DeployError, Environment, read_environment
-from deploy.secret_store import forget, jwt_secret, store
+from deploy.secret_store import forget, owner_version, replace, store_missing
 from tests.aws import SecretsManager
+from tests.functions.handlers import modules
+from tests.neon.servers import Postgres
 from tests.running import ROOT
 
 URL = "postgresql://owner:hush@ep-x-1-pooler.eu-central-1.aws.neon.tech/tasks?sslmode=require"
-DATABASE, JWT = "task-api/dev/database", "task-api/dev/jwt"
+DATABASE, OWNER, JWT = "task-api/dev/database", "task-api/dev/owner", "task-api/dev/jwt"
 
 
 @pytest.fixture
 def dev() -> Environment:
-    """The environment dev, as samconfig.toml has it."""
-    return read_environment(ROOT / "samconfig.toml", "dev")
+    """An environment whose API connects as the owner."""
+    return Environment("dev", "task-api-dev", {"DatabaseSecret": DATABASE, "JwtSecretId": JWT})
 
 
-def test_a_connection_string_is_all_that_a_first_deployment_needs(
+@pytest.fixture
+def with_login(dev: Environment) -> Environment:
+    """An environment whose API has a login of its own."""
+    return changed(dev, parameters={**dev.parameters, "MigrationSecret": OWNER})
+
+
+# -- what is stored ------------------------------------------------------------------------------
+
+
+def test_a_first_deployment_stores_the_connection_string_and_makes_the_tokens_secret(
     dev: Environment, secrets_manager: SecretsManager
 ) -> None:
-    said = list(store(dev, {"DATABASE_URL": URL}))
-    assert said == [f"{DATABASE} is new", f"{JWT} is new"]
+    said = list(store_missing(dev, lambda: URL))
+    assert said == [f"Secret {DATABASE} is new", f"Secret {JWT} is new"]
     assert secrets_manager.text(DATABASE) == URL
-    assert len(jwt_secret(dev)) >= 32
+    assert len(secrets_manager.text(JWT)) >= 32
 
 
-def test_the_next_deployment_needs_nothing_and_changes_nothing(
+def test_the_next_deployment_asks_nothing_and_changes_nothing(
     dev: Environment, secrets_manager: SecretsManager
 ) -> None:
-    list(store(dev, {"DATABASE_URL": URL}))
+    list(store_missing(dev, lambda: URL))
     before = secrets_manager.text(JWT)
-    assert list(store(dev, {})) == []
-    assert secrets_manager.text(JWT) == before
+    assert list(store_missing(dev, _unasked)) == []
+    assert (secrets_manager.text(DATABASE), secrets_manager.text(JWT)) == (URL, before)
 
 
-def test_a_changed_connection_string_becomes_a_new_version_of_the_secret(
+def _unasked() -> str:
+    raise AssertionError("it asked for a connection string that is there")
+
+
+def test_a_replaced_connection_string_is_a_later_version_of_the_secret(
     dev: Environment, secrets_manager: SecretsManager
 ) -> None:
-    list(store(dev, {"DATABASE_URL": URL}))
-    said = list(store(dev, {"DATABASE_URL": URL.replace("hush", "new")}))
-    assert said == [f"{DATABASE} has a new version"]
+    list(replace(dev, URL))
+    before = owner_version(dev)
+    said = list(replace(dev, URL.replace("hush", "new")))
+    assert said == [f"Secret {DATABASE} has a new version"]
     assert secrets_manager.text(DATABASE) == URL.replace("hush", "new")
+    after = owner_version(dev)
+    assert after != before
+    assert after.partition("/")[0] >= before.partition("/")[0]
 
 
-@pytest.mark.usefixtures("secrets_manager")
-def test_without_a_connection_string_the_first_deployment_says_what_is_missing(
-    dev: Environment,
+def test_deleted_secrets_can_be_restored_for_a_week_and_stored_again(
+    dev: Environment, secrets_manager: SecretsManager
 ) -> None:
-    with pytest.raises(DeployError, match=r"no secret task-api/dev/database yet.*DATABASE_URL="):
-        list(store(dev, {}))
+    list(store_missing(dev, lambda: URL))
+    said = list(forget(dev))
+    assert said == [
+        f"Secret {name} is deleted; it can be restored for 7 days" for name in (DATABASE, JWT)
+    ]
+    assert list(forget(dev)) == []
+    list(store_missing(dev, lambda: URL))
+    assert secrets_manager.text(DATABASE) == URL
 
 
-@pytest.mark.usefixtures("secrets_manager")
-@pytest.mark.parametrize("url", ["mysql://u:hush@h/db", URL.replace("require", "disable")])
-def test_an_unusable_connection_string_is_refused_and_not_shown(dev: Environment, url: str) -> None:
-    with pytest.raises(DeployError, match="DATABASE_URL cannot be used") as caught:
-        list(store(dev, {"DATABASE_URL": url}))
+# -- which connection strings --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hush@localhost/tasks",
+        "postgresql://u:hush@db.localhost/tasks",
+        "postgresql://u:hush@127.0.0.1/tasks",
+        "postgresql://u:hush@[::1]/tasks",
+        "postgresql://u:hush@10.1.2.3/tasks",
+        "postgresql://u:hush@172.16.0.9/tasks",
+        "postgresql://u:hush@192.168.1.1/tasks",
+        "postgresql://u:hush@169.254.1.1/tasks",
+        "postgresql://u:hush@[fd00::1]/tasks",
+        "postgresql://u:hush@database.internal/tasks",
+        "postgresql://u:hush@/tasks",
+        "postgresql://u:hush@/tasks?host=/var/run/postgresql",
+        "postgresql://u:hush@%2Ftmp/tasks",
+    ],
+)
+def test_an_address_that_aws_cannot_reach_is_refused(url: str) -> None:
+    with pytest.raises(DeployError, match="AWS cannot reach the database") as caught:
+        check_connection_string(url)
     assert "hush" not in str(caught.value)
 
 
-def test_forgotten_secrets_can_be_had_back_for_a_week_and_stored_again(
-    dev: Environment, secrets_manager: SecretsManager
+def test_a_name_that_leads_into_a_private_network_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    list(store(dev, {"DATABASE_URL": URL}))
-    said = list(forget(dev))
-    assert said == [f"{name} is deleted, for good in 7 days" for name in (DATABASE, JWT)]
-    assert list(forget(dev)) == []
-    with pytest.raises(DeployError, match="no secret"):
-        list(store(dev, {}))
-    list(store(dev, {"DATABASE_URL": URL}))
-    assert secrets_manager.text(DATABASE) == URL
+    def private(*_: object, **__: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.20.30.40", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", private)
+    with pytest.raises(DeployError, match=r"db\.example\.com is 10\.20\.30\.40"):
+        check_connection_string("postgresql://u:hush@db.example.com/tasks")
 
 
-@pytest.mark.usefixtures("secrets_manager")
-def test_a_string_for_migrations_needs_a_name_for_its_secret(dev: Environment) -> None:
-    with pytest.raises(DeployError, match="MigrationSecret="):
-        list(store(dev, {"DATABASE_URL": URL, "MIGRATION_URL": URL}))
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://u:hush@h/db", "hush", URL.replace("require", "disable"), "postgresql://u:hu sh@h"],
+)
+def test_an_unusable_connection_string_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(DeployError, match="The connection string cannot be used") as caught:
+        check_connection_string(url)
+    assert "hush" not in str(caught.value)
+
+
+def test_neons_pooled_host_is_accepted() -> None:
+    check_connection_string(URL)
+
+
+# -- the API's own login -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A Postgres that asks for passwords; its owner makes roles and is no superuser, as on Neon."""
+    with Postgres(tmp_path_factory.mktemp("logins")) as server:
+        server.admin("CREATE ROLE owner LOGIN CREATEROLE PASSWORD 'hush'")
+        yield server
+
+
+@pytest.fixture
+def owner_url(server: Postgres) -> Iterator[str]:
+    """An empty database of that owner."""
+    server.admin("CREATE DATABASE tasks OWNER owner")
+    yield f"postgresql://owner:hush@127.0.0.1:{server.port}/tasks?application_name=kept"
+    server.admin("DROP DATABASE tasks WITH (FORCE)")
+    for name in ("task_api_dev_a", "task_api_dev_b", "task_api"):
+        server.admin(f"DROP ROLE IF EXISTS {name}")
+
+
+def _migrate(url: str) -> None:
+    runner = modules("migrate")["runner"]
+    runner.Runner(url, runner.migrations(ROOT / "functions" / "migrate" / "migrations")).run()
+
+
+def _user(url: str) -> str:
+    return str(urlsplit(url).username)
+
+
+def test_the_apis_login_may_become_task_api_and_nothing_else(
+    with_login: Environment, secrets_manager: SecretsManager, owner_url: str
+) -> None:
+    said = list(replace(with_login, owner_url))
+    assert said[-1] == "The API connects as task_api_dev_a from its next connection on"
+    assert secrets_manager.text(OWNER) == owner_url
+    own = secrets_manager.text(DATABASE)
+    assert own.partition("@")[2] == owner_url.partition("@")[2]
+    _migrate(owner_url)
+    with psycopg.connect(own, autocommit=True) as api:
+        for forbidden in ("SELECT FROM tasks", "SET ROLE owner", "CREATE TABLE public.t (x int)"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                api.execute(forbidden)
+        api.execute("SET ROLE task_api")
+        assert api.execute("SELECT count(*) FROM tasks").fetchone() == (0,)
+        api.execute("RESET ROLE")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            api.execute("SELECT FROM tasks")
+
+
+def test_the_login_can_be_made_before_the_first_migration_and_after_it(
+    with_login: Environment, secrets_manager: SecretsManager, owner_url: str
+) -> None:
+    _migrate(owner_url)
+    list(replace(with_login, owner_url))
+    with psycopg.connect(secrets_manager.text(DATABASE)) as api:
+        api.execute("SET ROLE task_api")
+
+
+def test_each_replacement_uses_the_other_login_and_closes_the_former_one(
+    with_login: Environment, secrets_manager: SecretsManager, owner_url: str
+) -> None:
+    list(replace(with_login, owner_url))
+    first = secrets_manager.text(DATABASE)
+    with psycopg.connect(first, autocommit=True) as still_open:
+        list(replace(with_login, owner_url))
+        assert still_open.execute("SELECT 1").fetchone() == (1,)
+    second = secrets_manager.text(DATABASE)
+    assert (_user(first), _user(second)) == ("task_api_dev_a", "task_api_dev_b")
+    psycopg.connect(second).close()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(first)
+    list(replace(with_login, owner_url))
+    third = secrets_manager.text(DATABASE)
+    assert _user(third) == "task_api_dev_a"
+    assert third != first
+    psycopg.connect(third).close()
+
+
+@pytest.mark.parametrize(
+    "excess",
+    [
+        "CREATE ROLE task_api_dev_a CREATEROLE",
+        "CREATE ROLE task_api_dev_a; GRANT pg_read_all_data TO task_api_dev_a",
+        "CREATE ROLE task_api_dev_a; CREATE TABLE t (); ALTER TABLE t OWNER TO task_api_dev_a",
+    ],
+)
+def test_a_role_of_that_name_that_may_do_more_is_refused_and_nothing_is_stored(
+    with_login: Environment,
+    secrets_manager: SecretsManager,
+    owner_url: str,
+    server: Postgres,
+    excess: str,
+) -> None:
+    with psycopg.connect(server.admin_url, dbname="tasks", autocommit=True) as admin:
+        admin.execute(excess)
+        admin.execute("GRANT task_api_dev_a TO owner WITH ADMIN OPTION")
+    with pytest.raises(DeployError, match="task_api_dev_a may do more than task_api"):
+        list(replace(with_login, owner_url))
+    assert secrets_manager.client.list_secrets()["SecretList"] == []
+
+
+def test_an_owner_who_may_make_no_role_is_told_so_without_the_password(
+    with_login: Environment, secrets_manager: SecretsManager, owner_url: str, server: Postgres
+) -> None:
+    server.admin("CREATE ROLE reader LOGIN PASSWORD 'hush'")
+    try:
+        url = owner_url.replace("owner:hush", "reader:hush")
+        with pytest.raises(DeployError, match="cannot be changed: permission denied") as caught:
+            list(replace(with_login, url))
+    finally:
+        server.admin("DROP ROLE reader")
+    assert "hush" not in str(caught.value)
+    assert secrets_manager.client.list_secrets()["SecretList"] == []
+
+
+# -- environments --------------------------------------------------------------------------------
 
 
 def test_an_environment_that_is_not_there_is_named_beside_those_that_are() -> None:
@@ -91,15 +262,7 @@ def test_an_environment_that_is_not_there_is_named_beside_those_that_are() -> No
         read_environment(Path("samconfig.toml"), "test")
 
 
-def test_the_command_line_shows_no_secret(aws_endpoint: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "deploy", "secrets", "dev"],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": URL, "PYTHONPATH": str(ROOT / "layers" / "shared")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout == f"{DATABASE} is new\n{JWT} is new\n"
-    assert result.stderr == ""
-    assert SecretsManager(aws_endpoint).text(DATABASE) == URL
+def test_migrate_reads_the_owners_secret_where_there_is_one(
+    dev: Environment, with_login: Environment
+) -> None:
+    assert (dev.owner_secret, with_login.owner_secret) == (DATABASE, OWNER)

@@ -1,4 +1,4 @@
-"""Smoke is a customer: it finds what a customer would find, and leaves nothing."""
+"""Smoke is a customer: it finds what a customer would find, judges by it, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,30 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import boto3
 import psycopg
 import pytest
 
 from tests.aws import SecretsManager
 from tests.contract.client import Client
 from tests.functions.handlers import Context, modules, recorded
-from tests.https import Asked, serving
+from tests.https import Asked, Server, serving
+from tests.neon.servers import Authority
 from tests.running import ROOT, Running, running
 
 SECRET = "a-secret-that-only-these-tests-know-0123456789"
-STEPS = ["clean", "create", "read", "update", "toggle", "list", "keep_out", "delete"]
+STEPS = [
+    "health",
+    "documents",
+    "clean",
+    "create",
+    "read",
+    "update",
+    "toggle",
+    "list",
+    "keep_out",
+    "delete",
+]
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +54,33 @@ def api(database: str) -> Iterator[Running]:
         yield served
 
 
+def _deploy_stack(name: str, **outputs: str) -> str:
+    """A stack of moto's with these outputs; gives its id."""
+    template = {
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
+    }
+    client = boto3.client("cloudformation")
+    created = client.create_stack(StackName=name, TemplateBody=json.dumps(template))
+    return str(created["StackId"])
+
+
 @pytest.fixture
-def smoke(api: Running, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Smoke's modules, in the environment of its function."""
+def smoke(api: Running, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Smoke's modules, in the environment of its function; its stack has the API's address."""
+    assert aws_endpoint
     monkeypatch.delenv("JWT_SECRET_ID", raising=False)
     for name, value in {
-        "API_URL": api.url,
-        "SERVICE": "task-api-test",
+        "STACK_ID": _deploy_stack("task-api-test", ApiUrl=api.url),
+        "POWERTOOLS_SERVICE_NAME": "task-api-test",
         "JWT_SECRET": SECRET,
         "JWT_ISSUER": "https://smoke.example",
         "JWT_AUDIENCE": "tasks",
     }.items():
         monkeypatch.setenv(name, value)
-    return modules("smoke")
+    found = modules("smoke")
+    monkeypatch.setattr(found["api"], "_PAUSES", (0.0, 0.0, 0.0))
+    return found
 
 
 def _rows(database: str) -> int:
@@ -110,7 +137,7 @@ def test_what_a_crashed_predecessor_left_is_removed_and_what_another_visit_needs
         connection.execute("DELETE FROM tasks")
 
 
-@pytest.mark.parametrize("broken", STEPS[1:-2])
+@pytest.mark.parametrize("broken", STEPS[3:-2])
 def test_a_step_that_fails_is_named_raises_and_leaves_nothing(
     smoke: dict[str, Any],
     database: str,
@@ -130,6 +157,8 @@ def test_a_step_that_fails_is_named_raises_and_leaves_nothing(
 
     def send(self: Any, method: str, path: str, *rest: Any, **named: Any) -> Any:
         answer = real(self, method, path, *rest, **named)
+        if not path.startswith("/api/"):
+            return answer
         is_list = method == "GET" and path.endswith("/tasks")
         if spoil[0] == ("LIST" if is_list else method):
             for task in answer.body if is_list else [answer.body]:
@@ -138,7 +167,7 @@ def test_a_step_that_fails_is_named_raises_and_leaves_nothing(
 
     monkeypatch.setattr(smoke["api"].Api, "send", send)
     reason = f"{broken}: {spoil[1]} is not what it has to be"
-    with pytest.raises(smoke["app"].SmokeFailed, match=reason):
+    with pytest.raises(smoke["app"].SmokeFailedError, match=reason):
         smoke["app"].handler({}, Context())
     monkeypatch.undo()
     *metrics, summary = _lines(capsys)
@@ -150,9 +179,60 @@ def test_a_step_that_fails_is_named_raises_and_leaves_nothing(
 def test_an_api_that_does_not_answer_is_a_failure_of_the_first_step(
     smoke: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("API_URL", "http://127.0.0.1:1")
-    with pytest.raises(smoke["app"].SmokeFailed, match="clean: no answer"):
+    monkeypatch.setenv("STACK_ID", _deploy_stack("nowhere", ApiUrl="http://127.0.0.1:1"))
+    with pytest.raises(smoke["app"].SmokeFailedError, match="health: no answer"):
         smoke["app"].handler({}, Context())
+
+
+def test_a_stack_without_an_address_is_named(
+    smoke: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACK_ID", _deploy_stack("unfinished"))
+    with pytest.raises(smoke["cloudformation"].NotDeployedError, match="no output ApiUrl"):
+        smoke["app"].handler({}, Context())
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_passes_is_tried_again_with_the_same_key(smoke: dict[str, Any], status: int) -> None:
+    answers = iter([status, status, 201])
+    with serving(lambda _: (next(answers), b"{}")) as server:
+        answer = smoke["api"].Api(server.url, "smoke", "token").send("POST", "/x", {"title": "x"})
+        asked: list[Asked] = [server.asked.get(timeout=10) for _ in range(3)]
+    assert answer.status == 201
+    assert len({each.headers["idempotency-key"] for each in asked}) == 1
+    assert {each.body for each in asked} == {b'{"title": "x"}'}
+
+
+def test_what_does_not_pass_is_the_answer_after_four_tries(smoke: dict[str, Any]) -> None:
+    with serving(lambda _: (503, b"{}")) as server:
+        answer = smoke["api"].Api(server.url, "smoke", "token").send("GET", "/x")
+        assert server.asked.qsize() == 4
+    assert answer.status == 503
+
+
+def test_a_refusal_is_not_tried_again(smoke: dict[str, Any]) -> None:
+    with serving(lambda _: (404, b"{}")) as server:
+        smoke["api"].Api(server.url, "smoke", "token").send("GET", "/x")
+        assert server.asked.qsize() == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "reason"),
+    [
+        ("/health", b'{"status": "tired"}', "health: it is not ok"),
+        ("/docs", b"{}", "documents: /docs is no page"),
+    ],
+)
+def test_what_needs_no_identity_is_visited_as_well(
+    smoke: dict[str, Any], path: str, body: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(asked: Asked) -> tuple[int, bytes]:
+        return 200, body if asked.path == path else b'{"status": "ok"}'
+
+    with serving(answer) as server:
+        monkeypatch.setenv("STACK_ID", _deploy_stack("spoiled", ApiUrl=server.url))
+        with pytest.raises(smoke["app"].SmokeFailedError, match=reason):
+            smoke["app"].handler({}, Context())
 
 
 def test_the_secret_is_found_by_its_name(
@@ -163,47 +243,84 @@ def test_the_secret_is_found_by_its_name(
     assert found == SECRET
 
 
-@pytest.mark.parametrize(
-    ("url", "verdict"), [(None, "Succeeded"), ("http://127.0.0.1:1", "Failed")]
-)
-def test_codedeploy_is_told_the_verdict(
-    smoke: dict[str, Any],
-    url: str | None,
-    verdict: str,
-    monkeypatch: pytest.MonkeyPatch,
-    aws_endpoint: str,
+# -- the verdict on a deployment -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who vouches for the server that stands in for S3."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def s3(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """What takes CloudFormation's responses."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
+    with serving(lambda _: (200, b""), authority.issue("localhost")) as server:
+        yield server
+
+
+def _request(s3: Server, kind: str, url: str) -> dict[str, Any]:
+    event: dict[str, Any] = recorded("smoke_deployment")
+    event |= {"RequestType": kind, "ResponseURL": f"{s3.url}/answer?signature=1"}
+    event["ResourceProperties"]["ApiUrl"] = url
+    return event
+
+
+def _verdict(s3: Server) -> dict[str, Any]:
+    asked: Asked = s3.asked.get(timeout=10)
+    assert (asked.method, asked.path) == ("PUT", "/answer?signature=1")
+    assert asked.headers["content-type"] == ""
+    assert s3.asked.empty()
+    return dict(json.loads(asked.body))
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_cloudformation_is_told_that_a_customer_can_use_the_new_code(
+    smoke: dict[str, Any], api: Running, s3: Server, kind: str
 ) -> None:
-    assert aws_endpoint
-    event = recorded("smoke_hook")
-    with serving(lambda _: (200, b"{}")) as codedeploy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_CODEDEPLOY", codedeploy.url)
-        if url:
-            monkeypatch.setenv("API_URL", url)
-            with pytest.raises(smoke["app"].SmokeFailed):
-                smoke["app"].handler(event, Context())
-        else:
-            smoke["app"].handler(event, Context())
-        asked: Asked = codedeploy.asked.get(timeout=10)
-    target = "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus"
-    assert asked.headers["x-amz-target"] == target
-    assert json.loads(asked.body) == {
-        "deploymentId": event["DeploymentId"],
-        "lifecycleEventHookExecutionId": event["LifecycleEventHookExecutionId"],
-        "status": verdict,
+    event = _request(s3, kind, api.url)
+    smoke["app"].handler(event, Context())
+    assert _verdict(s3) == {
+        "Status": "SUCCESS",
+        "PhysicalResourceId": "smoke-test",
+        "StackId": event["StackId"],
+        "RequestId": event["RequestId"],
+        "LogicalResourceId": "SmokeTest",
     }
 
 
-def test_codedeploy_is_told_also_when_the_secret_cannot_be_read(
-    smoke: dict[str, Any], monkeypatch: pytest.MonkeyPatch, aws_endpoint: str
+def test_cloudformation_is_told_why_a_customer_cannot(
+    smoke: dict[str, Any], s3: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert aws_endpoint
+    smoke["app"].handler(_request(s3, "Update", "http://127.0.0.1:1"), Context())
+    verdict = _verdict(s3)
+    assert verdict["Status"] == "FAILED"
+    assert verdict["Reason"].startswith("SmokeFailedError: health: no answer")
+    assert _lines(capsys)[-1]["reason"] == verdict["Reason"]
+
+
+def test_cloudformation_is_told_also_when_the_secret_cannot_be_read(
+    smoke: dict[str, Any], api: Running, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("JWT_SECRET")
     monkeypatch.setenv("JWT_SECRET_ID", "none")
-    with serving(lambda _: (200, b"{}")) as codedeploy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_CODEDEPLOY", codedeploy.url)
-        with pytest.raises(Exception, match="ResourceNotFoundException"):
-            smoke["app"].handler(recorded("smoke_hook"), Context())
-        assert json.loads(codedeploy.asked.get(timeout=10).body)["status"] == "Failed"
+    smoke["app"].handler(_request(s3, "Update", api.url), Context())
+    assert _verdict(s3)["Status"] == "FAILED"
+
+
+@pytest.mark.parametrize("status", ["UPDATE_ROLLBACK_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"])
+def test_a_stack_that_goes_back_is_not_judged(
+    smoke: dict[str, Any], s3: Server, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smoke["cloudformation"], "_stack", lambda: {"StackStatus": status})
+    smoke["app"].handler(_request(s3, "Update", "http://127.0.0.1:1"), Context())
+    assert _verdict(s3)["Status"] == "SUCCESS"
+
+
+def test_deleting_the_stack_needs_no_verdict(smoke: dict[str, Any], s3: Server) -> None:
+    smoke["app"].handler(_request(s3, "Delete", "http://127.0.0.1:1"), Context())
+    assert _verdict(s3)["Status"] == "SUCCESS"
 
 
 def test_smokes_token_lives_for_minutes_and_is_nobody_elses(smoke: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -23,27 +23,29 @@ def source() -> Document:
     return _parse(PATH)
 
 
+def functions() -> dict[str, Document]:
+    """The functions as they are written, by logical id."""
+    return {
+        name: resource["Properties"]
+        for name, resource in source()["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+
+
 @cache
 def document(environment: str, **parameters: str) -> Document:
     """The translated template of an environment, with some parameters changed."""
-    return _translated(environment, parameters, lambda _: None)
-
-
-def changed(change: Callable[[Document], None]) -> Document:
-    """The translated template of dev after a change, made where its folders are in S3 already."""
-    return _translated("dev", {}, change)
-
-
-def _translated(
-    environment: str, parameters: dict[str, str], change: Callable[[Document], None]
-) -> Document:
     given = dict(read_environment(ROOT / "samconfig.toml", environment).parameters) | parameters
-    environ = {variable_name(name): value for name, value in given.items()}
-    parsed = _parse(PATH)
-    values = _parameter_values(parsed["Parameters"], environ)
-    _take_local_folders(parsed, ROOT)
-    change(parsed)
-    return _translate(parsed, values, PATH) | {"_values": values}
+    template = _parse(PATH)
+    _take_local_folders(template, ROOT)
+    return translated(template, **given)
+
+
+def translated(template: Document, **parameters: str) -> Document:
+    """The translated form of a template whose folders are in S3 already."""
+    environ = {variable_name(name): value for name, value in parameters.items()}
+    values = _parameter_values(template["Parameters"], environ)
+    return _translate(template, values, PATH) | {"_values": values}
 
 
 def resources(document: Document, kind: str) -> Iterator[tuple[str, Document]]:
@@ -62,6 +64,9 @@ def statements(document: Document, role: str) -> list[tuple[str, str, tuple[str,
     """What a role may do: (action, what its resource is, conditions), one by one."""
     properties = document["Resources"][role]["Properties"]
     policies = [each["PolicyDocument"] for each in properties.get("Policies", [])]
+    for _, policy in resources(document, "AWS::IAM::Policy"):
+        if {"Ref": role} in policy["Roles"]:
+            policies.append(policy["PolicyDocument"])
     for reference in properties.get("ManagedPolicyArns", []):
         if "Ref" in reference:
             managed = document["Resources"][reference["Ref"]]
@@ -73,6 +78,34 @@ def statements(document: Document, role: str) -> list[tuple[str, str, tuple[str,
         for action in _listed(statement["Action"])
         for resource in _listed(statement["Resource"])
     ]
+
+
+def needs(document: Document, name: str) -> set[str]:
+    """The resources that CloudFormation finishes before it begins with this one."""
+    resources, found, left = document["Resources"], set[str](), [name]
+    while left:
+        resource = resources[left.pop()]
+        named = set(_listed(resource.get("DependsOn", []))) | set(_references(resource))
+        new = {each for each in named if each in resources} - found
+        found |= new
+        left += new
+    return found
+
+
+def _references(value: Any) -> Iterator[str]:
+    """What Ref, Fn::GetAtt and Fn::Sub name anywhere inside of `value`."""
+    if isinstance(value, dict):
+        if isinstance(value.get("Ref"), str):
+            yield value["Ref"]
+        if "Fn::GetAtt" in value:
+            yield _listed(value["Fn::GetAtt"])[0].partition(".")[0]
+        for each in value.values():
+            yield from _references(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+    elif isinstance(value, str):
+        yield from re.findall(r"\$\{(\w+)", value)
 
 
 def read_variables(folder: str) -> set[str]:

@@ -10,20 +10,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.functions.handlers import TASK, TASKS, event
+from tests.functions.handlers import event
+from tests.routes import Route, fitting_body
 
 USER = "somebody-who-sends-anything"
 TASK_ID = "019a9f3c-5b1e-7c64-8f0a-3f1d2b7c9e55"
-ROUTES = {
-    "list_tasks": ("GET", TASKS),
-    "create_task": ("POST", TASKS),
-    "get_task": ("GET", TASK),
-    "update_task": ("PUT", TASK),
-    "delete_task": ("DELETE", TASK),
-    "toggle_task": ("PATCH", f"{TASK}/complete"),
-    "health": ("GET", "/health"),
-    "docs": ("GET", "/docs"),
-}
 _Path = tuple[str | int, ...]
 
 # JSON can hold every character, lone surrogates too.
@@ -69,18 +60,17 @@ _query = st.lists(
 ).map(lambda pairs: "&".join(f"{name}={value}" for name, value in pairs))
 
 
-def as_sent(function: str) -> dict[str, Any]:
-    """The event of a good request to the function."""
-    method, resource = ROUTES[function]
-    parameters = {"task_id": TASK_ID} if "{task_id}" in resource else {}
-    body = {"title": "x"} if method in {"POST", "PUT"} else None
-    return event(method, resource, user=USER, body=body, **parameters)
+def as_sent(route: Route, user: str = USER, task_id: str = TASK_ID) -> dict[str, Any]:
+    """The event of a good request to the route."""
+    parameters = {"task_id": task_id} if "{task_id}" in route.path else {}
+    body = fitting_body(route.folder)
+    return event(route.method, route.path, user=user, body=body, **parameters)
 
 
 @st.composite
-def odd_requests(draw: st.DrawFn, function: str) -> dict[str, Any]:
+def odd_requests(draw: st.DrawFn, route: Route) -> dict[str, Any]:
     """A well-formed event in which a client has said something odd."""
-    base = as_sent(function)
+    base = as_sent(route)
     base["headers"] |= draw(_headers)
     base["rawQueryString"] = draw(_query)
     if draw(st.booleans()):
@@ -92,34 +82,33 @@ def odd_requests(draw: st.DrawFn, function: str) -> dict[str, Any]:
 
 
 @st.composite
-def broken_events(draw: st.DrawFn, function: str) -> dict[str, Any]:
+def broken_events(draw: st.DrawFn, route: Route) -> dict[str, Any]:
     """A good event with a few parts taken away or replaced by anything."""
-    broken = as_sent(function)
+    broken = as_sent(route)
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(sorted(_paths(broken), key=repr) or [()]))
         _change(draw, broken, path)
     return broken
 
 
-def arbitrary_events(function: str) -> st.SearchStrategy[Any]:
+def arbitrary_events(route: Route) -> st.SearchStrategy[Any]:
     """Odd requests, broken events, payloads of format 1.0, and any JSON at all."""
-    odd, broken = odd_requests(function), broken_events(function)
-    return st.one_of(odd, odd, broken, broken, format_one(function), anything)
+    odd, broken = odd_requests(route), broken_events(route)
+    return st.one_of(odd, odd, broken, broken, format_one(route), anything)
 
 
 @st.composite
-def format_one(draw: st.DrawFn, function: str) -> dict[str, Any]:
+def format_one(draw: st.DrawFn, route: Route) -> dict[str, Any]:
     """What a REST API, or an HTTP API with payload format 1.0, sends."""
-    method, resource = ROUTES[function]
     return {
         "version": "1.0",
-        "resource": resource,
+        "resource": route.path,
         "path": draw(_text),
-        "httpMethod": method,
+        "httpMethod": route.method,
         "headers": draw(st.none() | _headers),
         "multiValueHeaders": draw(st.none() | st.just({"Accept": ["*/*"]})),
         "queryStringParameters": draw(st.none() | anything),
-        "requestContext": {"httpMethod": method, "authorizer": draw(anything)},
+        "requestContext": {"httpMethod": route.method, "authorizer": draw(anything)},
         "pathParameters": {"user_id": USER, "task_id": TASK_ID},
         "body": draw(st.none() | _body),
         "isBase64Encoded": draw(st.booleans()),

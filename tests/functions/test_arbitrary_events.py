@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.functions.events import ROUTES, anything, arbitrary_events, as_sent
+from tests.functions.events import anything, arbitrary_events, as_sent
 from tests.functions.handlers import Context, handler
+from tests.routes import ROUTES, Route
 
 # What a header may be named and hold (RFC 9110, section 5).
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -49,17 +50,17 @@ def well_formed(answer: Any) -> int:
     return int(status)
 
 
-@pytest.mark.parametrize("function", ROUTES)
-def test_an_ordinary_event_is_answered_well(function: str) -> None:
-    assert well_formed(handler(function)(as_sent(function), Context())) in {200, 201, 404}
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
+def test_an_ordinary_event_is_answered_well(route: Route) -> None:
+    assert well_formed(handler(route.folder)(as_sent(route), Context())) in {200, 201, 404}
 
 
-@pytest.mark.parametrize("function", ROUTES)
-def test_every_event_is_answered_and_none_is_the_servers_fault(function: str) -> None:
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
+def test_every_event_is_answered_and_none_is_the_servers_fault(route: Route) -> None:
     @by_the_thousand
-    @given(event=arbitrary_events(function))
+    @given(event=arbitrary_events(route))
     def answered(event: Any) -> None:
-        status = well_formed(handler(function)(event, Context()))
+        status = well_formed(handler(route.folder)(event, Context()))
         assert status < 500, status
 
     answered()

@@ -11,6 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from neon import ConfigurationError
+from tests.aws import settings
 from tests.functions.handlers import Context, handler, modules, recorded
 from tests.https import Answer, Asked, Server, serving
 from tests.neon.servers import Authority
@@ -109,7 +111,7 @@ def test_of_an_error_that_is_not_ours_only_the_kind_is_told(start: Callable[...,
 
     server = start()
     modules("migrate")["custom_resource"].serve(_request(server), 60.0, work)
-    assert _answer(server)["Reason"] == "ValueError; the log of Migrate has it all"
+    assert _answer(server)["Reason"] == "ValueError; the log of Migrate says more"
 
 
 def test_what_is_not_done_in_time_is_a_failure_in_time_and_answered_once(
@@ -126,7 +128,7 @@ def test_what_is_not_done_in_time_is_a_failure_in_time_and_answered_once(
 
     modules("migrate")["custom_resource"].serve(_request(server), 0.0, work)
     assert answered.is_set()
-    assert answers[0]["Reason"] == "it was not done in time"
+    assert answers[0]["Reason"] == "The time was over before the work was done"
     assert server.asked.empty()
 
 
@@ -136,3 +138,109 @@ def test_an_answer_that_does_not_get_through_is_sent_again(start: Callable[..., 
     handler("migrate")(_request(server, "migrate_delete"), Context())
     assert [_answer(server)["Status"] for _ in range(3)] == ["SUCCESS"] * 3
     assert statuses == []
+
+
+def _updated(server: Server, *, old: tuple[str, str], new: tuple[str, str]) -> dict[str, Any]:
+    """An update from one pair of code and secret version to another."""
+    event = _request(server, "migrate_update")
+    arn = event["ResourceProperties"]["Code"].rpartition(":")[0]
+    for name, (code, secret) in (("ResourceProperties", new), ("OldResourceProperties", old)):
+        event[name] = event[name] | {"Code": f"{arn}:{code}", "SecretVersion": secret}
+    return event
+
+
+EARLY, LATE = "2026-11-21T09:00:00Z/ff", "2026-11-21T10:00:00Z/00"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_done"),
+    [
+        (("7", EARLY), ("7", LATE), True),  # a new connection string
+        (("7", LATE), ("7", EARLY), False),  # its rollback
+        (("7", EARLY), ("8", EARLY), True),  # new code
+        (("8", LATE), ("7", EARLY), False),  # the rollback of both
+        (("7", ""), ("7", EARLY), True),  # from a release that did not name versions
+    ],
+)
+def test_a_new_version_of_the_secret_is_migrated_and_its_rollback_is_not(
+    start: Callable[..., Server], old: tuple[str, str], new: tuple[str, str], is_done: bool
+) -> None:
+    server, done = start(), threading.Event()
+
+    def work() -> dict[str, Any]:
+        done.set()
+        return {"version": 1}
+
+    event = _updated(server, old=old, new=new)
+    modules("migrate")["custom_resource"].serve(event, 60.0, work)
+    assert _answer(server)["Status"] == "SUCCESS"
+    assert done.is_set() == is_done
+
+
+@pytest.fixture
+def denials(
+    new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[str]]:
+    """Secrets Manager, which refuses while this list has an item and then has a database."""
+    refusals: list[str] = []
+    text = json.dumps({"SecretString": new_database()}).encode()
+
+    def answer(_: Asked) -> tuple[int, bytes]:
+        return (400, json.dumps({"__type": refusals.pop()}).encode()) if refusals else (200, text)
+
+    with serving(answer) as server:
+        monkeypatch.delenv("DATABASE_URL", raising=False)
+        monkeypatch.setenv("DATABASE_SECRET", "task-api/test/owner")
+        for name, value in settings(server.url).items():
+            monkeypatch.setenv(name, value)
+        yield refusals
+
+
+def test_a_role_that_iam_does_not_know_yet_is_waited_for(
+    denials: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modules("migrate")["app"], "_PAUSE_SECONDS", 0.0)
+    denials += ["AccessDeniedException"] * 5
+    assert handler("migrate")({}, Context())["version"] == LATEST
+    assert denials == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "remaining"), [("ResourceNotFoundException", 300.0), ("AccessDeniedException", 1.0)]
+)
+def test_a_secret_that_is_not_there_or_is_denied_until_the_end_is_a_failure_at_once(
+    denials: list[str], refusal: str, remaining: float
+) -> None:
+    denials += [refusal] * 2
+    with pytest.raises(ConfigurationError, match=refusal):
+        handler("migrate")({}, Context(remaining=remaining))
+    assert denials == [refusal]
+
+
+def test_the_schedule_purges_expired_keys_and_the_log_has_their_number(
+    new_database: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url = new_database()
+    monkeypatch.setenv("DATABASE_URL", url)
+    handler("migrate")({}, Context())
+    with psycopg.connect(url) as owner:
+        owner.execute(
+            """
+            CREATE OR REPLACE FUNCTION purge_expired_keys() RETURNS bigint LANGUAGE sql AS $$
+                WITH gone AS (
+                    DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'
+                    RETURNING 1
+                ) SELECT count(*) FROM gone
+            $$
+            """
+        )
+        owner.execute(
+            "INSERT INTO idempotency_keys (user_id, scope, key, fingerprint, outcome, created_at)"
+            " SELECT 'alice', 's', n::text, '', '{}', now() - (n || ' hours')::interval"
+            " FROM generate_series(1, 30) AS n"
+        )
+    with caplog.at_level("INFO"):
+        assert handler("migrate")({"action": "purge"}, Context()) == {"purged": 7}
+    assert "purged 7 expired idempotency keys" in caplog.text

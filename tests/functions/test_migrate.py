@@ -1,9 +1,11 @@
 """Migrations: once each, in order, forward only, also when two start at the same time."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -137,10 +139,54 @@ def test_a_migration_that_takes_too_long_is_ended_by_the_server(
 
 def test_waiting_for_another_run_has_an_end(runner: Any, url: str, tmp_path: Path) -> None:
     folder = _folder(tmp_path, **{"0001_one": "SELECT 1"})
+    _run(runner, url, folder)
     with psycopg.connect(url) as other:
-        other.execute("SELECT pg_advisory_xact_lock(%s)", (runner._LOCK,))
+        other.execute(runner._LOCK)
         with pytest.raises(runner.MigrationError, match="Another run"):
             runner.Runner(url, runner.migrations(folder), seconds=0.3).run()
+
+
+def test_a_role_with_all_the_apis_rights_can_neither_take_nor_block_the_migrations_lock(
+    runner: Any, url: str
+) -> None:
+    own = ROOT / "functions" / "migrate" / "migrations"
+    _run(runner, url, own)
+    role = f"login_{uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {role} LOGIN NOINHERIT IN ROLE task_api")
+    try:
+        with psycopg.connect(url, user=role) as api:
+            api.execute("SET ROLE task_api")
+            api.execute("SELECT pg_advisory_lock(7203914155021)")  # the lock of earlier versions
+            api.commit()
+            assert _run(runner, url, own) == []
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                api.execute("LOCK TABLE schema_migrations IN ACCESS SHARE MODE")
+    finally:
+        with psycopg.connect(url, autocommit=True) as owner:
+            owner.execute(f"DROP ROLE {role}")
+
+
+def test_first_runs_of_one_empty_database_at_the_same_time_all_succeed(
+    runner: Any, url: str, tmp_path: Path
+) -> None:
+    """The table that is locked does not exist yet: the second runner meets a duplicate."""
+    folder = _folder(tmp_path, **{"0001_one": "CREATE TABLE one (x int)"})
+    with psycopg.connect(url) as first, ThreadPoolExecutor(1) as pool:
+        first.execute(runner._TABLE)
+        second = pool.submit(_run, runner, url, folder)
+        _until_somebody_waits_for(first, url)
+        first.commit()
+        assert second.result(timeout=30) == ["0001_one"]
+
+
+def _until_somebody_waits_for(holder: psycopg.Connection, url: str) -> None:
+    waits = "SELECT %s = ANY (pg_blocking_pids(pid)) FROM pg_stat_activity WHERE pid <> %s"
+    holder_pid = holder.info.backend_pid
+    deadline = time.monotonic() + 30
+    with psycopg.connect(url, autocommit=True) as watcher:
+        while (True,) not in watcher.execute(waits, (holder_pid, holder_pid)).fetchall():
+            assert time.monotonic() < deadline, "nobody waits for the first run"
 
 
 def test_a_database_that_cannot_be_reached_is_one_sentence_without_the_password(

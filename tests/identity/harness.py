@@ -16,7 +16,9 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from tests import routes
 from tests.functions.handlers import handler
+from tests.routes import TASK_ROUTES
 from tests.running import ROOT
 
 # As in the template; Powertools reads them when the functions are imported.
@@ -25,14 +27,7 @@ os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
 
 SECRET = "a-secret-of-the-tests-with-more-than-32-bytes"
 
-ROUTES = {
-    "list_tasks": "GET /api/{user_id}/tasks",
-    "create_task": "POST /api/{user_id}/tasks",
-    "get_task": "GET /api/{user_id}/tasks/{task_id}",
-    "update_task": "PUT /api/{user_id}/tasks/{task_id}",
-    "delete_task": "DELETE /api/{user_id}/tasks/{task_id}",
-    "toggle_task": "PATCH /api/{user_id}/tasks/{task_id}/complete",
-}
+ROUTES = {route.folder: route.key for route in TASK_ROUTES}
 SERVICE = {"health": "GET /health"}
 
 
@@ -76,6 +71,9 @@ class Context:
     """What the handlers ask Lambda's context for."""
 
     aws_request_id = "6f0d2c1e-0000-4000-8000-000000000000"
+    function_name = "under-test"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:under-test"
 
     def get_remaining_time_in_millis(self) -> int:
         return 15_000
@@ -150,4 +148,5 @@ def event_of(function: str, segments: dict[str, str], body: str | None) -> dict[
 
 def fitting_body(function: str) -> str | None:
     """A body that the route would take."""
-    return '{"title": "Water the plants"}' if function in {"create_task", "update_task"} else None
+    body = routes.fitting_body(function)
+    return None if body is None else json.dumps(body)

@@ -10,9 +10,30 @@ from typing import Any
 
 import pytest
 
-from tests.identity.attacks import API, ATTACKS, AUTH0, BETTER, NEON, NOW, SHARED, World
-from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, fitting_body, use_database
-from tests.identity.issuers import Jwks, Key
+from observability import SERVICE
+from tests.identity.attacks import (
+    API,
+    ATTACKS,
+    AUTH0,
+    BETTER,
+    NEON,
+    NOW,
+    SHARED,
+    SMOKE,
+    SMOKE_SECRET,
+    World,
+)
+from tests.identity.harness import (
+    ROUTES,
+    SECRET,
+    Context,
+    Gateway,
+    authorizer,
+    event_of,
+    fitting_body,
+    use_database,
+)
+from tests.identity.issuers import Jwks, Key, hs256, token
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +45,12 @@ def world() -> Iterator[World]:
             {"issuer": AUTH0, "audience": API, "jwks_url": auth0.url, "algorithms": ["RS256"]},
             {"issuer": BETTER, "audience": BETTER, "jwks_url": better.url, "algorithms": ["ES256"]},
             {"issuer": SHARED, "audience": API, "secret": SECRET},
+            {
+                "issuer": SMOKE,
+                "audience": API,
+                "secret": SMOKE_SECRET,
+                "subjects": ["task-api-smoke"],
+            },
         ]
         ask = authorizer({"JWT_ISSUERS": json.dumps(listed)})
         yield World(ed, rsa, ec, Key.new("EdDSA", "eddsa"), Gateway(ask))
@@ -45,7 +72,7 @@ def test_an_attack_is_answered_401_on_every_route_for_the_right_reason(
 ) -> None:
     build, why = ATTACKS[attack]
     authorization = build(world)
-    with caplog.at_level(logging.INFO, logger="app"):
+    with caplog.at_level(logging.INFO, logger=SERVICE):
         answer = world.gateway.call(function, authorization, body=fitting_body(function))
     assert answer.status == 401
     assert answer.headers["WWW-Authenticate"].startswith('Bearer error="invalid_token", error_desc')
@@ -60,7 +87,7 @@ def assert_says_nothing(text: str, authorization: str) -> None:
     """Neither the answer nor the log repeats the token or tells what is configured."""
     for part in authorization.replace(".", " ").split():
         assert len(part) < 8 or part not in text
-    for setting in (NEON, AUTH0, BETTER, SHARED, API, SECRET, "127.0.0.1"):
+    for setting in (NEON, AUTH0, BETTER, SHARED, SMOKE, API, SECRET, SMOKE_SECRET, "127.0.0.1"):
         assert setting not in text
 
 
@@ -81,17 +108,46 @@ def test_without_a_token_every_route_answers_401_with_the_bare_challenge(
     "spelling", ["Bearer {}", "bearer {}", "BEARER {}", "bEaReR   {}", " Bearer {} "]
 )
 def test_the_scheme_may_be_in_any_case_and_have_blanks_around(world: World, spelling: str) -> None:
-    verdict = world.gateway.authorizer({"identitySource": [spelling.format(world.good())]}, None)
+    verdict = world.gateway.authorizer(
+        {"identitySource": [spelling.format(world.good())]}, Context()
+    )
     assert verdict["context"]["sub"] == "alice"
 
 
 @pytest.mark.parametrize("name", ["ed", "rsa", "ec", "shared"])
 def test_a_good_token_of_each_algorithm_names_its_user_and_end(world: World, name: str) -> None:
     text = world.shared() if name == "shared" else world.good(getattr(world, name))
-    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, None)["context"]
+    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())["context"]
     assert context.keys() == {"sub", "exp"}
     assert context["sub"] == "alice"
     assert 500 < int(context["exp"]) - time.time() <= 600
+
+
+def test_an_issuer_with_subjects_signs_for_those_users(world: World) -> None:
+    claims = world.claims(SMOKE, sub="task-api-smoke")
+    text = token({"alg": "HS256"}, claims, hs256(SMOKE_SECRET.encode()))
+    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())["context"]
+    assert context["sub"] == "task-api-smoke"
+
+
+@pytest.mark.parametrize("function", ROUTES)
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+def test_a_token_that_does_not_hold_yet_is_refused_until_its_time_has_come(
+    world: World, function: str, claim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict is the one that the gateway keeps; only the time goes on."""
+    changes: dict[str, Any] = {claim: NOW + 200}
+    text = world.good(**changes)
+    verdict = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())
+    event = event_of(function, {"user_id": "bob", "task_id": "019a9f3c"}, None)
+    event["requestContext"]["authorizer"] = {"lambda": verdict["context"]}
+    for now, status in ((NOW, 401), (NOW + 194.9, 401), (NOW + 195, 403)):
+        monkeypatch.setattr("web.identity.time.time", lambda now=now: now)
+        answer = world.gateway.answer(function, event)
+        assert answer.status == status
+        if status == 401:
+            assert answer.body["detail"] == "The token is not valid yet"
+            assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +163,9 @@ def test_a_good_token_of_each_algorithm_names_its_user_and_end(world: World, nam
 )
 def test_what_good_tokens_may_also_look_like(world: World, changes: dict[str, Any]) -> None:
     source = [f"Bearer {world.good(**changes)}"]
-    assert world.gateway.authorizer({"identitySource": source}, None)["context"]["sub"] == "alice"
+    assert (
+        world.gateway.authorizer({"identitySource": source}, Context())["context"]["sub"] == "alice"
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +173,9 @@ def test_what_good_tokens_may_also_look_like(world: World, changes: dict[str, An
 )
 def test_headers_that_change_nothing_are_accepted(world: World, header: dict[str, Any]) -> None:
     source = [f"Bearer {world.head(**header)}"]
-    assert world.gateway.authorizer({"identitySource": source}, None)["context"]["sub"] == "alice"
+    assert (
+        world.gateway.authorizer({"identitySource": source}, Context())["context"]["sub"] == "alice"
+    )
 
 
 @pytest.mark.parametrize("source", [None, [], "Bearer x", [None], ["Bearer x", "Bearer y"], [b"x"]])
@@ -123,7 +183,7 @@ def test_an_event_without_exactly_one_identity_source_names_nobody(
     world: World, source: object
 ) -> None:
     event = {} if source is None else {"identitySource": source}
-    verdict = world.gateway.authorizer(event, None)
+    verdict = world.gateway.authorizer(event, Context())
     assert verdict == {"isAuthorized": True, "context": {"error": "Send one Authorization header"}}
 
 

@@ -1,21 +1,30 @@
-"""What the resolver makes of an identity: closed by default, and asked again on every request."""
+"""What an endpoint makes of an identity: closed by default, and asked again on every request."""
 
 from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 import neon
-from tests.functions.handlers import handler
-from tests.identity.harness import ROUTES, SECRET, Gateway, authorizer, event_of, use_database
+from tests.functions.handlers import modules
+from tests.identity.harness import (
+    ROUTES,
+    SECRET,
+    Context,
+    Gateway,
+    authorizer,
+    event_of,
+    use_database,
+)
 from tests.identity.issuers import hs256, token
+from tests.routes import ROUTES as ROUTES_ALL
 from tests.running import ROOT
-from web import body, identity, resolver
+from web import body, identity
+from web.endpoint import Endpoint
 
 FAR = "4102444800"
 
@@ -99,6 +108,10 @@ NOBODY: dict[str, object] = {
         )
     },
     **{
+        f"nbf {nbf!r}": {"lambda": {"sub": "alice", "exp": FAR, "nbf": nbf}}
+        for nbf in (FAR, int(FAR), None, "", "soon", "nan", "inf", "-inf", True, [0])
+    },
+    **{
         f"claims with exp {exp!r}": {"jwt": {"claims": {"sub": "alice", "exp": exp}}}
         for exp in (None, "0", "nan", "1700000000")
     },
@@ -125,6 +138,7 @@ def test_without_a_valid_identity_every_route_is_closed(
         {"sub": "alice", "exp": int(FAR)},
         {"sub": "alice", "exp": "4.1024448E9"},
         {"sub": "alice", "exp": FAR, "error": "a claim of the token's own"},
+        {"sub": "alice", "exp": FAR, "nbf": "1700000000"},
     ],
 )
 def test_the_gateways_own_jwt_authorizer_is_understood(
@@ -142,7 +156,7 @@ def test_exp_is_checked_on_every_request_whatever_was_cached(
 ) -> None:
     """The verdict is the one that the gateway keeps; only the time goes on."""
     end = int(time.time()) + 600
-    verdict = gateway.authorizer({"identitySource": [bearer(exp=end)]}, None)
+    verdict = gateway.authorizer({"identitySource": [bearer(exp=end)]}, Context())
     event = with_authorizer(function, {"lambda": verdict["context"]})
     for now, refused in ((end - 0.001, False), (end, True), (end + 3600, True)):
         monkeypatch.setattr("web.identity.time.time", lambda now=now: now)
@@ -217,27 +231,16 @@ def test_what_a_refusal_says_cannot_break_out_of_its_header(gateway: Gateway) ->
 # --- the template --------------------------------------------------------------------------------
 
 
-def routes() -> Iterator[tuple[str, str, bool]]:
-    """Function, route and whether it says that it is public, for each route of the template."""
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    for resource in template["Resources"].values():
-        for event in resource.get("Properties", {}).get("Events", {}).values():
-            if event["Type"] == "HttpApi":
-                properties = event["Properties"]
-                public = properties.get("Auth", {}).get("Authorizer") == "NONE"
-                folder = resource["Properties"]["CodeUri"].removeprefix("functions/")
-                yield folder, f"{properties['Method']} {properties['Path']}", public
-
-
-@pytest.mark.parametrize(("function", "route", "public"), list(routes()))
+@pytest.mark.parametrize(
+    ("function", "route", "public"), [(each.folder, each.key, each.public) for each in ROUTES_ALL]
+)
 def test_each_route_of_the_template_is_closed_unless_it_says_otherwise(
     function: str, route: str, public: bool
 ) -> None:
-    handler(function)
-    method, _, path = route.partition(" ")
-    (found,) = [each for each in resolver.api.routes if (each.method, each.path) == (method, path)]
+    declared = [each for each in vars(modules(function)["app"]).values() if type(each) is Endpoint]
+    (found,) = [each for each in declared if f"{each.method} {each.path}" == route]
     assert found.public is public
-    assert public is not path.startswith("/api/")
+    assert public is not found.path.startswith("/api/")
 
 
 def test_the_gateway_asks_the_authorizer_by_default_and_adds_cors_headers_to_every_answer() -> None:

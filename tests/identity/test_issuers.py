@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.identity.harness import SECRET, authorizer, load
+from tests.identity.harness import SECRET, Context, authorizer, load
 from tests.identity.issuers import Jwks, Key, hs256, token
 from tests.running import ROOT
 
@@ -26,7 +26,7 @@ def jwks() -> Iterator[Jwks]:
 
 def verdict(environment: dict[str, str], text: str) -> dict[str, str]:
     """What the authorizer says of a token, with these settings."""
-    answer = authorizer(environment)({"identitySource": [f"Bearer {text}"]}, None)
+    answer = authorizer(environment)({"identitySource": [f"Bearer {text}"]}, Context())
     context: dict[str, str] = answer["context"]
     return context
 
@@ -169,20 +169,26 @@ def test_a_token_ends_with_the_second_that_it_names(seconds: float, public: str 
 
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
-@pytest.mark.parametrize(("ahead", "accepted"), [(5, True), (6, False)])
-def test_an_issuers_clock_may_be_five_seconds_ahead(claim: str, ahead: int, accepted: bool) -> None:
+@pytest.mark.parametrize(("ahead", "nbf"), [(5, None), (6, 1), (5.5, 1), (3600, 3595)])
+def test_an_issuers_clock_may_be_five_seconds_ahead(
+    claim: str, ahead: float, nbf: int | None
+) -> None:
     """Or a token that is used at once would be refused for the fraction of a second."""
     now = 2_000_000_000
-    claims = {"sub": "alice", "exp": now + 900, claim: now + ahead}
+    claims = {"sub": "alice", "exp": now + 9000, claim: now + ahead}
     with load({"JWT_SECRET": SECRET}) as modules:
         issuers = modules["settings"].from_environment({"JWT_SECRET": SECRET})
         verifier = modules["tokens"].Verifier(issuers, clock=lambda: float(now))
-        text = f"Bearer {token({'alg': 'HS256'}, claims, hs256(SECRET.encode()))}"
-        if accepted:
-            assert verifier.verify(text).sub == "alice"
-        else:
-            with pytest.raises(modules["tokens"].TokenError, match=f"{claim} is in the future"):
-                verifier.verify(text)
+    text = f"Bearer {token({'alg': 'HS256'}, claims, hs256(SECRET.encode()))}"
+    assert verifier.verify(text).nbf == (None if nbf is None else now + nbf)
+
+
+def test_leeway_is_given_to_the_beginning_of_a_token_too(jwks: Jwks) -> None:
+    base, soon = "https://auth.example.com", int(time.time()) + 100
+    claims = better_auth(base, exp=soon + 900, nbf=soon)
+    text = token({"alg": "EdDSA", "kid": ED.kid}, claims, ED.sign)
+    assert verdict(settings(jwks, base, base, "EdDSA"), text)["nbf"] == str(soon - 5)
+    assert verdict(settings(jwks, base, base, "EdDSA", leeway=60), text)["nbf"] == str(soon - 60)
 
 
 def test_the_settings_that_the_documentation_shows_are_accepted() -> None:

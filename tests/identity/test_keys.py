@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
-from tests.identity.harness import authorizer, load
+from tests.identity.harness import SECRET, Context, authorizer, load
 from tests.identity.issuers import Jwks, Key, token
 
 ALL = frozenset({"EdDSA", "RS256", "ES256"})
@@ -46,18 +36,13 @@ class Clock:
 
 @pytest.fixture(scope="module")
 def modules() -> Iterator[dict[str, ModuleType]]:
-    with load({"JWT_SECRET": "x" * 32}) as loaded:
+    with load({"JWT_SECRET": SECRET}) as loaded:
         yield loaded
 
 
 @pytest.fixture
 def keys(modules: dict[str, ModuleType]) -> Any:
     return modules["keys"]
-
-
-@pytest.fixture
-def fetch(modules: dict[str, ModuleType]) -> Any:
-    return modules["fetch"]
 
 
 @pytest.fixture
@@ -79,7 +64,7 @@ def remote(keys: Any, jwks: Jwks, clock: Clock) -> Any:
 def test_keys_are_fetched_when_they_are_first_needed_and_kept(remote: Any, jwks: Jwks) -> None:
     assert jwks.asked == 0
     for _ in range(100):
-        assert remote.find("old", "EdDSA").algorithm_name == "EdDSA"
+        assert remote.find("old", "EdDSA")[0].algorithm_name == "EdDSA"
     assert jwks.asked == 1
 
 
@@ -201,7 +186,7 @@ def test_the_authorizer_then_fails_so_that_the_gateway_caches_no_refusal(jwks: J
     event = {"identitySource": [f"Bearer {token(OLD.header, claims, OLD.sign)}"]}
     jwks.status = 503
     with pytest.raises(Exception, match="no keys of the issuer have been fetched yet"):
-        handler(event, None)
+        handler(event, Context())
 
 
 EC_384 = Key("p384", "ES384", ec.generate_private_key(ec.SECP384R1())).jwk
@@ -261,13 +246,13 @@ def test_what_an_issuer_leaves_unsaid_of_a_key_is_read_from_its_type(
     ]
     jwks.keys.append(NEW.jwk | {"use": None, "key_ops": None})
     for key in (OLD, RSA, EC, NEW):
-        assert remote.find(key.kid, key.algorithm).algorithm_name == key.algorithm
+        assert remote.find(key.kid, key.algorithm)[0].algorithm_name == key.algorithm
 
 
 def test_keys_of_several_algorithms_may_share_an_id(remote: Any, jwks: Jwks) -> None:
     jwks.keys[:] = [key.jwk | {"kid": "same"} for key in (OLD, RSA, EC)]
     for key in (OLD, RSA, EC):
-        assert remote.find("same", key.algorithm).key_type == key.jwk["kty"]
+        assert remote.find("same", key.algorithm)[0].key_type == key.jwk["kty"]
 
 
 def test_a_key_for_an_algorithm_that_is_not_the_issuers_is_not_kept(
@@ -286,106 +271,20 @@ def test_the_log_says_what_failed_without_the_answer(
     jwks.body = b'{"private": "something"}'
     with caplog.at_level(logging.WARNING), pytest.raises(keys.KeysUnavailableError):
         remote.find("old", "EdDSA")
-    assert f"what came is no JWKS from {jwks.url}" in caplog.text
+    assert f"the response is not a JWKS from {jwks.url}" in caplog.text
     assert "something" not in caplog.text
 
 
-# --- the fetch itself ----------------------------------------------------------------------------
+def test_the_keys_are_fetched_within_two_seconds_and_256_kb(keys: Any) -> None:
+    assert (keys.FETCH_SECONDS, keys.MAX_BYTES) == (2.0, 256 * 1024)
 
 
 def test_an_issuer_that_never_finishes_is_left_when_the_time_is_over(
-    fetch: Any, jwks: Jwks
+    keys: Any, jwks: Jwks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sends a byte now and then, so that no single read ever times out."""
+    monkeypatch.setattr(keys, "FETCH_SECONDS", 0.2)
     jwks.drip, jwks.headers = threading.Event(), {"Content-Length": "100000"}
-    started = time.monotonic()
-    with pytest.raises(fetch.FetchError, match="TimeoutError"):
-        fetch.fetch(jwks.url, seconds=0.2)
-    assert time.monotonic() - started < 1.5
-    assert jwks.drip.wait(5), "the connection is closed"
-
-
-def test_an_issuer_that_never_begins_is_left_when_the_time_is_over(fetch: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        with pytest.raises(fetch.FetchError, match="TimeoutError"):
-            fetch.fetch(url, seconds=0.1)
-
-
-def test_the_time_is_two_seconds_unless_a_test_says_otherwise(fetch: Any) -> None:
-    assert fetch.SECONDS == 2.0
-    assert fetch.fetch.__kwdefaults__["seconds"] == fetch.SECONDS
-
-
-def test_no_time_left_is_an_error_before_anything_is_sent(fetch: Any, jwks: Jwks) -> None:
-    with pytest.raises(fetch.FetchError):
-        fetch.fetch(jwks.url, seconds=0)
-    assert jwks.asked == 0
-
-
-def test_a_body_that_comes_after_its_header_is_read(
-    fetch: Any, jwks: Jwks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """http.client closes its socket as soon as it has read the header of a last answer."""
-    read = threading.Event()
-    answer = http.client.HTTPConnection.getresponse
-
-    def and_tell(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
-        response = answer(connection)
-        read.set()
-        return response
-
-    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", and_tell)
-    jwks.before_body = read
-    assert json.loads(fetch.fetch(jwks.url)) == {"keys": [OLD.jwk]}
-
-
-def test_the_path_and_the_query_are_asked_as_configured(fetch: Any, jwks: Jwks) -> None:
-    fetch.fetch(jwks.url + "?p=B2C_1")
-    assert jwks.paths == ["/.well-known/jwks.json?p=B2C_1"]
-    fetch.fetch(jwks.url.removesuffix("/.well-known/jwks.json"))
-    assert jwks.paths[1:] == ["/"]
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its own issuer, for 127.0.0.1 alone, with its key in the same file."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer of the tests")])
-    now = datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
-    builder = x509.CertificateBuilder(name, name, private.public_key(), 1, now, now + timedelta(1))
-    signed = builder.add_extension(names, critical=False).sign(private, hashes.SHA256())
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(key + signed.public_bytes(Encoding.PEM))
-    return path
-
-
-@pytest.fixture
-def secure(certificate: Path) -> Iterator[Jwks]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with Jwks([OLD.jwk], tls=context) as running:
-        yield running
-
-
-def test_https_is_asked_when_the_system_trusts_the_certificate(
-    fetch: Any, secure: Jwks, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert json.loads(fetch.fetch(secure.url)) == {"keys": [OLD.jwk]}
-
-
-def test_https_with_another_name_is_refused(
-    fetch: Any, secure: Jwks, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with pytest.raises(fetch.FetchError, match="SSLCertVerificationError"):
-        fetch.fetch(secure.url.replace("127.0.0.1", "localhost"))
-
-
-def test_https_with_a_certificate_of_nobody_is_refused(fetch: Any, secure: Jwks) -> None:
-    with pytest.raises(fetch.FetchError, match="SSLCertVerificationError"):
-        fetch.fetch(secure.url)
-    assert secure.asked == 0
+    with pytest.raises(keys.JWKSError, match=r"no complete response within 0\.2 s"):
+        keys.fetch(jwks.url)
+    assert jwks.drip.wait(30), "the connection is closed"

@@ -10,10 +10,12 @@ from typing import Any
 import jwt
 import pytest
 
+from secrets_manager import SecretRefusedError
 from tests.aws import SecretsManager
 from tests.identity.harness import load
 
-OLD, NEW = "o" * 40, "n" * 40
+OLD, NEW = (f"the {name} secret of the tests, 32 bytes or more" for name in ("old", "new"))
+FORGED = "a secret of somebody else, 32 bytes or more"
 
 
 class Clock:
@@ -26,8 +28,8 @@ class Clock:
         return self.now
 
 
-def _token(secret: str) -> str:
-    claims = {"sub": "alice", "exp": int(time.time()) + 3600}
+def _token(secret: str, **changes: Any) -> str:
+    claims = {"sub": "alice", "exp": int(time.time()) + 3600} | changes
     return "Bearer " + jwt.encode(claims, secret, algorithm="HS256")
 
 
@@ -51,44 +53,129 @@ def verifier(authorizer: dict[str, Any], secrets_manager: SecretsManager, clock:
     return authorizer["rotation"].RotatingVerifier({"JWT_SECRET_ID": "jwt"}, clock=clock)
 
 
+@pytest.fixture
+def refused(authorizer: dict[str, Any]) -> type[Exception]:
+    """What a token raises that is not good."""
+    error: type[Exception] = authorizer["tokens"].TokenError
+    return error
+
+
+class Counted:
+    """A Secrets Manager with two versions that counts what it is asked."""
+
+    def __init__(self, **versions: str) -> None:
+        self.versions = versions
+        self.asked: list[str] = []
+
+    def __call__(self, _name: str, stage: str, _timeout: float) -> str:
+        self.asked.append(stage)
+        if stage not in self.versions:
+            raise SecretRefusedError
+        return self.versions[stage]
+
+
 def test_the_secret_is_found_by_its_name(verifier: Any) -> None:
     assert verifier.verify(_token(OLD)).sub == "alice"
 
 
-def test_a_token_of_the_new_secret_is_accepted_without_a_refused_request(
+def test_at_a_rotation_no_token_of_the_secret_before_or_after_is_refused(
     verifier: Any, secrets_manager: SecretsManager, clock: Clock
 ) -> None:
+    """Neither a moment after it, nor when the secret is looked up again."""
     secrets_manager.change("jwt", NEW)
-    clock.now += 31
+    assert verifier.verify(_token(OLD)).sub == "alice"
+    assert verifier.verify(_token(NEW)).sub == "alice"
+    assert verifier.verify(_token(OLD)).sub == "alice"
+    clock.now += 301
+    assert verifier.verify(_token(OLD)).sub == "alice"
     assert verifier.verify(_token(NEW)).sub == "alice"
 
 
-def test_a_token_of_the_old_secret_is_refused_within_five_minutes(
-    verifier: Any, authorizer: dict[str, Any], secrets_manager: SecretsManager, clock: Clock
+def test_an_environment_that_starts_after_a_rotation_takes_the_secret_before_as_well(
+    authorizer: dict[str, Any], secrets_manager: SecretsManager, clock: Clock
 ) -> None:
+    secrets_manager.create("jwt", OLD)
+    secrets_manager.change("jwt", NEW)
+    verifier = authorizer["rotation"].RotatingVerifier({"JWT_SECRET_ID": "jwt"}, clock=clock)
+    assert verifier.verify(_token(OLD)).sub == "alice"
+    assert verifier.verify(_token(NEW)).sub == "alice"
+
+
+def test_two_rotations_end_a_secret_within_five_minutes(
+    verifier: Any, secrets_manager: SecretsManager, clock: Clock, refused: type[Exception]
+) -> None:
+    assert verifier.verify(_token(OLD)).sub == "alice"
+    secrets_manager.change("jwt", "in between, and as long as it has to be")
     secrets_manager.change("jwt", NEW)
     clock.now += 301
-    with pytest.raises(authorizer["tokens"].TokenError):
+    with pytest.raises(refused):
         verifier.verify(_token(OLD))
+    assert verifier.verify(_token(NEW)).sub == "alice"
 
 
-def test_bad_tokens_do_not_hammer_secrets_manager(authorizer: dict[str, Any], clock: Clock) -> None:
-    asked = []
+def test_a_start_asks_for_one_version_and_a_search_for_two(
+    authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
+) -> None:
+    """A second request would make every cold start longer."""
+    fetch = Counted(AWSCURRENT=NEW)
+    rotation = authorizer["rotation"]
+    verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)
+    assert verifier.verify(_token(NEW)).sub == "alice"
+    assert fetch.asked == ["AWSCURRENT"]
+    with pytest.raises(refused):
+        verifier.verify(_token(FORGED))
+    assert fetch.asked == ["AWSCURRENT", "AWSCURRENT", "AWSPREVIOUS"]
 
-    def fetch(name: str) -> str:
-        asked.append(name)
-        return OLD
 
-    settings = {"JWT_SECRET_ID": "jwt"}
-    verifier = authorizer["rotation"].RotatingVerifier(settings, fetch=fetch, clock=clock)
+def test_forged_tokens_cause_one_search_a_second(
+    authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
+) -> None:
+    fetch = Counted(AWSCURRENT=OLD)
+    rotation = authorizer["rotation"]
+    verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)
     for _ in range(100):
-        clock.now += 1
-        with pytest.raises(authorizer["tokens"].TokenError):
-            verifier.verify(_token("x" * 40))
-    assert len(asked) == 1 + 3
+        with pytest.raises(refused):
+            verifier.verify(_token(FORGED))
+        clock.now += 0.1
+    assert fetch.asked.count("AWSCURRENT") - 1 in (9, 10)
+    fetch.versions["AWSCURRENT"] = NEW
+    clock.now += rotation.COOLDOWN_SECONDS
+    assert verifier.verify(_token(NEW)).sub == "alice"
 
 
-@pytest.mark.parametrize("broken", ["too short", None])
+def test_a_search_that_fails_is_not_repeated_for_half_a_minute(
+    authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
+) -> None:
+    """It may have taken seconds, which honest callers would wait for."""
+    fetch = Counted(AWSCURRENT=OLD)
+    rotation = authorizer["rotation"]
+    verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)
+    fetch.versions.clear()
+    for _ in range(100):
+        with pytest.raises(refused):
+            verifier.verify(_token(FORGED))
+        clock.now += 0.25
+    assert len(fetch.asked) == 1 + 1
+    assert verifier.verify(_token(OLD)).sub == "alice"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Bearer x", "Bearer a.b.c", "Basic x", _token(OLD, exp=1), _token(OLD, sub="")],
+    ids=["no token", "no JSON", "no bearer", "expired", "nobody"],
+)
+def test_only_an_unknown_signature_causes_a_search(
+    authorizer: dict[str, Any], clock: Clock, refused: type[Exception], text: str
+) -> None:
+    fetch = Counted(AWSCURRENT=OLD)
+    rotation = authorizer["rotation"]
+    verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)
+    with pytest.raises(refused):
+        verifier.verify(text)
+    assert len(fetch.asked) == 1
+
+
+@pytest.mark.parametrize("broken", ["too short", "x" * 40, None])
 def test_while_the_new_secret_is_unusable_the_old_one_stays(
     verifier: Any,
     secrets_manager: SecretsManager,
@@ -103,22 +190,61 @@ def test_while_the_new_secret_is_unusable_the_old_one_stays(
     clock.now += 301
     with caplog.at_level(logging.WARNING):
         assert verifier.verify(_token(OLD)).sub == "alice"
-    assert "stays in use" in caplog.text
+    assert "the secrets that are known stay in use" in caplog.text
     assert OLD not in caplog.text
 
 
-def test_without_a_name_nothing_is_ever_looked_up(authorizer: dict[str, Any], clock: Clock) -> None:
-    def fetch(_: str) -> str:
-        raise AssertionError
+def test_a_version_before_that_is_too_weak_is_not_accepted_and_harms_nobody(
+    authorizer: dict[str, Any],
+    secrets_manager: SecretsManager,
+    clock: Clock,
+    refused: type[Exception],
+) -> None:
+    weak = "x" * 40
+    secrets_manager.create("jwt", weak)
+    secrets_manager.change("jwt", OLD)
+    verifier = authorizer["rotation"].RotatingVerifier({"JWT_SECRET_ID": "jwt"}, clock=clock)
+    with pytest.raises(refused):
+        verifier.verify(_token(weak))
+    assert verifier.verify(_token(OLD)).sub == "alice"
+    secrets_manager.change("jwt", NEW)
+    clock.now += 301
+    assert verifier.verify(_token(NEW)).sub == "alice"
 
-    verifier = authorizer["rotation"].RotatingVerifier(
-        {"JWT_SECRET": OLD}, fetch=fetch, clock=clock
-    )
+
+def test_a_search_that_finds_nothing_new_keeps_the_keys_of_other_issuers(
+    authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
+) -> None:
+    fetch = Counted(AWSCURRENT=OLD)
+    rotation = authorizer["rotation"]
+    verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)
+    before = verifier._verifier
+    with pytest.raises(refused):
+        verifier.verify(_token(FORGED))
+    assert verifier._verifier is before
+
+
+def test_without_a_name_nothing_is_ever_looked_up(
+    authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
+) -> None:
+    fetch = Counted()
+    rotation = authorizer["rotation"]
+    verifier = rotation.RotatingVerifier({"JWT_SECRET": OLD}, fetch=fetch, clock=clock)
     clock.now += 301
     assert verifier.verify(_token(OLD)).sub == "alice"
+    with pytest.raises(refused):
+        verifier.verify(_token(FORGED))
+    assert fetch.asked == []
 
 
-@pytest.mark.usefixtures("authorizer")
+def test_on_one_machine_the_secret_before_is_a_setting(
+    authorizer: dict[str, Any], clock: Clock
+) -> None:
+    environment = {"JWT_SECRET": NEW, "JWT_PREVIOUS_SECRET": OLD}
+    verifier = authorizer["rotation"].RotatingVerifier(environment, clock=clock)
+    assert verifier.verify(_token(OLD)).sub == verifier.verify(_token(NEW)).sub == "alice"
+
+
 def test_a_secret_that_cannot_be_read_at_the_start_stops_the_start(
     authorizer: dict[str, Any], secrets_manager: SecretsManager
 ) -> None:

@@ -17,7 +17,16 @@ import pytest
 
 import neon
 import tasks
-from tasks import PageRequest, Task, TaskCreate, TaskNotFoundError, TaskUpdate, Terms, store, writes
+from tasks import (
+    PageRequest,
+    Preconditions,
+    Task,
+    TaskCreate,
+    TaskNotFoundError,
+    TaskUpdate,
+    store,
+    writes,
+)
 from tests.identity.conftest import (
     Cluster,
     cluster,
@@ -102,9 +111,9 @@ def test_a_list_without_its_condition_still_shows_only_the_callers_rows(careless
         lambda user, id_: store.update(user, id_, TaskUpdate(title="Mine now")),
         store.toggle,
         store.delete,
-        lambda user, id_: store.update(user, id_, TaskUpdate(title="Mine"), Terms(key="k")),
-        lambda user, id_: store.toggle(user, id_, Terms(key="k")),
-        lambda user, id_: store.delete(user, id_, Terms(key="k")),
+        lambda user, id_: store.update(user, id_, TaskUpdate(title="Mine"), Preconditions(key="k")),
+        lambda user, id_: store.toggle(user, id_, Preconditions(key="k")),
+        lambda user, id_: store.delete(user, id_, Preconditions(key="k")),
     ],
     ids=["get", "update", "toggle", "delete", "update once", "toggle once", "delete once"],
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -39,6 +40,39 @@ def listed(*entries: object) -> dict[str, str]:
 UNSAFE: dict[str, tuple[dict[str, str], str]] = {
     "nothing": ({}, "JWT_SECRET has to be at least 32 bytes long"),
     "short secret": ({"JWT_SECRET": "x" * 31}, "JWT_SECRET has to be at least 32 bytes long"),
+    **{
+        f"secret of {why}": (
+            {"JWT_SECRET": text},
+            "JWT_SECRET has to be random: it has fewer than 8",
+        )
+        for why, text in {
+            "equal characters": "x" * 32,
+            "blanks": " " * 32,
+            "two characters": "ab" * 32,
+            "seven characters": "abcdefg" * 9,
+        }.items()
+    },
+    "previous secret of equal characters": (
+        {"JWT_SECRET": SECRET, "JWT_PREVIOUS_SECRET": "x" * 32},
+        "JWT_PREVIOUS_SECRET has to be random",
+    ),
+    "secret of equal characters in the list": (
+        listed(SHARED | {"secret": "x" * 32}),
+        "secret has to be random",
+    ),
+    "subjects without secret": ({"JWT_SUBJECTS": "a", **listed(JWKS)}, "JWT_SECRET has to be"),
+    "wildcard among the secret's subjects": (
+        {"JWT_SECRET": SECRET, "JWT_SUBJECTS": "a,*"},
+        "JWT_SUBJECTS is compared exactly",
+    ),
+    "an empty subject of the secret": (
+        {"JWT_SECRET": SECRET, "JWT_SUBJECTS": "a,,b"},
+        "JWT_SUBJECTS has to be a text",
+    ),
+    "no subject of many": (entry(subjects=[]), "subjects has to name at least one"),
+    "wildcard subject": (entry(subjects=["*"]), "subjects is compared exactly"),
+    "subject a number": (entry(subjects=[1]), "subjects has to be a text"),
+    "subjects null": (entry(subjects=None), "subjects has to be a text"),
     "issuer without secret": ({"JWT_ISSUER": "i", **listed(JWKS)}, "JWT_SECRET has to be"),
     "audience without secret": ({"JWT_AUDIENCE": "a", **listed(JWKS)}, "JWT_SECRET has to be"),
     "PEM as secret": (
@@ -169,9 +203,18 @@ def test_a_secret_alone_accepts_any_issuer_and_any_audience(settings: Any) -> No
 
 
 def test_a_secret_counts_its_bytes_and_not_its_characters(settings: Any) -> None:
-    assert settings.from_environment({"JWT_SECRET": "\u20ac" * 11})
-    with pytest.raises(settings.SettingsError):
-        settings.from_environment({"JWT_SECRET": "\u20ac" * 10})
+    assert settings.from_environment({"JWT_SECRET": "\u20ac" * 4 + "abcdefghijklmnopqrst"})
+    with pytest.raises(settings.SettingsError, match="32 bytes"):
+        settings.from_environment({"JWT_SECRET": "\u20ac" * 4 + "abcdefghijklmnopqrs"})
+
+
+@pytest.mark.parametrize("make", [secrets.token_hex, secrets.token_urlsafe])
+def test_a_random_secret_of_the_least_length_is_strong_enough(
+    settings: Any, make: Callable[[int], str]
+) -> None:
+    for _ in range(1000):
+        text = make(32)[:32]
+        assert settings.from_environment({"JWT_SECRET": text})[0].secrets == (text,)
 
 
 @pytest.mark.parametrize(
@@ -197,11 +240,20 @@ def test_all_that_an_issuer_may_say_is_read(settings: Any) -> None:
             algorithms=["EdDSA", "ES256", "RS256"],
             leeway=30,
             audience_claim="client_id",
+            subjects=["task-api-smoke", "auth0|1"],
         )
     )
     assert issuer.audiences == {"a", "b"}
     assert issuer.algorithms == {"EdDSA", "ES256", "RS256"}
     assert (issuer.leeway, issuer.audience_claim) == (30, "client_id")
+    assert issuer.subjects == {"task-api-smoke", "auth0|1"}
+
+
+def test_the_secrets_issuer_may_be_held_to_some_users(settings: Any) -> None:
+    (issuer,) = settings.from_environment({"JWT_SECRET": SECRET, "JWT_SUBJECTS": "a, auth0|1"})
+    assert issuer.subjects == {"a", "auth0|1"}
+    (issuer,) = settings.from_environment({"JWT_SECRET": SECRET, "JWT_SUBJECTS": ""})
+    assert issuer.subjects == frozenset()
 
 
 def test_several_issuers_stand_side_by_side(settings: Any) -> None:
@@ -212,4 +264,8 @@ def test_several_issuers_stand_side_by_side(settings: Any) -> None:
 
 
 def test_a_secret_is_in_no_representation(settings: Any) -> None:
-    assert SECRET not in repr(settings.from_environment({"JWT_SECRET": SECRET}))
+    before = SECRET[::-1]
+    environment = {"JWT_SECRET": SECRET, "JWT_PREVIOUS_SECRET": before}
+    shown = repr(settings.from_environment(environment))
+    assert SECRET not in shown
+    assert before not in shown

@@ -15,7 +15,7 @@ from local.settings import read_settings
 from local.template import Route, Template, read_template, variable_name
 from tests.running import ROOT
 
-GOOD = {"DATABASE_URL": "postgresql://x", "JWT_SECRET": "x" * 32}
+GOOD = {"DATABASE_URL": "postgresql://x", "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes"}
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 from local.sam.commands import Sam
 from local.template import read_template
 from tests.contract.client import Client, problem
+from tests.routes import FUNCTIONS
 from tests.running import ROOT
 from tests.sam_local.conftest import SECRET, SHELL, Api
-from tests.test_template import FUNCTIONS
 
 ENVIRON = {"DATABASE_URL": "postgresql://nobody@localhost/none", "JWT_SECRET": SECRET}
 TEMPLATE = read_template(ROOT / "template.yaml", ENVIRON)

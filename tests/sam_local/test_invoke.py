@@ -14,8 +14,8 @@ _UP_TO = {
     "migrate_delete": "custom_resource.serve",
     "migrate_rollback": "custom_resource.serve",
     "migrate_update": "custom_resource.serve",
-    "smoke": "SmokeFailed",
-    "smoke_hook": "_tell_codedeploy",
+    "smoke": "api_url",
+    "smoke_deployment": "_send",
 }
 _NAMES = (*STATUS, *AUTHORIZER, "migrate", *_UP_TO)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,9 +13,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
+import http_client
+import secrets_manager as module
 from secrets_manager import SecretRefusedError, SecretUnavailableError, get_secret
-from secrets_manager._credentials import Credentials
-from secrets_manager._signature import signed
 from tests.aws import SecretsManager
 from tests.neon.servers import python
 
@@ -81,9 +82,10 @@ def test_a_secret_is_read_by_its_name_and_by_its_arn(secrets_manager: SecretsMan
 
 @pytest.mark.parametrize("token", ["", "session/token+=="])
 def test_the_signature_is_the_one_that_botocore_makes(token: str) -> None:
-    ours = signed("host.example:8443", BODY, "eu-west-3", Credentials("AKID", "s/cr+t", token))
+    credentials = module._Credentials("AKID", "s/cr+t", token)
+    ours = module._signed("host.example:8443", BODY, "eu-west-3", credentials)
     request = AWSRequest("POST", "https://host.example:8443/", data=BODY)
-    for name in ("content-type", "x-amz-target", "host"):
+    for name in ("content-type", "x-amz-target", "Host"):
         request.headers[name] = ours[name]
     request.context["timestamp"] = ours["x-amz-date"]
     request.headers["X-Amz-Date"] = ours["x-amz-date"]
@@ -115,11 +117,46 @@ def test_a_refusal_is_final(stub: Stub) -> None:
         get_secret("name")
 
 
-def test_an_answer_that_is_no_json_is_unavailable_and_not_shown(stub: Stub) -> None:
-    stub.answers = [(200, b"hunter2")] * 3
+@pytest.mark.parametrize("answer", [b"hunter2", b'["hunter2"]'])
+def test_an_answer_that_is_no_json_object_is_unavailable_and_not_shown(
+    stub: Stub, answer: bytes
+) -> None:
+    stub.answers = [(200, answer)] * 3
     with pytest.raises(SecretUnavailableError) as caught:
         get_secret("name")
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_version_before_the_current_one_is_read_by_its_stage(
+    secrets_manager: SecretsManager,
+) -> None:
+    secrets_manager.create("name", "first")
+    with pytest.raises(SecretRefusedError, match="ResourceNotFoundException"):
+        get_secret("name", stage="AWSPREVIOUS")
+    secrets_manager.change("name", "second")
+    assert get_secret("name", stage="AWSPREVIOUS") == "first"
+    assert get_secret("name") == "second"
+
+
+@pytest.mark.usefixtures("stub")
+def test_the_timeout_holds_for_all_tries_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody answers, and only waiting for an answer takes time."""
+    timeouts: list[float] = []
+
+    def request(*_: object, timeout: float, **__: object) -> None:
+        timeouts.append(timeout)
+        raise http_client.TimedOutError
+
+    monkeypatch.setattr(time, "monotonic", lambda: sum(timeouts))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(http_client, "request", request)
+    with pytest.raises(SecretUnavailableError, match="TimedOutError"):
+        get_secret("name", timeout=5.0)
+    assert timeouts == [2.0, 2.0, 1.0]
+    timeouts.clear()
+    with pytest.raises(SecretUnavailableError):
+        get_secret("name", timeout=1.5)
+    assert timeouts == [1.5]
 
 
 def test_a_missing_region_is_named(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,12 +182,10 @@ def test_after_a_snapshot_the_credentials_come_from_lambdas_endpoint(
 
 
 def test_the_endpoint_is_the_regions_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    from secrets_manager._client import _endpoint
-
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"):
         monkeypatch.delenv(name, raising=False)
-    assert _endpoint("eu-central-1") == "https://secretsmanager.eu-central-1.amazonaws.com"
-    assert _endpoint("cn-north-1") == "https://secretsmanager.cn-north-1.amazonaws.com.cn"
+    assert module._endpoint("eu-central-1") == "https://secretsmanager.eu-central-1.amazonaws.com"
+    assert module._endpoint("cn-north-1") == "https://secretsmanager.cn-north-1.amazonaws.com.cn"
 
 
 def test_nothing_but_the_standard_library_is_imported() -> None:
@@ -159,7 +194,7 @@ import sys
 before = set(sys.modules)
 import secrets_manager
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
-print(sorted(new - sys.stdlib_module_names - {"secrets_manager"}))
+print(sorted(new - sys.stdlib_module_names - {"http_client", "secrets_manager"}))
 """
     with python(source) as process:
         assert process.communicate(timeout=30) == ("[]\n", "")

@@ -1,19 +1,15 @@
-"""Tasks: what one looks like, what rules it obeys and how it is stored. Knows no HTTP.
+"""Tasks: what one looks like, what rules it obeys and how it is stored. Knows no HTTP."""
 
-How a function starts, in INIT, is here too (cold_start), because every one imports this first.
-"""
-
-from tasks import cold_start as cold_start  # first of all
-from tasks.database import database, ping, telemetry, warm
+from tasks.database import database, derive_key, ping, telemetry
 from tasks.models import Task, TaskCreate, TaskId, TaskUpdate, UserId
 from tasks.paging import InvalidCursorError, Page, PageRequest, Sort, Status
 from tasks.writes import (
     KeyInUseError,
     KeyReusedError,
+    Preconditions,
     TaskNotFoundError,
-    Terms,
     VersionMismatchError,
-    Written,
+    WriteResult,
 )
 
 __all__ = [
@@ -22,6 +18,7 @@ __all__ = [
     "KeyReusedError",
     "Page",
     "PageRequest",
+    "Preconditions",
     "Sort",
     "Status",
     "Task",
@@ -29,12 +26,11 @@ __all__ = [
     "TaskId",
     "TaskNotFoundError",
     "TaskUpdate",
-    "Terms",
     "UserId",
     "VersionMismatchError",
-    "Written",
+    "WriteResult",
     "database",
+    "derive_key",
     "ping",
     "telemetry",
-    "warm",
 ]

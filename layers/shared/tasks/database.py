@@ -1,10 +1,8 @@
 """The database that tasks are kept in: one for the life of the execution environment."""
 
-import os
 from functools import cache
 
 from neon import Database, Effect, Statement, Telemetry
-from tasks import cold_start
 
 
 @cache
@@ -13,17 +11,12 @@ def database() -> Database:
     return Database.from_environment()
 
 
-def warm(*, connect: bool = True) -> None:
-    """End INIT, where the CPU is at its fullest, with an open connection.
+def derive_key(purpose: bytes) -> bytes:
+    """Return a secret key that every function with the same database derives alike.
 
-    Elsewhere (in tests, while the specification is generated) importing a function opens nothing.
-    Raises neon.ConfigurationError when no database is set.
+    Raises neon.DatabaseError when the connection string cannot be had.
     """
-    if not cold_start.IN_LAMBDA:
-        return
-    if connect:
-        database().warm()
-    cold_start.over()
+    return _shared().derive_key(purpose)
 
 
 def ping() -> None:
@@ -37,7 +30,3 @@ def telemetry() -> Telemetry:
 
 
 _shared = database
-
-# A function that has a database will need it, and what takes longest to import is still to come.
-if cold_start.IN_LAMBDA and (os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_SECRET")):
-    database().start_warming()

@@ -13,8 +13,10 @@ import binascii
 import hashlib
 import hmac
 import json
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
@@ -22,21 +24,13 @@ from pydantic import ConfigDict, TypeAdapter
 
 from neon import Row, Statement
 from tasks.database import database
-from tasks.models import DESCRIPTION_LENGTH, TITLE_LENGTH, USER_ID_LENGTH, Task
+from tasks.models import Task
 
 LIMIT = 1000
 
 _tasks = TypeAdapter(list[Task], config=ConfigDict(defer_build=True))  # few functions need it
 
 _SEAL_BYTES = 16
-
-# Lambda returns 6 MB at most, as a JSON text in which the body is a string: its quotes and
-# backslashes are escaped once more there.
-_PAGE_BYTES = 5_500_000
-_BYTES_AROUND = 350  # a task's other members, with all the names and quotes
-_BYTES_A_LETTER = 12  # at most: a surrogate pair, each half written as `\\uXXXX`
-_MOST_LETTERS = TITLE_LENGTH + DESCRIPTION_LENGTH + USER_ID_LENGTH
-_ALWAYS_FIT = _PAGE_BYTES // (_MOST_LETTERS * _BYTES_A_LETTER + _BYTES_AROUND)
 
 
 class InvalidCursorError(Exception):
@@ -63,14 +57,11 @@ class Sort(StrEnum):
 
 
 class Page(NamedTuple):
-    """Tasks, and the cursor of the page after them if there is one."""
+    """Tasks, whether there are more after them, and the cursor that continues after one of them."""
 
     tasks: list[Task]
-    next: str | None
-
-    def as_json(self) -> bytes:
-        """The tasks as a JSON array."""
-        return _tasks.dump_json(self.tasks)
+    has_more: bool
+    cursor_after: Callable[[Task], str]
 
 
 class PageRequest(NamedTuple):
@@ -96,12 +87,9 @@ class PageRequest(NamedTuple):
         return Statement(sql, self._params(user_id, after))
 
     def page(self, user_id: str, rows: list[Row]) -> Page:
-        """The page that these rows make, cut where its answer would become too large."""
+        """The page that these rows make; the row beyond the limit only says that more follow."""
         tasks = _tasks.validate_python(rows[: self.limit])
-        kept = tasks[: _that_fit(tasks)]
-        if len(kept) == len(rows):
-            return Page(kept, None)
-        return Page(kept, self._seal(user_id, kept[-1]))
+        return Page(tasks, len(rows) > self.limit, partial(self._seal, user_id))
 
     def _params(self, user_id: str, after: tuple[Any, UUID] | None) -> dict[str, object]:
         value, id_ = after or (None, None)
@@ -141,26 +129,6 @@ class PageRequest(NamedTuple):
 
 def _encoded(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
-def _that_fit(tasks: list[Task]) -> int:
-    """How many of the tasks one answer can hold; at least one always does."""
-    if len(tasks) <= _ALWAYS_FIT:
-        return len(tasks)
-    letters = sum(len(t.title) + len(t.description or "") + len(t.user_id) for t in tasks)
-    if letters * _BYTES_A_LETTER + len(tasks) * _BYTES_AROUND <= _PAGE_BYTES:
-        return len(tasks)  # as nearly always, found out without writing any of them down
-    room = _PAGE_BYTES
-    for number, task in enumerate(tasks):
-        room -= _answer_bytes(task)
-        if room < 0:
-            return number
-    return len(tasks)
-
-
-def _answer_bytes(task: Task) -> int:
-    """The bytes of a task inside Lambda's answer, or a little more."""
-    return len(json.dumps(task.model_dump_json()))
 
 
 def _literal(text: str) -> str:

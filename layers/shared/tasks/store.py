@@ -10,9 +10,9 @@ from tasks.database import database
 from tasks.ids import now, task_id
 from tasks.models import Task, TaskCreate, TaskUpdate
 from tasks.paging import Page, PageRequest
-from tasks.writes import TaskNotFoundError, Terms, Write, Written, acting_as
+from tasks.writes import Preconditions, TaskNotFoundError, Write, WriteResult, acting_as
 
-_ANY = Terms()
+_ANY = Preconditions()
 
 
 def list_page(user_id: str, wanted: PageRequest) -> Page:
@@ -38,7 +38,7 @@ def get(user_id: str, id_: UUID) -> Task:
     return Task.model_validate(rows[0])
 
 
-def create(user_id: str, new: TaskCreate, terms: Terms = _ANY) -> Written:
+def create(user_id: str, new: TaskCreate, preconditions: Preconditions = _ANY) -> WriteResult:
     """Store a new task. Its id is made before it is sent, so sending it twice stores one."""
     created_at = now()
     id_ = task_id(created_at)
@@ -58,10 +58,12 @@ def create(user_id: str, new: TaskCreate, terms: Terms = _ANY) -> Written:
         body=new,
         repeatable=True,
     )
-    return write.run(terms)
+    return write.run(preconditions)
 
 
-def update(user_id: str, id_: UUID, change: TaskUpdate, terms: Terms = _ANY) -> Written:
+def update(
+    user_id: str, id_: UUID, change: TaskUpdate, preconditions: Preconditions = _ANY
+) -> WriteResult:
     """Change what `change` names. Raises TaskNotFoundError and VersionMismatchError."""
     write = Write(
         """
@@ -79,10 +81,10 @@ def update(user_id: str, id_: UUID, change: TaskUpdate, terms: Terms = _ANY) -> 
         scope=f"update {id_}",
         body=change,
     )
-    return write.run(terms)
+    return write.run(preconditions)
 
 
-def toggle(user_id: str, id_: UUID, terms: Terms = _ANY) -> Written:
+def toggle(user_id: str, id_: UUID, preconditions: Preconditions = _ANY) -> WriteResult:
     """Flip `completed`. Raises TaskNotFoundError and VersionMismatchError."""
     sql: LiteralString = (
         """
@@ -93,13 +95,13 @@ def toggle(user_id: str, id_: UUID, terms: Terms = _ANY) -> Written:
         + _WHERE
         + _RETURNING
     )
-    return Write(sql, user_id, id_, {}, scope=f"toggle {id_}").run(terms)
+    return Write(sql, user_id, id_, {}, scope=f"toggle {id_}").run(preconditions)
 
 
-def delete(user_id: str, id_: UUID, terms: Terms = _ANY) -> Written:
+def delete(user_id: str, id_: UUID, preconditions: Preconditions = _ANY) -> WriteResult:
     """Remove the task. Raises TaskNotFoundError, the second time too, and VersionMismatchError."""
     sql: LiteralString = "DELETE FROM tasks" + _WHERE + _RETURNING
-    return Write(sql, user_id, id_, {}, scope=f"delete {id_}").run(terms)
+    return Write(sql, user_id, id_, {}, scope=f"delete {id_}").run(preconditions)
 
 
 _WHERE = """

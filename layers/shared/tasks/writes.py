@@ -37,14 +37,14 @@ class KeyReusedError(Exception):
     """The idempotency key came before with another body."""
 
 
-class Terms(NamedTuple):
+class Preconditions(NamedTuple):
     """`versions`: the `updated_at`s that may be changed, None for any. `key`: do it only once."""
 
     versions: frozenset[datetime] | None = None
     key: str | None = None
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """The task after a write, and whether this is the recorded outcome of an earlier one."""
 
     task: Task
@@ -66,24 +66,25 @@ class Write(NamedTuple):
     body: BaseModel | None = None
     repeatable: bool = False
 
-    def run(self, terms: Terms) -> Written:
-        """Do it on these terms.
+    def run(self, preconditions: Preconditions) -> WriteResult:
+        """Do it on these preconditions.
 
-        Raises TaskNotFoundError, VersionMismatchError, KeyInUseError, KeyReusedError and neon.DatabaseError.
+        Raises TaskNotFoundError, VersionMismatchError, KeyInUseError, KeyReusedError and
+        neon.DatabaseError.
         """
-        if terms.key is not None:
-            return self._once(terms, terms.key)
-        params = self._params(terms)
+        if preconditions.key is not None:
+            return self._once(preconditions, preconditions.key)
+        params = self._params(preconditions)
         statements = [Statement(self.sql, params)]
-        if terms.versions is not None:
+        if preconditions.versions is not None:
             statements.append(Statement(_EXISTS, params))
         effect = Effect.REPEATABLE if self.repeatable else Effect.ONCE
         done, *existing = self._send(*statements, effect=effect)
-        return Written(_task(done[0] if done else any(existing)))
+        return WriteResult(_task(done[0] if done else any(existing)))
 
-    def _once(self, terms: Terms, key: str) -> Written:
+    def _once(self, preconditions: Preconditions, key: str) -> WriteResult:
         """With a key the write may be sent again: a second time finds the first one's outcome."""
-        params = self._params(terms) | {
+        params = self._params(preconditions) | {
             "scope": self.scope,
             "key": key,
             "fingerprint": self._fingerprint(),
@@ -98,16 +99,16 @@ class Write(NamedTuple):
         if earlier:
             if bytes(earlier[0]["fingerprint"]) != params["fingerprint"]:
                 raise KeyReusedError
-            return Written(_task(earlier[0]["outcome"]), replayed=True)
+            return WriteResult(_task(earlier[0]["outcome"]), replayed=True)
         if not locked[0]["free"]:
             raise KeyInUseError
-        return Written(_task(recorded[0]["outcome"]))
+        return WriteResult(_task(recorded[0]["outcome"]))
 
     def _send(self, *statements: Statement, effect: Effect) -> list[list[Row]]:
         return database().run(*statements, effect=effect, settings=acting_as(self.user_id))
 
-    def _params(self, terms: Terms) -> dict[str, object]:
-        versions = None if terms.versions is None else list(terms.versions)
+    def _params(self, preconditions: Preconditions) -> dict[str, object]:
+        versions = None if preconditions.versions is None else list(preconditions.versions)
         return {"user_id": self.user_id, "id": self.id, "versions": versions, **self.params}
 
     def _fingerprint(self) -> bytes:

@@ -9,14 +9,19 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from web.problems import Problem, invalid, unsupported_media_type
+from web.problems import ProblemError, invalid
 
 MAX_BYTES = 1_000_000
 
 
-def too_large() -> Problem:
+def too_large() -> ProblemError:
     """A 413."""
-    return Problem(413, f"The body is larger than {MAX_BYTES:,} bytes")
+    return ProblemError(413, f"The body is larger than {MAX_BYTES:,} bytes")
+
+
+def unsupported_media_type() -> ProblemError:
+    """A 415."""
+    return ProblemError(415, "Send the body as application/json")
 
 
 def read(event: Mapping[str, Any]) -> bytes:
@@ -35,9 +40,10 @@ def read(event: Mapping[str, Any]) -> bytes:
 def parse(raw: bytes, content_type: str) -> dict[str, Any]:
     """The JSON object that the body holds.
 
-    Raises a Problem: 413 for too large a body, 415 for one said not to be JSON, 422 for one that is
-    none. Pydantic's parser is used because it bounds nesting and refuses what is not JSON (NaN,
-    lone surrogates, invalid UTF-8), where the standard library's accepts it or runs out of stack.
+    Raises ProblemError: 413 if the body is too large, 415 if its media type is not JSON, 422 if its
+    text is not JSON. Pydantic's parser is used because it bounds nesting and refuses what is not
+    JSON (NaN, lone surrogates, invalid UTF-8); the standard library's accepts it or runs out of
+    stack.
     """
     if len(raw) > MAX_BYTES:
         raise too_large()
@@ -59,5 +65,5 @@ def _is_json(content_type: str) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
-def _invalid(type_: str, message: str) -> Problem:
+def _invalid(type_: str, message: str) -> ProblemError:
     return invalid([{"type": type_, "loc": ("body",), "msg": message}])

@@ -1,6 +1,6 @@
 """Who is calling, as the gateway's authorizer found out, and whether they may go on.
 
-The authorizer's answer may have been cached by the gateway, so `exp` is checked here again.
+The gateway may have cached the authorizer's answer, so `exp` and `nbf` are checked here again.
 """
 
 from __future__ import annotations
@@ -11,46 +11,49 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from web.problems import Problem
+from web.problems import ProblemError
 
 
 def caller(event: Mapping[str, Any]) -> str:
-    """The caller's user id. Raises a 401 Problem without a valid, unexpired identity."""
+    """The caller's user id. Raises a 401 ProblemError without a valid, unexpired identity."""
     claims = _claims(event)
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject or "\x00" in subject:
         raise unauthorized("The token names no user" if claims else None)
-    if not time.time() < _expiry(claims.get("exp")):
+    now = time.time()
+    if not now < _seconds(claims.get("exp"), otherwise=-math.inf):
         raise unauthorized("The token has expired")
+    if now < _seconds(claims.get("nbf", 0), otherwise=math.inf):
+        raise unauthorized("The token is not valid yet")
     return subject
 
 
 def require_owner(subject: str, user_id: str) -> None:
-    """Let the caller act under their own path only. Raises a 403 Problem."""
+    """Let the caller act under their own path only. Raises a 403 ProblemError."""
     if not hmac.compare_digest(_bytes(subject), _bytes(user_id)):
         raise forbidden()
 
 
-def forbidden() -> Problem:
+def forbidden() -> ProblemError:
     """A 403."""
-    return Problem(403, "The token belongs to another user than the path")
+    return ProblemError(403, "The token belongs to another user than the path")
 
 
-def unauthorized(reason: str | None = None) -> Problem:
+def unauthorized(reason: str | None = None) -> ProblemError:
     """A 401 with the challenge of RFC 6750: a reason only when a token was sent."""
     if reason is None:
-        return Problem(401, "Send a token: Authorization: Bearer <JWT>", _challenge("Bearer"))
+        return ProblemError(401, "Send a token: Authorization: Bearer <JWT>", _challenge("Bearer"))
     safe = "".join(c for c in reason if " " <= c <= "~" and c not in '"\\')
     safe = safe or "The token is not valid"
     challenge = f'Bearer error="invalid_token", error_description="{safe}"'
-    return Problem(401, safe, _challenge(challenge))
+    return ProblemError(401, safe, _challenge(challenge))
 
 
 def _claims(event: Mapping[str, Any]) -> Mapping[str, Any]:
     """What our authorizer (`lambda`) or the gateway's own JWT authorizer (`jwt`) said.
 
-    Raises a 401 Problem when ours refused the token. The claims of `jwt` are the token's own, so
-    that none of them may be taken for such a refusal.
+    Raises a 401 ProblemError when ours refused the token. The claims of `jwt` are the token's own:
+    an `error` among them is not a refusal.
     """
     authorizer = _mapping(_mapping(event.get("requestContext")).get("authorizer"))
     if "lambda" not in authorizer:
@@ -65,15 +68,15 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _expiry(value: object) -> float:
-    """Seconds since the epoch; a value that is no finite number has always expired."""
+def _seconds(value: object, *, otherwise: float) -> float:
+    """Return seconds since the epoch, or `otherwise` for a value that is no finite number."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return -math.inf
+        return otherwise
     try:
         seconds = float(value)
     except (ValueError, OverflowError):
-        return -math.inf
-    return seconds if math.isfinite(seconds) else -math.inf
+        return otherwise
+    return seconds if math.isfinite(seconds) else otherwise
 
 
 def _bytes(value: str) -> bytes:

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 import tasks
 from tasks.models import NO_NUL, NoNul
+from web.binding import Body, Parameter
 
 __all__ = [
-    "AcceptEncoding",
     "Body",
     "Cursor",
     "IdempotencyKey",
     "IfMatch",
     "IfNoneMatch",
     "Limit",
-    "Parameter",
     "Search",
     "Sort",
     "Status",
     "TaskId",
     "UserId",
 ]
-
-Place = Literal["path", "query", "header", "body"]
-
-
-class Parameter:
-    """Where in a request an argument is, and what it is called there if not as in the handler.
-
-    `rules` are the keywords of Pydantic's `Field`.
-    """
-
-    def __init__(self, place: Place, name: str = "", **rules: Any) -> None:
-        self.place = place
-        self.name = name
-        self.rules = rules
 
 
 UserId = Annotated[
@@ -46,7 +31,8 @@ UserId = Annotated[
 TaskId = Annotated[tasks.TaskId, Parameter("path", description="The task's id, a UUID.")]
 
 Limit = Annotated[
-    int, Parameter("query", ge=1, le=1000, description="How many tasks a page has at most.")
+    int,
+    Parameter("query", ge=1, le=1000, description="How many tasks a page has at most."),
 ]
 Cursor = Annotated[
     Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})] | None,
@@ -57,7 +43,7 @@ Sort = Annotated[
     tasks.Sort, Parameter("query", description="The order; a leading `-` turns it round.")
 ]
 Search = Annotated[
-    Annotated[str, Field(max_length=500, json_schema_extra=NO_NUL), NoNul],
+    Annotated[str, Field(max_length=100, json_schema_extra=NO_NUL), NoNul],
     Parameter(
         "query",
         description="Show tasks with this text in their title or description, in any case.",
@@ -85,6 +71,3 @@ IfNoneMatch = Annotated[
     str | None,
     Parameter("header", "If-None-Match", description="Answer 304 if this is still the version."),
 ]
-AcceptEncoding = Annotated[str, Parameter("header", "Accept-Encoding")]
-
-Body = Parameter("body")

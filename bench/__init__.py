@@ -1,0 +1,13 @@
+"""The benchmark: this API beside other stacks, each as real Lambda processes (`make bench`).
+
+contract      the six operations that all contenders serve: their events and their responses
+contenders    builds each contender as it would be deployed; `rivals/` has the sources
+environment   one process with the real awslambdaric, and the Runtime API that it polls
+databases     Postgres with both schemas, PgBouncer with TLS, and servers that are far away
+relay         delays what passes through it, and counts round trips
+measuring     cold starts, warm requests in turns, many environments at once
+figures       medians, ratios and their spread
+scenarios     what is measured, in which order
+report        the table, the targets and the JSON
+charts        draws the JSON; it runs in a virtual environment of its own, with matplotlib
+"""

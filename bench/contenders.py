@@ -1,0 +1,233 @@
+"""The contenders, each built as it would be deployed, and how their processes start.
+
+`ours` is what `sam build` makes. The rivals are what people deploy otherwise, written as carefully
+as somebody who uses that stack would; `floor` is a bare handler, and no API is faster than it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.contract import OPERATIONS, BenchError
+from bench.environment import Command
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / ".bench"
+"""What was built, kept from one run to the next."""
+OURS, FLOOR = "ours", "floor"
+Say = Callable[[str], None]
+
+_SOURCES = Path(__file__).parent / "rivals"
+_PYTHON = "3.13"
+_WHEELS = (
+    *("--require-hashes", "--only-binary", ":all:", "--no-deps"),
+    *("--python-version", _PYTHON, "--python-platform", "x86_64-manylinux_2_28"),
+)
+_CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+# What Lambda sets, the same for all; the credentials reach no account.
+_PLATFORM = {
+    "AWS_ACCESS_KEY_ID": "bench",
+    "AWS_SECRET_ACCESS_KEY": "bench",
+    "AWS_SESSION_TOKEN": "bench",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_REGION": "eu-central-1",
+    "AWS_EXECUTION_ENV": f"AWS_Lambda_python{_PYTHON}",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+    "AWS_LAMBDA_FUNCTION_NAME": "bench",
+    "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+    "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+    "AWS_LAMBDA_LOG_FORMAT": "JSON",
+    "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/bench",
+    "AWS_LAMBDA_LOG_STREAM_NAME": "2026/11/21/[$LATEST]0",
+    "LAMBDA_RUNTIME_DIR": "/var/runtime",
+    "LANG": "en_US.UTF-8",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "POWERTOOLS_SERVICE_NAME": "bench",
+    # Lambda's file system is read-only: what was not compiled before deployment never is.
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUTF8": "1",
+    "TZ": ":UTC",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A stack that serves the contract from Lambda, built as it would be deployed.
+
+    `functions` has the folder of each operation, `path` what Lambda has on PYTHONPATH beside it,
+    `packages` all that is deployed for one function, and `variables` what its configuration sets.
+    """
+
+    name: str
+    title: str
+    functions: Mapping[str, Path]
+    path: tuple[Path, ...]
+    packages: tuple[Path, ...]
+    variables: Mapping[str, str]
+
+    def command(self, operation: str, database_url: str) -> Command:
+        """Return how Lambda would start the process of one operation."""
+        folder, handler = self.functions[operation], "app.handler"
+        if self.name == FLOOR:
+            handler = f"app.{operation}"
+        path = [folder, *self.path, runtime_client()]
+        variables = {
+            **_PLATFORM,
+            **self.variables,
+            "DATABASE_URL": database_url,
+            "LAMBDA_TASK_ROOT": str(folder),
+            "PYTHONPATH": os.pathsep.join(map(str, path)),
+            "_HANDLER": handler,
+        }
+        if "LD_LIBRARY_PATH" in os.environ:  # some Pythons do not start without it
+            variables["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+        arguments = (lambda_python(), "-S", "-m", "awslambdaric", handler)
+        return Command(f"{self.name}'s {operation}", arguments, folder, variables)
+
+
+# By name: a title, and the sources that are copied beside the packages of requirements/rival_*.
+_RIVALS = {
+    "fastapi-psycopg2": (
+        "FastAPI + SQLModel + Mangum, psycopg2",
+        ("fields.py", "fastapi/*.py", "fastapi/psycopg2/*.py"),
+    ),
+    "fastapi-asyncpg": (
+        "FastAPI + SQLModel + Mangum, asyncpg",
+        ("fields.py", "fastapi/*.py", "fastapi/asyncpg/*.py"),
+    ),
+    "powertools": ("Powertools with validation, psycopg 3", ("fields.py", "powertools/*.py")),
+    FLOOR: ("a bare handler, psycopg 3", ("floor/*.py",)),
+}
+NAMES = (OURS, *_RIVALS)
+
+
+def build(names: Collection[str] = NAMES, say: Say = print) -> list[Contender]:
+    """Build the named contenders, as far as something changed. Raise BenchError."""
+    unknown = set(names) - set(NAMES)
+    if unknown:
+        raise BenchError(f"There is no contender {', '.join(sorted(unknown))}.")
+    return [_ours(say) if name == OURS else _rival(name, say) for name in NAMES if name in names]
+
+
+def _ours(say: Say) -> Contender:
+    names = ("functions", "layers", "requirements/layer.txt", "template.yaml", "samconfig.toml")
+    folder = _once("ours", [ROOT / each for each in names], _sam_build, say)
+    functions = {each: folder / each.title().replace("_", "") for each in OPERATIONS}
+    layer = folder / "SharedLayer"
+    packages = (functions["list_tasks"], layer)
+    title = "this API, as `sam build` makes it"
+    variables = _template_variables(folder / "template.yaml", functions["list_tasks"].name)
+    return Contender(OURS, title, functions, (layer / "python",), packages, variables)
+
+
+def _sam_build(folder: Path) -> None:
+    sam = ROOT / ".venv-sam" / "bin" / "sam"
+    if not sam.exists():
+        raise BenchError("SAM CLI is not installed: run `make .venv-sam/ready`.")
+    run([sam, "build", "--build-dir", folder], SAM_CLI_TELEMETRY="0")
+
+
+def _template_variables(template: Path, function: str) -> dict[str, str]:
+    """Return the function's variables that are plain text; parameters are left out."""
+    document: Any = yaml.safe_load(template.read_text())
+    everywhere = document.get("Globals", {}).get("Function", {})
+    own = document["Resources"][function]["Properties"]
+    found: dict[str, Any] = {}
+    for properties in (everywhere, own):
+        found |= properties.get("Environment", {}).get("Variables", {})
+    return {name: value for name, value in found.items() if isinstance(value, str)}
+
+
+def _rival(name: str, say: Say) -> Contender:
+    title, patterns = _RIVALS[name]
+    lock = ROOT / "requirements" / f"rival_{name.replace('-', '_')}.txt"
+    sources = [file for each in patterns for file in sorted(_SOURCES.glob(each))]
+    made = [lock, Path(__file__), *sources]
+    folder = _once(name, made, lambda folder: _package(folder, lock, sources), say)
+    return Contender(name, title, dict.fromkeys(OPERATIONS, folder), (), (folder,), {})
+
+
+def _package(folder: Path, lock: Path, sources: Sequence[Path]) -> None:
+    """Install the packages and copy the sources into one folder, all compiled."""
+    uv = ROOT / ".venv" / "bin" / "uv"
+    run([uv, "pip", "install", "--quiet", *_WHEELS, "--target", folder, "--requirement", lock])
+    shutil.rmtree(folder / "bin", ignore_errors=True)
+    (folder / ".lock").unlink(missing_ok=True)
+    for source in sources:
+        shutil.copy(source, folder)
+    # The byte code is valid whatever the files' times, as in the layer.
+    mode = ["--invalidation-mode", "unchecked-hash"]
+    run([lambda_python(), "-m", "compileall", "-q", *mode, folder])
+
+
+@cache
+def lambda_python() -> str:
+    """Find a Python of Lambda's version. Raise BenchError with how to get one."""
+    return run([ROOT / "layers" / "find-python", _PYTHON]).strip()
+
+
+@cache
+def runtime_client() -> Path:
+    """Install awslambdaric for Lambda's Python, and return its folder."""
+    lock = ROOT / "requirements" / "runtime.txt"
+    uv = ROOT / ".venv" / "bin" / "uv"
+
+    def install(folder: Path) -> None:
+        how = ["--quiet", "--require-hashes", "--python", lambda_python(), "--compile-bytecode"]
+        run([uv, "pip", "install", *how, "--target", folder, "-r", lock])
+
+    return _once("runtime-client", [lock], install, lambda _: None)
+
+
+def _once(
+    name: str, sources: Sequence[Path], make: Callable[[Path], None], say: Say
+) -> Path:  # fmt: skip
+    """Make a folder unless it was made from the same sources; a half-made one is never used."""
+    folder, stamp = WORK / name, WORK / f"{name}.built-from"
+    digest = _digest(sources)
+    if not (stamp.is_file() and stamp.read_text() == digest and folder.is_dir()):
+        say(f"building {name}")
+        WORK.mkdir(exist_ok=True)
+        stamp.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        make(folder)
+        stamp.write_text(digest)
+    return folder
+
+
+def _digest(places: Sequence[Path]) -> str:
+    """Return a digest of the names and contents of all files there."""
+    digest = hashlib.sha256()
+    for place in places:
+        for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            name = file.relative_to(ROOT)
+            if file.is_file() and not _CACHES & set(name.parts):
+                digest.update(f"{name}\0".encode())
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def run(command: Sequence[str | Path], **variables: str) -> str:
+    """Run a command in the checkout and return its output. Raise BenchError with its last line."""
+    result = subprocess.run(
+        [str(each) for each in command],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+        raise BenchError(f"{Path(command[0]).name} failed: {lines[-1] if lines else 'silently'}")
+    return result.stdout

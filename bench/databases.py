@@ -1,0 +1,200 @@
+"""The databases that the contenders are measured on: Postgres with both schemas and some tasks.
+
+Ours has the product's schema. The rivals have a database and a schema of their own, on the same
+server, so that no migration of the product touches them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from bench.contenders import OURS, ROOT
+from bench.contract import BenchError
+from bench.relay import Relay
+from tests.neon import servers
+from tests.neon.servers import PASSWORD, QUOTED, Authority, PgBouncer, Postgres
+
+PRODUCT, RIVALS = "product", "rivals"
+POOL = 10  # server connections of PgBouncer
+LATENCIES = (5, 20)  # milliseconds of a round trip
+PREPARED = (1, 21)  # the first PgBouncer with prepared statements, which Neon's has
+
+_OTHERS = 1000  # tasks of other users beside those that are asked for
+_SCHEMA = Path(__file__).parent / "rivals" / "schema.sql"
+# As on Neon: a login owns nothing, and may act as the role that the policies are for.
+_LOGINS = {PRODUCT: ("task_login", "task_api"), RIVALS: ("rival_login", "rival_api")}
+_OF_ONE_USER = """
+INSERT INTO tasks (user_id, id, title, description, created_at, updated_at)
+SELECT %(user)s,
+       (lpad(to_hex(1795000000000 + %(first)s + n), 12, '0') || '7000a000'
+        || lpad(to_hex(%(first)s + n), 12, '0'))::uuid,
+       'Task number ' || n, 'It is described in one line of fifty characters: ' || n,
+       timestamptz '2026-11-21' + n * interval '1 second',
+       timestamptz '2026-11-21' + n * interval '1 second'
+FROM generate_series(1, %(count)s) AS n
+RETURNING id::text
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to the server: what connection strings end in, the milliseconds of a round trip, and
+    a count of the round trips so far where a relay counts them."""
+
+    title: str
+    port: int
+    host: str = "127.0.0.1"
+    parameters: str = "sslmode=disable"
+    latency: float = 0.0
+    count: Callable[[], int] = int
+
+    def url(self, contender: str) -> str:
+        """Return the connection string of a contender's login to its database."""
+        database = database_of(contender)
+        login = f"{_LOGINS[database][0]}:{QUOTED}"
+        return f"postgresql://{login}@{self.host}:{self.port}/{database}?{self.parameters}"
+
+
+def database_of(contender: str) -> str:
+    """Return the name of the database that a contender uses."""
+    return PRODUCT if contender == OURS else RIVALS
+
+
+class Databases:
+    """A Postgres on loopback with both databases."""
+
+    def __init__(self, server: Postgres) -> None:
+        self.server = server
+        self.local = Way("Postgres on this machine", server.port)
+        self._first = 0
+        self._tasks: dict[tuple[str, str], list[str]] = {}
+
+    def owner(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
+        """Connect as the superuser."""
+        return psycopg.connect(owner_url(self.server, database), autocommit=True)
+
+    def add_tasks(self, database: str, user: str, count: int) -> list[str]:
+        """Give a user so many more tasks, and return their ids."""
+        values = {"user": user, "count": count, "first": self._first}
+        self._first += count
+        with self.owner(database) as connection:
+            return [str(row[0]) for row in connection.execute(_OF_ONE_USER, values)]
+
+    def tasks(self, database: str, user: str, count: int) -> list[str]:
+        """Return the ids of a user's tasks, which are made when the user is new."""
+        key = (database, user)
+        if key not in self._tasks:
+            self._tasks[key] = self.add_tasks(database, user, count)
+            self.settle()
+        return self._tasks[key]
+
+    def settle(self) -> None:
+        """Have everything analysed, and nothing left to clean up later."""
+        for database in _LOGINS:
+            with self.owner(database) as connection:
+                connection.execute("VACUUM (ANALYZE) tasks")
+                connection.execute("CHECKPOINT")
+
+
+def owner_url(server: Postgres, database: str) -> str:
+    """Return the connection string of the superuser, over the Unix socket."""
+    return f"postgresql://postgres@/{database}?host={server.directory}&port={server.port}"
+
+
+def folder_for_servers(parent: Path) -> Path:
+    """Return a folder that the servers' account can reach."""
+    parent.chmod(0o755)
+    return parent / "postgres"
+
+
+def new_database(server: Postgres, name: str) -> str:
+    """Make a database with the product's schema and return its superuser's connection string."""
+    server.admin(f"CREATE DATABASE {name}")
+    url = owner_url(server, name)
+    environment = os.environ | {"DATABASE_URL": url, "OWNER_DATABASE_URL": url}
+    done = subprocess.run(
+        [sys.executable, "-m", "local", "migrate"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BenchError(f"The product's schema cannot be made: {done.stderr.strip()[-300:]}")
+    return url
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Databases]:
+    """Start a server with both databases, their logins, and tasks of many users."""
+    with Postgres(folder_for_servers(folder)) as server:
+        # A cleaner or a checkpoint would hit whoever is measured at that moment.
+        server.admin("ALTER SYSTEM SET autovacuum = off")
+        server.admin("ALTER SYSTEM SET max_wal_size = '8GB'")
+        server.admin("SELECT pg_reload_conf()")
+        databases = Databases(server)
+        new_database(server, PRODUCT)
+        server.admin(f"CREATE DATABASE {RIVALS}")
+        with databases.owner(RIVALS) as connection:
+            connection.execute(_SCHEMA.read_bytes())
+        for database, (login, role) in _LOGINS.items():
+            server.admin(
+                f"CREATE ROLE {login} LOGIN NOINHERIT PASSWORD '{PASSWORD}' IN ROLE {role}"
+            )
+            for number in range(_OTHERS // 100):
+                databases.add_tasks(database, f"somebody-{number}", 100)
+        databases.settle()
+        yield databases
+
+
+def has_pooler() -> bool:
+    """Tell whether there is a PgBouncer that can do what Neon's can."""
+    return servers.pgbouncer_version() >= PREPARED
+
+
+@contextmanager
+def ways(databases: Databases, folder: Path) -> Iterator[Mapping[str, Way]]:
+    """Open all ways to the server: straight, and as to Neon, by PgBouncer and TLS, near and far.
+
+    Without a PgBouncer there is only the first.
+    """
+    found = {"local": databases.local}
+    with ExitStack() as stack:
+        if has_pooler():
+            authority = Authority(folder / "certificates")
+            port = stack.enter_context(pooler(databases, folder, authority, POOL)).port
+            # Neon's parameters, with the authority of this run in place of a public one.
+            tls = f"sslmode=verify-full&sslrootcert={authority.roots}&channel_binding=prefer"
+            title = "PgBouncer and TLS"
+            found["pooler"] = Way(title, port, "localhost", tls)
+            for latency in LATENCIES:
+                relay = stack.enter_context(Relay(port, latency))
+                name = f"{title}, {latency} ms away"
+                way = Way(name, relay.port, "localhost", tls, latency, relay.round_trips)
+                found[f"pooler-{latency}ms"] = way
+        yield found
+
+
+def pooler(databases: Databases, folder: Path, authority: Authority, size: int) -> PgBouncer:
+    """Return a PgBouncer with TLS that knows both logins, to be entered."""
+    certificate = authority.issue("localhost")
+    certificate.key.chmod(0o644)  # the server runs as another account
+    users = folder / "users"
+    users.write_text("".join(f'"{login}" "{PASSWORD}"\n' for login, _ in _LOGINS.values()))
+    return PgBouncer(
+        folder / "pooler",
+        databases.server,
+        certificate=certificate,
+        auth_file=users,
+        default_pool_size=size,
+        max_prepared_statements=1000,
+    )

@@ -1,0 +1,90 @@
+"""The task API by FastAPI and SQLModel: all routes in one function, on either driver.
+
+`database.route` makes a route of each function. On psycopg2 it stays a plain function, as the
+documentation of both asks for with a driver that blocks; on asyncpg it becomes a coroutine.
+docs/performance.md says what psycopg2 on the event loop would save.
+"""
+
+from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
+
+from database import Db, route
+from fastapi import HTTPException, Query, Response
+from models import Deleted, Task, TaskCreate, TaskRead, TaskUpdate
+from serving import User, app, handler_of
+from sqlmodel import Session, col, delete, func, not_, select, update
+
+TASKS = "/api/{user_id}/tasks"
+TASK = TASKS + "/{task_id}"
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@app.get(TASKS, response_model=list[TaskRead])
+@route
+def list_tasks(db: Db, user_id: User, limit: Limit = 1000):
+    mine = select(Task).where(Task.user_id == user_id).order_by(col(Task.id)).limit(limit)
+    return db.exec(mine).all()
+
+
+@app.post(TASKS, response_model=TaskRead, status_code=201)
+@route
+def create_task(db: Db, user_id: User, new: TaskCreate, response: Response):
+    task = Task(user_id=user_id, title=new.title, description=new.description)
+    task.updated_at = task.created_at
+    db.add(task)
+    db.commit()
+    response.headers["Location"] = f"/api/{quote(user_id, safe='')}/tasks/{task.id}"
+    return task
+
+
+@app.get(TASK, response_model=TaskRead)
+@route
+def get_task(db: Db, user_id: User, task_id: UUID):
+    return found(db.get(Task, (user_id, task_id)))
+
+
+@app.put(TASK, response_model=TaskRead)
+@route
+def update_task(db: Db, user_id: User, task_id: UUID, change: TaskUpdate):
+    return changed(db, user_id, task_id, change.model_dump(exclude_none=True))
+
+
+@app.patch(TASK + "/complete", response_model=TaskRead)
+@route
+def toggle_task(db: Db, user_id: User, task_id: UUID):
+    return changed(db, user_id, task_id, {"completed": not_(col(Task.completed))})
+
+
+@app.delete(TASK, response_model=Deleted)
+@route
+def delete_task(db: Db, user_id: User, task_id: UUID):
+    gone = delete(Task).where(col(Task.user_id) == user_id, col(Task.id) == task_id)
+    if not db.exec(gone.execution_options(synchronize_session=False)).rowcount:
+        raise HTTPException(404, "Task not found")
+    db.commit()
+    return Deleted()
+
+
+def changed(db: Session, user_id: str, task_id: UUID, values: dict[str, object]) -> Task:
+    """Change a task by one statement, so that two changes at a time both take effect."""
+    change = (
+        update(Task)
+        .where(col(Task.user_id) == user_id, col(Task.id) == task_id)
+        .values(**values, updated_at=func.clock_timestamp())
+        .returning(Task)
+        .execution_options(synchronize_session=False)
+    )
+    task = found(db.exec(change).scalars().first())
+    db.commit()
+    return task
+
+
+def found(task: Task | None) -> Task:
+    """Return the task. Raise a 404 when there is none."""
+    if task is None:
+        raise HTTPException(404, "Task not found")
+    return task
+
+
+handler = handler_of(app)

@@ -1,0 +1,93 @@
+"""The application, who may call it, and the handler that Lambda calls."""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fields import NoNul
+from mangum import Mangum
+from sqlalchemy import Connection, event, text
+from sqlmodel import Session
+
+UserId = Annotated[str, Path(min_length=1, max_length=255), NoNul]
+
+
+async def authorized(request: Request, user_id: UserId) -> str:
+    """Return the caller's id, which the path must name too."""
+    context = request.scope["aws.event"]["requestContext"]
+    claims = context.get("authorizer", {}).get("lambda", {})
+    if not claims.get("sub") or not time.time() < float(claims.get("exp", 0)):
+        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        raise HTTPException(401, "Send a valid token", challenge)
+    if claims["sub"] != user_id:
+        raise HTTPException(403, "The token belongs to another user than the path")
+    return user_id
+
+
+User = Annotated[str, Depends(authorized)]
+
+_ACT_AS = text(
+    "SELECT set_config('role', 'rival_api', true), set_config('app.user_id', :user_id, true)"
+)
+
+
+@event.listens_for(Session, "after_begin")
+def _act_as_the_user(session: Session, _: Any, connection: Connection) -> None:
+    """Set row-level security with the first statement, so that a refused request sends none."""
+    connection.execute(_ACT_AS, {"user_id": session.info["user_id"]})
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"level": record.levelname, "message": record.getMessage()}
+        return json.dumps(line | getattr(record, "members", {}))
+
+
+def _logger() -> logging.Logger:
+    logger = logging.getLogger("api")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_OneLine())
+    logger.addHandler(handler)
+    logger.setLevel(os.environ.get("LOG_LEVEL", "INFO"))
+    logger.propagate = False
+    logging.getLogger("mangum").setLevel(logging.WARNING)  # it logs a line for each request too
+    return logger
+
+
+logger = _logger()
+
+# The gateway has the six routes and nothing else, so no documentation is served from here.
+app = FastAPI(title="Task API", openapi_url=None)
+
+
+@app.exception_handler(RequestValidationError)
+async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    """Answer 422 with what is wrong and where, without repeating what was sent."""
+    detail = [{"type": e["type"], "loc": e["loc"], "msg": e["msg"]} for e in error.errors()]
+    return JSONResponse({"detail": detail}, status_code=422)
+
+
+def handler_of(app: FastAPI) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """Make the handler that Lambda calls; it logs one line for each request."""
+    served = Mangum(app, lifespan="off")
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        started = time.perf_counter()
+        answer = served(event, context)
+        members = {
+            "request_id": context.aws_request_id,
+            "route": event["routeKey"],
+            "status": answer["statusCode"],
+            "ms": round((time.perf_counter() - started) * 1000, 1),
+        }
+        logger.info("request", extra={"members": members})
+        return answer
+
+    return handler

@@ -1,0 +1,56 @@
+"""Which response each error of the tasks and of their database becomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import neon
+import tasks
+from web.problems import ProblemError, internal, invalid
+
+_OF_TASKS: dict[type[Exception], Callable[[], ProblemError]] = {
+    tasks.TaskNotFoundError: lambda: ProblemError(404, "Task not found"),
+    tasks.VersionMismatchError: lambda: ProblemError(
+        412, "The task was changed since; nothing was done"
+    ),
+    tasks.KeyInUseError: lambda: ProblemError(
+        409, "A request with this Idempotency-Key is still running", {"Retry-After": "1"}
+    ),
+    tasks.KeyReusedError: lambda: _refused(
+        "header",
+        "idempotency-key",
+        "idempotency_key_reused",
+        "Idempotency-Key was used before with another body",
+    ),
+    tasks.InvalidCursorError: lambda: _refused(
+        "query", "cursor", "cursor_invalid", "Cursor should be one that this very list has given"
+    ),
+}
+
+
+def problem_of(error: Exception) -> ProblemError:
+    """Return what an error is for the client: a bare 500 if nobody foresaw it."""
+    if type(error) in _OF_TASKS:
+        return _OF_TASKS[type(error)]()
+    if isinstance(error, neon.OutcomeUnknownError):
+        return ProblemError(
+            503,
+            "The connection was lost before the outcome was known; "
+            "retry with an Idempotency-Key, or look before you repeat",
+            {"Retry-After": "1"},
+            slug="outcome-unknown",
+        )
+    if isinstance(error, neon.UnavailableError):
+        seconds = str(max(1, math.ceil(error.retry_after)))
+        return ProblemError(
+            503, "The database is not available; try again", {"Retry-After": seconds}
+        )
+    if isinstance(error, neon.ConflictError) and not error.sqlstate.startswith("23"):
+        # A deadlock or a serialization failure: another transaction was faster; nothing was done.
+        return ProblemError(503, "The database was busy; try again", {"Retry-After": "1"})
+    return internal(error)
+
+
+def _refused(where: str, name: str, type_: str, message: str) -> ProblemError:
+    return invalid([{"type": type_, "loc": (where, name), "msg": message}])

@@ -1,0 +1,144 @@
+"""Tasks as HTTP represents them: the body, with `ETag`, `Link` and `Location`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from tasks import Page, PageRequest, Preconditions, Task, WriteResult
+from tasks.models import DESCRIPTION_LENGTH, TITLE_LENGTH, USER_ID_LENGTH
+from web.etags import etag, etag_of_page, is_seen, versions
+from web.response import Response
+
+Headers = dict[str, str]
+
+_HEADER_BYTES = 8_000  # many proxies take no header beyond 8 kB
+
+# Lambda returns 6 MB at most, as a JSON text in which the body is a string: its quotes and
+# backslashes are escaped once more there.
+_PAGE_BYTES = 5_500_000
+_BYTES_AROUND = 350  # a task's other members, with all the names and quotes
+_BYTES_A_LETTER = 12  # at most: a surrogate pair, each half written as `\\uXXXX`
+_MOST_LETTERS = TITLE_LENGTH + DESCRIPTION_LENGTH + USER_ID_LENGTH
+_ALWAYS_FIT = _PAGE_BYTES // (_MOST_LETTERS * _BYTES_A_LETTER + _BYTES_AROUND)
+
+
+class Deleted(BaseModel, defer_build=True):
+    """The answer to a deletion; clients parse it."""
+
+    message: Literal["Task deleted successfully"] = "Task deleted successfully"
+
+
+class Health(BaseModel, defer_build=True):
+    """The answer of a service that works."""
+
+    status: Literal["ok"] = "ok"
+
+
+def preconditions(if_match: str | None = None, key: str | None = None) -> Preconditions:
+    """The preconditions of a write, from its request's headers."""
+    return Preconditions(versions(if_match), key)
+
+
+def represented(
+    model: BaseModel, status: int = 200, headers: Headers | None = None
+) -> Response[Any]:
+    """The model as JSON, written by the model itself."""
+    return _json(status, model.model_dump_json(), headers)
+
+
+def found(task: Task, if_none_match: str | None) -> Response[Task]:
+    """The task, or 304 when the client has this version."""
+    tag = etag(task)
+    if is_seen(if_none_match, tag):
+        return _not_modified(tag)
+    return represented(task, headers={"ETag": tag})
+
+
+def listed(
+    page: Page, wanted: PageRequest, user_id: str, if_none_match: str | None
+) -> Response[list[Task]]:
+    """The page, or 304, with a `Link` to the next page if there is one.
+
+    The page is cut where it would pass what Lambda can return.
+    """
+    kept = page.tasks[: _that_fit(page.tasks)]
+    has_more = page.has_more or len(kept) < len(page.tasks)
+    cursor = page.cursor_after(kept[-1]) if has_more else None
+    shown = to_json(kept)
+    tag = etag_of_page(shown, cursor)
+    if is_seen(if_none_match, tag):
+        return _not_modified(tag)
+    headers: Headers = {"ETag": tag}
+    if cursor:
+        headers["Link"] = _link(user_id, wanted._replace(cursor=cursor))
+    return _json(200, shown.decode(), headers)
+
+
+def created(written: WriteResult) -> Response[Task]:
+    """201 with the task and where it can be found."""
+    headers: Headers = {"Location": f"{_tasks_path(written.task.user_id)}/{written.task.id}"}
+    return represented(written.task, 201, _of_write(written) | headers)
+
+
+def changed(written: WriteResult) -> Response[Task]:
+    """The task as the write left it."""
+    return represented(written.task, headers=_of_write(written))
+
+
+def deleted(written: WriteResult) -> Response[Deleted]:
+    """The message that clients parse."""
+    headers = _of_write(written)
+    del headers["ETag"]
+    return represented(Deleted(), headers=headers)
+
+
+def _tasks_path(user_id: str) -> str:
+    return f"/api/{quote(user_id, safe='')}/tasks"
+
+
+def _link(user_id: str, following: PageRequest) -> str:
+    """The link to another page, with the parameters that are not the default.
+
+    The path is left out where it would make the header too long; a client takes it from the
+    request (RFC 3986, section 5.2).
+    """
+    default = PageRequest()._asdict()
+    query = urlencode({k: v for k, v in following._asdict().items() if v != default[k]})
+    link = f'<{_tasks_path(user_id)}?{query}>; rel="next"'
+    return link if len(link) <= _HEADER_BYTES else f'<?{query}>; rel="next"'
+
+
+def _json(status: int, text: str, headers: Headers | None) -> Response[Any]:
+    """A response whose body is JSON already; the caller says what it is the JSON of."""
+    return Response(status, "application/json", text, headers)
+
+
+def _not_modified(tag: str) -> Response[Any]:
+    return Response(304, None, "", {"ETag": tag})
+
+
+def _of_write(written: WriteResult) -> Headers:
+    headers: Headers = {"ETag": etag(written.task)}
+    if written.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return headers
+
+
+def _that_fit(tasks: list[Task]) -> int:
+    """How many of the tasks one response can hold; at least one always does."""
+    if len(tasks) <= _ALWAYS_FIT:
+        return len(tasks)
+    letters = sum(len(t.title) + len(t.description or "") + len(t.user_id) for t in tasks)
+    if letters * _BYTES_A_LETTER + len(tasks) * _BYTES_AROUND <= _PAGE_BYTES:
+        return len(tasks)  # nearly always; it is found out without writing any of them down
+    room = _PAGE_BYTES
+    for number, task in enumerate(tasks):
+        room -= len(json.dumps(task.model_dump_json()))
+        if room < 0:
+            return number
+    return len(tasks)

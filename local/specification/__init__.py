@@ -1,0 +1,1 @@
+"""The OpenAPI document, generated from what the endpoints declare. No function imports this."""

@@ -1,0 +1,202 @@
+"""Every contender of the benchmark does the same work: the same answers, with the same security."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from bench import contenders, databases
+from bench.contenders import NAMES, OURS, Contender
+from bench.contract import MEMBERS, OPERATIONS, BenchError, event
+from bench.databases import Databases, Way, database_of
+from bench.environment import Environment
+from tests.neon.conftest import need_pgbouncer
+from tests.neon.servers import Authority
+from tests.test_build import MAGIC
+
+HIDDEN = "Hidden by a policy"
+Invoke = Callable[..., dict[str, Any]]
+Story = list[tuple[str, int, Any]]
+
+
+@pytest.fixture(scope="module")
+def way(started: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+    """A pooler with TLS and one server connection: what one leaves behind, the next one finds."""
+    for database in (databases.PRODUCT, databases.RIVALS):
+        role = "task_api" if database == databases.PRODUCT else "rival_api"
+        started.server.admin(f"ALTER DATABASE {database} SET timezone = 'Asia/Kolkata'")
+        with started.owner(database) as connection:
+            connection.execute(
+                f"CREATE POLICY hidden ON tasks AS RESTRICTIVE TO {role}"
+                f" USING (title <> '{HIDDEN}')".encode()
+            )
+    if not databases.has_pooler():
+        yield started.local
+        return
+    folder = tmp_path_factory.mktemp("pooler")
+    authority = Authority(folder / "certificates")
+    with databases.pooler(started, folder, authority, 1) as pooler:
+        tls = f"sslmode=verify-full&sslrootcert={authority.roots}&channel_binding=prefer"
+        yield Way("PgBouncer and TLS", pooler.port, "localhost", tls)
+
+
+@pytest.fixture(scope="module")
+def start(built: dict[str, Contender], way: Way) -> Iterator[Callable[[str], Invoke]]:
+    """Starts all six operations of a contender."""
+    running: dict[str, Environment] = {}
+    with ExitStack() as stack:
+
+        def start(name: str) -> Invoke:
+            for operation in OPERATIONS:
+                if key(name, operation) not in running:
+                    command = built[name].command(operation, way.url(name))
+                    environment = stack.enter_context(Environment(command))
+                    environment.ready()
+                    running[key(name, operation)] = environment
+
+            def invoke(operation: str, *arguments: Any, **more: Any) -> dict[str, Any]:
+                sent = json.dumps(event(operation, *arguments, **more)).encode()
+                answer: dict[str, Any] = json.loads(running[key(name, operation)].invoke(sent)[1])
+                return answer
+
+            return invoke
+
+        def key(name: str, operation: str) -> str:
+            """What serves all operations from one handler is one process."""
+            command = built[name].command(operation, way.url(name))
+            return f"{command.folder} {command.arguments[-1]}"
+
+        yield start
+
+
+def test_a_contender_is_compiled_as_the_layer_is(built: dict[str, Contender]) -> None:
+    for contender in built.values():
+        sources = [file for folder in contender.packages for file in folder.rglob("*.py")]
+        assert len(sources) > 50, contender.name
+        for source in sources:
+            compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+            assert compiled.read_bytes()[:8] == MAGIC, source
+
+
+def test_an_unknown_contender_is_refused_in_a_sentence() -> None:
+    with pytest.raises(BenchError, match=r"There is no contender django\."):
+        contenders.build(["floor", "django"])
+
+
+def _story(invoke: Invoke, user: str) -> Story:
+    """What a client does with tasks, right and wrong: each step, its status, and its answer."""
+    known: dict[str, str] = {user: "USER"}
+    told: Story = []
+
+    def step(what: str, operation: str, task: str = "", **more: Any) -> Any:
+        answer = invoke(operation, more.pop("user", user), task, **more)
+        body = json.loads(answer["body"])
+        told.append((what, answer["statusCode"], _comparable(body, known)))
+        return body
+
+    step("nothing yet", "list_tasks")
+    milk = step("create", "create_task", body={"title": "  Milk ", "description": "Two"})["id"]
+    tea = step("create a bare one", "create_task", body={"title": "Tee 🍵"})["id"]
+    for title in ("", "   ", "x" * 501, "a\0b", "\ud800", 7, None):
+        step(f"create {title!r:.9}", "create_task", body={"title": title})
+    step("create without a title", "create_task", body={})
+    step("create with too much", "create_task", body={"title": "x", "description": "x" * 5001})
+    step("create with a list", "create_task", body=[1])
+    step("list", "list_tasks")
+    step("get", "get_task", milk)
+    step("rename", "update_task", milk, body={"title": "Oat milk"})
+    step("complete", "update_task", milk, body={"completed": True, "title": None})
+    step("clear", "update_task", milk, body={"description": ""})
+    step("change nothing", "update_task", tea, body={})
+    step("update to a blank title", "update_task", milk, body={"title": " "})
+    step("toggle", "toggle_task", milk)
+    step("toggle back", "toggle_task", milk)
+    step("delete", "delete_task", milk)
+    step("list what is left", "list_tasks")
+    for operation in ("get_task", "update_task", "toggle_task", "delete_task"):
+        step(f"{operation}: gone", operation, milk)
+        step(f"{operation}: no id", operation, "milk")
+        step(f"{operation}: another user's", operation, tea, user=f"{user}-2")
+    for operation in OPERATIONS:
+        step(f"{operation}: another user's path", operation, tea, sub="somebody else")
+        step(f"{operation}: expired", operation, tea, exp="1")
+    step("nothing has happened to it", "get_task", tea)
+    return told
+
+
+def _comparable(body: Any, known: dict[str, str]) -> Any:
+    """Return what must be equal: members of the contract, numbered ids, times that are near.
+
+    Of an error only its place counts, because each stack has its own words.
+    """
+    if isinstance(body, list):
+        return [_comparable(each, known) for each in body]
+    if "detail" in body:
+        detail = body["detail"]
+        return detail[0]["loc"][0] if isinstance(detail, list) else None
+    if "id" not in body:
+        return body
+    known.setdefault(body["id"], f"task {len(known)}")
+    created, updated = body["created_at"], body["updated_at"]
+    return {member: body[member] for member in MEMBERS} | {
+        "id": known[body["id"]],
+        "user_id": known[body["user_id"]],
+        "created_at": _is_now(created),
+        "updated_at": [_is_now(updated), created < updated],
+    }
+
+
+def _is_now(text: str) -> bool:
+    """Tell whether it is the time of this test, in UTC with the letter for it."""
+    age = datetime.now(UTC) - datetime.fromisoformat(text)
+    return text.endswith("Z") and abs(age) < timedelta(minutes=5)
+
+
+@pytest.fixture(scope="module")
+def ours(start: Callable[[str], Invoke]) -> Story:
+    """The story as our API tells it."""
+    return _story(start(OURS), f"user-{uuid4()}")
+
+
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_rival_answers_as_our_api_does(
+    name: str, start: Callable[[str], Invoke], ours: Story
+) -> None:
+    assert _story(start(name), f"user-{uuid4()}") == ours
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_contender_is_bound_by_row_level_security(
+    name: str, start: Callable[[str], Invoke], started: Databases
+) -> None:
+    user, invoke = f"user-{uuid4()}", start(name)
+    seen, hidden = started.add_tasks(database_of(name), user, 2)
+    with started.owner(database_of(name)) as connection:
+        connection.execute("UPDATE tasks SET title = %s WHERE id = %s", [HIDDEN, hidden])
+    listed = json.loads(invoke("list_tasks", user)["body"])
+    assert [each["id"] for each in listed] == [seen]
+    for operation in ("get_task", "toggle_task", "delete_task", "update_task"):
+        assert invoke(operation, user, hidden)["statusCode"] == 404
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_contender_leaves_no_identity_on_its_connection(
+    name: str, start: Callable[[str], Invoke], way: Way, started: Databases
+) -> None:
+    invoke = start(name)
+    need_pgbouncer(*databases.PREPARED)  # without it nobody else gets the same connection
+    task = started.add_tasks(database_of(name), "somebody", 1)[0]
+    for operation in ("get_task", "delete_task"):
+        assert invoke(operation, "somebody", task)["statusCode"] == 200
+    with psycopg.connect(way.url(name), prepare_threshold=None) as connection:
+        found = connection.execute(
+            "SELECT current_user = session_user, current_setting('app.user_id', true)"
+        ).fetchone()
+    assert found in [(True, ""), (True, None)]

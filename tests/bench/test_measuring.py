@@ -1,0 +1,183 @@
+"""The benchmark's own parts: the Runtime API and its clocks, the relay, the figures, the table."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import figures, measuring, report
+from bench.contract import BenchError
+from bench.environment import Command, Environment
+from bench.measuring import Effort, Subject
+from bench.relay import Relay
+
+_ECHO = "def handler(event, context):\n    return {'said': event}\n"
+Make = Callable[[str], Command]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Make:
+    """Makes the command of a handler with this source, run by the real awslambdaric."""
+
+    def make(source: str) -> Command:
+        (tmp_path / "app.py").write_text(source)
+        path = ":".join([str(tmp_path), *(each for each in sys.path if each)])
+        arguments = (sys.executable, "-m", "awslambdaric", "app.handler")
+        return Command("the function", arguments, tmp_path, {"PYTHONPATH": path})
+
+    return make
+
+
+def test_a_real_runtime_client_answers_again_and_again(command: Make) -> None:
+    with Environment(command(_ECHO)) as environment:
+        environment.ready()
+        for text in (b'"a"', b'"b"', b'"' + b"c" * 100_000 + b'"'):
+            seconds, answer = environment.invoke(text)
+            assert answer == b'{"said": ' + text + b"}"
+            assert seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise RuntimeError('no settings')", "could not start: RuntimeError: no settings"),
+        ("import os\nprint('bad luck', flush=True)\nos._exit(3)", "status 3.*bad luck"),
+        ("def handler(*_):\n    raise ValueError('no such task')", "ValueError: no such task"),
+        ("import os\ndef handler(*_):\n    os._exit(4)", "status 4"),
+    ],
+    ids=["an error at start", "a crash at start", "an error", "a crash"],
+)
+def test_a_failure_is_reported_in_one_line(command: Make, source: str, said: str) -> None:
+    with pytest.raises(BenchError) as failed:
+        _ask(command(source))
+    assert re.search(said, str(failed.value))
+    assert "\n" not in str(failed.value)
+
+
+def _ask(command: Command) -> None:
+    with Environment(command) as environment:
+        environment.ready()
+        environment.invoke(b"{}")
+
+
+def test_the_processor_clock_and_the_peak_of_memory_are_those_of_the_process(
+    command: Make,
+) -> None:
+    source = (
+        "import time\n"
+        "def handler(event, context):\n"
+        "    end = time.process_time() + event['burn']\n"
+        "    while time.process_time() < end: pass\n"
+        "    return len(bytearray(event['bytes']))\n"
+    )
+    with Environment(command(source)) as environment:
+        environment.ready()
+        cpu, memory = environment.cpu(), environment.peak_memory()
+        environment.invoke(b'{"burn": 0, "bytes": 0}')
+        little = environment.cpu() - cpu
+        environment.invoke(b'{"burn": 0.2, "bytes": 50000000}')
+        assert 0 < little < 0.2 <= environment.cpu() - cpu - little
+        # The kernel adds up what each processor counted only now and then.
+        assert environment.peak_memory() - memory >= 49_000_000
+
+
+def test_every_contender_has_its_turn_in_each_round(command: Make) -> None:
+    asked: list[str] = []
+
+    def subject(name: str) -> Subject:
+        return Subject(command(_ECHO), lambda: b"1", _is_echo, lambda _: asked.append(name))
+
+    found = measuring.warm({"one": subject("one"), "other": subject("other")}, Effort(1, 2, 3))
+    assert {name: len(warm.all()) for name, warm in found.items()} == {"one": 50, "other": 50}
+    rounds = asked[2:]  # after the warm-up
+    assert {*rounds[:2]} == {*rounds[2:]} == {"one", "other"}
+
+
+def test_many_environments_are_busy_at_once(command: Make) -> None:
+    source = "import time\ndef handler(event, context):\n    time.sleep(0.1)\n    return event\n"
+    subject = Subject(command(source), lambda: b"1", lambda _: None)
+    with ExitStack() as stack:
+        everybody = measuring.start_crowd(stack, subject.command, 3)
+        taken, whole = measuring.crowd(everybody, subject, 0.3)
+    assert len(taken) >= 3
+    assert whole < sum(taken)  # one after the other would have taken that
+
+
+def _is_echo(answer: bytes) -> None:
+    assert answer == b'{"said": 1}'
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """A server that sends back what it receives, to one client."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        wire, _ = listener.accept()
+        with wire:
+            while data := wire.recv(1000):
+                wire.sendall(data)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield listener.getsockname()[1]
+    thread.join()
+    listener.close()
+
+
+def test_the_relay_is_as_far_away_as_it_should_be_and_counts_round_trips(echo: int) -> None:
+    with Relay(echo, 30) as relay, socket.create_connection(("127.0.0.1", relay.port)) as wire:
+        started = time.perf_counter()
+        wire.sendall(b"first")
+        assert wire.recv(100) == b"first"
+        first = time.perf_counter() - started
+        wire.sendall(b"sec")
+        wire.sendall(b"ond")
+        heard = b""
+        while len(heard) < 6:
+            heard += wire.recv(100)
+        second = time.perf_counter() - started - first
+        assert relay.round_trips() == 3  # TCP's own and two; what was sent at once is one
+    assert first >= 0.06
+    assert second >= 0.03
+
+
+def test_a_quantile_is_interpolated() -> None:
+    assert figures.quantile([4, 1, 3, 2], 0.5) == 2.5
+    assert figures.quantile([10, 20], 1.0) == 20
+    assert figures.quantile([7], 0.99) == 7
+
+
+def test_a_ratio_compares_what_was_measured_in_the_same_round() -> None:
+    busy = [1.0, 10.0, 1.0, 10.0]  # in every second round the machine did something else too
+    found = figures.paired(busy, [2 * each for each in busy])
+    assert found == {"low": 0.5, "ratio": 0.5, "high": 0.5}
+
+
+def test_a_ratio_of_tails_has_the_spread_of_its_rounds() -> None:
+    same = [[1.0, 2.0]] * 4
+    assert figures.pooled(same, [[2.0, 4.0]] * 4, 0.99)["low"] == pytest.approx(0.5)
+    uneven = figures.pooled([[1.0], [1.0], [9.0], [1.0]], [[1.0]] * 4, 0.99)
+    assert uneven["low"] < uneven["ratio"] <= uneven["high"]
+
+
+@pytest.mark.parametrize(("cold", "said"), [(1.55, "met"), (1.56, "MISSED")])
+def test_the_table_says_whether_a_target_is_met(cold: float, said: str) -> None:
+    ratios: dict[str, Any] = {
+        measure: {"ratio": 0.1, "low": 0.05, "high": 0.2} for measure in report.MEASURES
+    }
+    ratios["cold"] = {"ratio": cold, "low": cold, "high": cold}
+    results = {"headline": {"contenders": {}, "ratios": {"floor": ratios}}}
+    row = next(line for line in report.ratios_table(results).splitlines() if "cold start " in line)
+    assert re.search(rf"{cold:.2f} \(.*\) <= 1.55 {said} ", row)
+    (judged,) = [each for each in report.verdicts(results) if each["what"] == "cold start"]
+    assert judged["met"] is (said == "met")

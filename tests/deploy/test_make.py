@@ -1,0 +1,360 @@
+"""The deploy targets as a person or CI calls them: make, the real SAM CLI, and moto for AWS.
+
+The template is a small one with the parameters and outputs of the real one, because moto does
+not know SAM's transform.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.aws import REGION, SecretsManager
+from tests.deploy.account import Account, account_in_front_of
+from tests.running import ROOT
+
+STACK, PRODUCTION = "task-api-dev", "task-api-prod"
+URL = "postgresql://owner:hush@ep-x-1-pooler.eu-central-1.aws.neon.tech/tasks?sslmode=require"
+SHARED = ("Makefile", "deploy", "local", "layers", "template.yaml")
+INSTALLED = (".venv", ".venv-sam", "requirements")
+
+
+@pytest.fixture
+def account(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """An empty account, where this process and its children look for AWS."""
+    for name in ("DATABASE_URL", "MIGRATION_URL", "JWT_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    with account_in_front_of(aws_endpoint) as found:
+        for name, value in found.settings.items():
+            monkeypatch.setenv(name, value)
+        _make_bucket()
+        yield found
+
+
+def _make_bucket() -> None:
+    """Make SAM CLI's bucket for artifacts; of what SAM CLI itself asks for, moto knows a part."""
+    template = {
+        "Resources": {"SamCliSourceBucket": {"Type": "AWS::S3::Bucket"}},
+        "Outputs": {"SourceBucket": {"Value": {"Ref": "SamCliSourceBucket"}}},
+    }
+    boto3.client("cloudformation").create_stack(
+        StackName="aws-sam-cli-managed-default",
+        TemplateBody=json.dumps(template),
+        Tags=[{"Key": "ManagedStackSource", "Value": "AwsSamCli"}],
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """This repository with a small template that is built already."""
+    if not (ROOT / ".venv-sam" / "ready").exists():
+        pytest.skip("SAM CLI is not installed: run `make .venv-sam/ready`")
+    for name in (*SHARED, *INSTALLED):
+        (tmp_path / name).symlink_to(ROOT / name)
+    lines = (ROOT / "samconfig.toml").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if "MigrationSecret=" not in line]  # no database is reachable
+    (tmp_path / "samconfig.toml").write_text("".join(kept))
+    built = tmp_path / ".aws-sam" / "build"
+    built.mkdir(parents=True)
+    (built / "template.yaml").write_text(json.dumps(_small_template()))
+    return tmp_path
+
+
+@pytest.fixture
+def telling_sam(project: Path) -> Path:
+    """A program that writes down how it was called, in place of SAM CLI."""
+    program = project / "telling-sam"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >> seen\nenv >> seen\n')
+    program.chmod(0o755)
+    return program
+
+
+def _small_template(*topics: str) -> dict[str, Any]:
+    parameters = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
+    outputs: dict[str, Any] = {
+        "ApiUrl": "https://abc.execute-api.eu-central-1.amazonaws.com",
+        "DashboardUrl": "https://console.example/dashboard",
+        "SmokeFunction": "task-api-Smoke",
+    }
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Parameters": json.loads(json.dumps(parameters)),
+        "Resources": {name: {"Type": "AWS::SNS::Topic"} for name in ("Topic", *topics)},
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+    }
+
+
+def _deployed(stack: str, secrets_manager: SecretsManager) -> None:
+    """An environment as an earlier deployment left it."""
+    environment = stack.removeprefix("task-api-")
+    secrets_manager.create(f"task-api/{environment}/database", URL)
+    secrets_manager.create(f"task-api/{environment}/jwt", "x" * 64)
+    boto3.client("cloudformation").create_stack(
+        StackName=stack, TemplateBody=json.dumps(_small_template("Former"))
+    )
+
+
+def _make(
+    project: Path, *arguments: str, typed: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=project,
+        env={name: value for name, value in (os.environ | environment).items() if value},
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _stack(name: str) -> dict[str, Any]:
+    (found,) = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    return dict(found)
+
+
+def _stacks() -> set[str]:
+    found = boto3.client("cloudformation").describe_stacks()["Stacks"]
+    return {each["StackName"] for each in found} - {"aws-sam-cli-managed-default"}
+
+
+def _secrets(secrets_manager: SecretsManager) -> set[str]:
+    return {each["Name"] for each in secrets_manager.client.list_secrets()["SecretList"]}
+
+
+# -- deploy --------------------------------------------------------------------------------------
+
+
+def test_a_deployment_says_where_it_acts_and_ends_with_the_address_a_curl_and_the_dashboard(
+    project: Path, account: Account, secrets_manager: SecretsManager
+) -> None:
+    _deployed(STACK, secrets_manager)
+    result = _make(project, "deploy", "ENV=dev", "BUILT=1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"Stack {STACK} in account 123456789012, region {REGION}"
+    assert lines[1] == "This updates it:"
+    url = "https://abc.execute-api.eu-central-1.amazonaws.com"
+    assert f"  try it:     curl --fail {url}/health" in lines
+    assert lines[-1] == "  dashboard:  https://console.example/dashboard"
+    assert account.protected == {}
+
+
+def test_a_deployment_ignores_exported_secrets_and_hands_none_of_them_to_sam(
+    project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
+) -> None:
+    _deployed(STACK, secrets_manager)
+    other = URL.replace("hush", "leaked")
+    given = {"DATABASE_URL": other, "MIGRATION_URL": other, "JWT_SECRET": "leaked" * 8}
+    result = _make(project, "deploy", "ENV=dev", f"SAM={telling_sam}", **given)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for name in given:
+        assert f"{name} is set in this shell and ignored" in result.stdout
+    seen = (project / "seen").read_text()
+    assert "leaked" not in seen + result.stdout + result.stderr
+    assert {"build", "deploy", "ARCHITECTURE=x86_64"} <= set(seen.splitlines())
+    assert secrets_manager.text("task-api/dev/database") == URL
+    assert account.protected == {}
+
+
+def test_a_deployment_names_the_version_of_the_secret_that_migrate_reads(
+    project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
+) -> None:
+    _deployed(STACK, secrets_manager)
+    described = secrets_manager.client.describe_secret(SecretId="task-api/dev/database")
+    (current,) = described["VersionIdsToStages"]
+    result = _make(project, "deploy", "ENV=dev", "BUILT=1", f"SAM={telling_sam}")
+    assert result.returncode == 0, result.stdout + result.stderr
+    seen = (project / "seen").read_text()
+    assert re.search(rf"^DatabaseSecretVersion=[\d-]+T[\d:]+Z/{current}$", seen, re.M)
+    assert "\nbuild\n" not in seen
+    assert account.protected == {}
+
+
+def test_production_is_protected_from_deletion_once_it_is_deployed(
+    project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
+) -> None:
+    _deployed(PRODUCTION, secrets_manager)
+    confirm = "CONFIRM=--no-confirm-changeset"
+    result = _make(project, "deploy", "ENV=prod", "BUILT=1", confirm, f"SAM={telling_sam}")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "\n--no-confirm-changeset\n" in (project / "seen").read_text()
+    assert account.protected == {PRODUCTION: True}
+
+
+def test_a_quota_that_is_too_small_is_said_before_anything_is_changed(
+    project: Path, account: Account, secrets_manager: SecretsManager
+) -> None:
+    account.executions = 9
+    result = _make(project, "deploy", "ENV=dev", "BUILT=1", typed=f"{URL}\n")
+    assert result.returncode != 0
+    sentence = "This account allows 9 concurrent Lambda executions in this region"
+    assert result.stderr.startswith(sentence)
+    assert _stacks() == _secrets(secrets_manager) == set()
+
+
+def test_a_first_deployment_without_a_connection_string_changes_nothing(
+    project: Path, account: Account, secrets_manager: SecretsManager
+) -> None:
+    result = _make(project, "deploy", "ENV=dev", "BUILT=1")
+    assert "run `make secrets` at a terminal" in result.stderr
+    assert account.invoked == []
+    assert _stacks() == _secrets(secrets_manager) == set()
+
+
+@pytest.mark.parametrize("target", ["deploy", "secrets", "destroy", "pipeline"])
+def test_a_secret_on_makes_command_line_is_refused_and_not_repeated(
+    project: Path, account: Account, secrets_manager: SecretsManager, target: str
+) -> None:
+    result = _make(project, target, "ENV=dev", f"DATABASE_URL={URL}")
+    assert "A secret does not belong on the command line" in result.stderr
+    assert "hush" not in result.stdout + result.stderr
+    assert account.invoked == []
+    assert _secrets(secrets_manager) == set()
+
+
+# -- where ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "region"),
+    [
+        ({"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": "eu-west-1"}, "us-west-2"),
+        ({"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": ""}, "us-west-2"),
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, "ap-south-1"),  # the profile's
+    ],
+)
+def test_aws_region_comes_before_the_default_region_and_the_profiles(
+    project: Path,
+    account: Account,
+    telling_sam: Path,
+    given: dict[str, str],
+    region: str,
+) -> None:
+    profile = project / "config"
+    profile.write_text("[default]\nregion = ap-south-1\n")
+    told = {**given, "AWS_CONFIG_FILE": str(profile)}
+    result = _make(project, "destroy", "ENV=dev", f"SAM={telling_sam}", **told)
+    assert result.stdout.startswith(f"Stack {STACK} in account 123456789012, region {region}\n")
+    seen = (project / "seen").read_text().splitlines()
+    if given["AWS_REGION"] or given["AWS_DEFAULT_REGION"]:
+        assert {f"AWS_REGION={region}", f"AWS_DEFAULT_REGION={region}"} <= set(seen)
+    assert account.invoked == []
+
+
+# -- secrets -------------------------------------------------------------------------------------
+
+
+def test_make_secrets_reads_standard_input_and_shows_no_secret(
+    project: Path, account: Account, secrets_manager: SecretsManager
+) -> None:
+    result = _make(project, "secrets", "ENV=dev", typed=f"{URL}\n")
+    assert result.returncode == 0, result.stderr
+    assert secrets_manager.text("task-api/dev/database") == URL
+    assert "hush" not in result.stdout + result.stderr
+    assert account.invoked == []
+
+
+def test_make_secrets_replaces_productions_only_after_the_stacks_name(
+    project: Path, account: Account, secrets_manager: SecretsManager
+) -> None:
+    _deployed(PRODUCTION, secrets_manager)
+    changed = URL.replace("hush", "new")
+    result = _make(project, "secrets", "ENV=prod", typed=f"{changed}\nyes\n")
+    assert result.stderr.startswith(f"Nothing was changed: the answer was not {PRODUCTION}.")
+    assert secrets_manager.text("task-api/prod/database") == URL
+    result = _make(project, "secrets", "ENV=prod", typed=f"{changed}\n{PRODUCTION}\n")
+    assert result.returncode == 0, result.stderr
+    assert secrets_manager.text("task-api/prod/database") == changed
+    assert account.protected == {}
+
+
+# -- destroy -------------------------------------------------------------------------------------
+
+
+def test_destroy_takes_production_away_only_after_the_stacks_name(
+    project: Path, account: Account, secrets_manager: SecretsManager
+) -> None:
+    _deployed(PRODUCTION, secrets_manager)
+    result = _make(project, "destroy", "ENV=prod", typed="y\n")
+    assert f"the answer was not {PRODUCTION}" in result.stderr
+    assert PRODUCTION in _stacks()
+    assert account.protected == {}
+    result = _make(project, "destroy", "ENV=prod", typed=f"{PRODUCTION}\n")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert PRODUCTION not in _stacks()
+    assert account.protected == {PRODUCTION: False}
+    assert "Secret task-api/prod/database is deleted; it can be restored" in result.stdout
+
+
+# -- pipeline ------------------------------------------------------------------------------------
+
+
+def test_make_pipeline_trusts_github_once_and_says_what_to_tell_it(
+    project: Path, account: Account, telling_sam: Path
+) -> None:
+    role = "arn:aws:iam::123456789012:role/task-api-dev-pipeline-Deployer-1A2B"
+    boto3.client("cloudformation").create_stack(  # as SAM CLI would
+        StackName="task-api-dev-pipeline",
+        TemplateBody=json.dumps(
+            {
+                "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+                "Outputs": {"RoleArn": {"Value": role}},
+            }
+        ),
+    )
+    for provider in ("create", "exists"):
+        result = _make(project, "pipeline", f"SAM={telling_sam}", typed="owner/name\n")
+        assert result.returncode == 0, result.stderr
+        assert f"  AWS_ROLE_ARN={role}" in result.stdout.splitlines()
+        seen = (project / "seen").read_text().splitlines()
+        assert {"Repository=owner/name", f"OidcProvider={provider}"} <= set(seen)
+        if provider == "create":
+            boto3.client("iam").create_open_id_connect_provider(
+                Url="https://token.actions.githubusercontent.com"
+            )
+    assert account.invoked == []
+
+
+def test_make_pipeline_refuses_what_is_no_repository(project: Path, account: Account) -> None:
+    result = _make(project, "pipeline", "REPOSITORY=https://github.com/owner/name")
+    assert "is no GitHub repository: give it as owner/name" in result.stderr
+    assert account.invoked == []
+
+
+# -- smoke ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("is_failing", "status"), [(False, 0), (True, 2)])
+def test_make_smoke_invokes_smoke_prints_its_report_and_reads_no_secret(
+    project: Path,
+    account: Account,
+    secrets_manager: SecretsManager,
+    is_failing: bool,
+    status: int,
+) -> None:
+    _deployed(STACK, secrets_manager)
+    account.is_failing = is_failing
+    account.report = {"outcome": "failed" if is_failing else "ok", "ms": 12.5}
+    result = _make(project, "smoke", "ENV=dev")
+    assert result.returncode == status, result.stderr
+    assert account.invoked == ["task-api-Smoke"]
+    target, _, report = result.stdout.partition("\n")
+    assert target.startswith(f"Stack {STACK} in ")
+    assert json.loads(report) == account.report
+
+
+@pytest.mark.usefixtures("account")
+def test_make_smoke_of_an_environment_that_is_not_deployed_says_so(project: Path) -> None:
+    result = _make(project, "smoke", "ENV=staging")
+    assert result.stderr.startswith("There is no stack task-api-staging")

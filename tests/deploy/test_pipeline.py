@@ -1,0 +1,249 @@
+"""GitHub's role may do what a deployment does, and nothing else.
+
+What creating, reading, changing and deleting a resource takes is AWS's own statement: the
+resource types' schemas, as cfn-lint brings them (SAM CLI installs it).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from fnmatch import fnmatch
+from functools import cache
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from deploy.environments import read_environment
+from tests.deploy.transformed import ENVIRONMENTS, document, resolved
+from tests.running import ROOT
+from tests.sam import sam
+
+PIPELINE = ROOT / "deploy" / "pipeline.yaml"
+VALUES = {
+    "StackToDeploy": "task-api-dev",
+    "EnvironmentName": "dev",
+    "Repository": "owner/name",
+    "SecretPrefix": "task-api/dev",
+    "OidcProvider": "create",
+    "AWS::StackName": "task-api-dev-pipeline",
+}
+
+# A custom resource is a call of its function. The optional domain and a metric out of a log.
+CUSTOM = {"lambda:InvokeFunction"}
+OPTIONAL = {
+    "AWS::ApiGatewayV2::ApiMapping",
+    "AWS::ApiGatewayV2::DomainName",
+    "AWS::Logs::MetricFilter",
+}
+# The calls of `sam deploy`, of deploy/*.py, and of the gateway when it begins to write its log.
+OWN = {
+    "cloudformation:CreateChangeSet",
+    "cloudformation:DeleteStack",
+    "cloudformation:DescribeChangeSet",
+    "cloudformation:DescribeStackEvents",
+    "cloudformation:DescribeStacks",
+    "cloudformation:ExecuteChangeSet",
+    "cloudformation:GetTemplateSummary",
+    "cloudformation:UpdateTerminationProtection",
+    "lambda:GetAccountSettings",
+    "lambda:InvokeFunction",
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:UpdateLogDelivery",
+    "s3:GetObject",
+    "s3:PutObject",
+    "secretsmanager:DescribeSecret",
+    "secretsmanager:ListSecretVersionIds",
+}
+# What the schemas name for properties that template.yaml does not use.
+UNUSED = [
+    "ec2:*",  # a VPC
+    "elasticfilesystem:*",
+    "s3files:*",
+    "kms:*",  # keys of one's own
+    "firehose:*",
+    "s3:REST.PUT.OBJECT",
+    "iam:*GroupPolicy",  # policies of groups and users
+    "iam:*UserPolicy",
+    "iam:*PermissionsBoundary",
+    "lambda:*CodeSigningConfig",
+    "lambda:AssociateRuntimeAlias",
+    "lambda:PassCapacityProvider",
+    "lambda:PutProvisionedConcurrencyConfig",
+    "lambda:DeleteProvisionedConcurrencyConfig",
+    "apigateway:*agResource",  # IAM knows no such action; tags are PUT and DELETE of /tags
+    "codedeploy:RegisterOnPremisesInstance",
+    "logs:PutDataProtectionPolicy",
+    "logs:DeleteDataProtectionPolicy",
+    "logs:PutIndexPolicy",
+    "logs:DeleteIndexPolicy",
+    "logs:PutBearerTokenAuthentication",
+    "logs:PutLogGroupDeletionProtection",
+    "logs:DeleteResourcePolicy",
+    "logs:*KmsKey",
+    "sns:PutDataProtectionPolicy",
+]
+USED_ALL_THE_SAME = {"lambda:GetFunctionCodeSigningConfig"}  # every read of a function asks for it
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> dict[str, Any]:
+    """The pipeline's template."""
+    parsed: dict[str, Any] = yaml_parse(PIPELINE.read_text())
+    return parsed
+
+
+@cache
+def _permissions() -> dict[str, set[str]]:
+    """Return what each type needs by AWS's schemas; a type may have one for each region."""
+    folder = next((ROOT / ".venv-sam").glob("lib/python3*/site-packages/cfnlint"), None)
+    if folder is None:
+        pytest.skip("SAM CLI is not installed: run `make .venv-sam/ready`")
+    found: dict[str, set[str]] = {}
+    for path in (folder / "data" / "schemas" / "resources").glob("*.json"):
+        schema = json.loads(path.read_text())
+        for name, handler in schema.get("handlers", {}).items():
+            if name != "list":
+                found.setdefault(schema["typeName"], set()).update(handler["permissions"])
+    return found
+
+
+def _types() -> set[str]:
+    translated = [document(environment) for environment in ENVIRONMENTS]
+    return OPTIONAL | {each["Type"] for one in translated for each in one["Resources"].values()}
+
+
+def _needed_by(kind: str) -> set[str]:
+    if kind.startswith("Custom::"):
+        return CUSTOM
+    actions = _permissions()[kind]
+    unused = {a for a in actions for pattern in UNUSED if fnmatch(a, pattern)}
+    used = actions - unused | actions & USED_ALL_THE_SAME
+    return {action.replace("s3:getObject", "s3:GetObject") for action in used}  # as IAM spells it
+
+
+def _statements(pipeline: dict[str, Any]) -> list[dict[str, Any]]:
+    (policy,) = pipeline["Resources"]["Deployer"]["Properties"]["Policies"]
+    statements: list[dict[str, Any]] = policy["PolicyDocument"]["Statement"]
+    return statements
+
+
+def _granted(pipeline: dict[str, Any]) -> set[str]:
+    allowed = [each for each in _statements(pipeline) if each["Effect"] == "Allow"]
+    return {action for each in allowed for action in _listed(each["Action"])}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _resources(pipeline: dict[str, Any], sid: str) -> list[str]:
+    (statement,) = (each for each in _statements(pipeline) if each["Sid"] == sid)
+    stack = pipeline | {"_values": VALUES}
+    return [str(resolved(stack, each)) for each in _listed(statement["Resource"])]
+
+
+def test_each_type_of_resource_can_be_created_read_changed_and_deleted(
+    pipeline: dict[str, Any],
+) -> None:
+    missing = {kind: _needed_by(kind) - _granted(pipeline) for kind in _types()}
+    assert {kind: actions for kind, actions in missing.items() if actions} == {}
+
+
+def test_nothing_is_granted_that_no_resource_and_no_command_needs(pipeline: dict[str, Any]) -> None:
+    needed = {action for kind in _types() for action in _needed_by(kind)}
+    assert _granted(pipeline) - needed - OWN == set()
+
+
+def test_no_action_is_a_pattern_and_only_named_statements_have_every_resource(
+    pipeline: dict[str, Any],
+) -> None:
+    assert not [action for action in _granted(pipeline) if "*" in action]
+    unlimited = [each["Sid"] for each in _statements(pipeline) if "*" in _listed(each["Resource"])]
+    assert unlimited == ["WithoutAResource"]
+
+
+def test_the_role_deploys_its_own_stack_and_no_other_ones(pipeline: dict[str, Any]) -> None:
+    shared = {"SamTransform", "ArtifactsStack", "Api", "Domain", "WithoutAResource"}
+    for statement in _statements(pipeline):
+        for resource in _resources(pipeline, statement["Sid"]):
+            is_own = "task-api-dev" in resource or "task-api/dev/" in resource
+            is_plain = resource.endswith(":deploymentconfig:*")  # CodeDeploy's own, to read
+            assert is_own or is_plain or statement["Sid"] in shared, resource
+
+
+def test_the_role_cannot_widen_itself(pipeline: dict[str, Any]) -> None:
+    """Its name begins with the stack's name, too."""
+    (deny,) = (each for each in _statements(pipeline) if each["Effect"] == "Deny")
+    (resource,) = _resources(pipeline, deny["Sid"])
+    own = "arn:aws:iam::123456789012:role/task-api-dev-pipeline-Deployer-1A2B3C"
+    assert fnmatch(own, resource)
+    assert fnmatch(own, _resources(pipeline, "Roles")[0])
+    changes = {
+        action for action in _granted(pipeline) if re.match(r"iam:.*RolePol|iam:Up.*Ro", action)
+    }
+    reads = {"iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"}
+    assert changes - reads - {"iam:UpdateRoleDescription"} <= set(deny["Action"])
+
+
+def test_names_that_the_template_gives_are_names_that_the_role_may_use(
+    pipeline: dict[str, Any],
+) -> None:
+    """Names that CloudFormation makes begin with the stack's name; these are the other ones."""
+    stack = document("dev")
+    stack = stack | {"_values": stack["_values"] | {"AWS::StackName": "task-api-dev"}}
+    limits = {
+        ("AWS::Lambda::Function", "FunctionName"): ("Functions", ":function:"),
+        ("AWS::Logs::LogGroup", "LogGroupName"): ("Logs", ":log-group:"),
+        ("AWS::CloudWatch::Dashboard", "DashboardName"): ("Dashboard", ":dashboard/"),
+    }
+    for resource in stack["Resources"].values():
+        for (kind, name), (sid, before) in limits.items():
+            if resource["Type"] == kind and name in resource["Properties"]:
+                given = str(resolved(stack, resource["Properties"][name]))
+                patterns = [each.partition(before)[2] for each in _resources(pipeline, sid)]
+                assert any(fnmatch(given, pattern) for pattern in patterns), given
+
+
+def test_only_jobs_of_the_environment_in_the_repository_may_take_the_role(
+    pipeline: dict[str, Any],
+) -> None:
+    role = pipeline["Resources"]["Deployer"]["Properties"]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert set(trust["Condition"]) == {"StringEquals"}
+    host = "token.actions.githubusercontent.com"
+    conditions = resolved(pipeline | {"_values": VALUES}, trust["Condition"]["StringEquals"])
+    assert conditions == {
+        f"{host}:aud": "sts.amazonaws.com",
+        f"{host}:sub": "repo:owner/name:environment:dev",
+    }
+
+
+def test_the_policy_fits_into_a_role(pipeline: dict[str, Any]) -> None:
+    """IAM takes 10,240 characters of inline policies, white space aside."""
+    stack = pipeline | {"_values": VALUES | {"StackToDeploy": "task-api-production"}}
+    text = json.dumps(resolved(stack, _statements(pipeline)), separators=(",", ":"))
+    assert len(text) < 10_240
+
+
+def test_cfn_lint_finds_nothing_wrong_with_the_pipelines_template() -> None:
+    result = sam("validate", "--lint", "--template-file", str(PIPELINE))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_failed_creation_leaves_no_stack_that_could_not_be_updated() -> None:
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    for environment in ENVIRONMENTS:
+        assert settings[environment]["deploy"]["parameters"]["on_failure"] == "DELETE"
+
+
+def test_one_build_suits_every_environment() -> None:
+    """The workflow builds once, so the processors have to be the same everywhere."""
+    read = (read_environment(ROOT / "samconfig.toml", name) for name in ENVIRONMENTS)
+    assert len({each.parameters.get("Architecture", "x86_64") for each in read}) == 1

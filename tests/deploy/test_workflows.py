@@ -1,0 +1,71 @@
+"""What the workflows promise: tests first, a build without credentials, and that build for all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.running import ROOT
+
+ENVIRONMENTS = ("dev", "staging", "prod")
+
+
+def _jobs(name: str) -> dict[str, Any]:
+    parsed = yaml_parse((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())
+    jobs: dict[str, Any] = parsed["jobs"]
+    return jobs
+
+
+def _positions(steps: list[dict[str, Any]], *texts: str) -> list[int]:
+    lines = [f"{step.get('uses', '')} {step.get('run', '')}" for step in steps]
+    return [next(i for i, line in enumerate(lines) if text in line) for text in texts]
+
+
+def test_nothing_is_deployed_before_the_tests_of_the_same_commit_have_passed() -> None:
+    jobs = _jobs("deploy")
+    assert jobs["test"]["uses"] == "$/.github/workflows/test.yml"
+    assert set(jobs["dev"]["needs"]) == {"test", "build"}
+    assert (jobs["staging"]["needs"], jobs["prod"]["needs"]) == ("dev", "staging")
+
+
+def test_the_build_has_no_credentials_and_no_way_to_get_any() -> None:
+    build = _jobs("deploy")["build"]
+    assert build["permissions"] == {"contents": "read"}
+    assert "environment" not in build
+    assert not [step for step in build["steps"] if "aws-actions" in step.get("uses", "")]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_each_environment_gets_the_one_build(environment: str) -> None:
+    job = _jobs("deploy")[environment]
+    assert job["uses"] == "$/.github/workflows/promote.yml"
+    assert job["with"] == {"environment": environment}
+    upload = _jobs("deploy")["build"]["steps"][-1]["with"]
+    steps = _jobs("promote")["promote"]["steps"]
+    (download,) = (each["with"] for each in steps if "download-artifact" in each.get("uses", ""))
+    assert (download["name"], download["path"]) == (upload["name"], upload["path"])
+    (deploy,) = (each["run"] for each in steps if "make deploy" in each.get("run", ""))
+    assert "BUILT=1" in deploy
+
+
+def test_an_environment_that_waits_for_approval_holds_up_no_other_one() -> None:
+    promote = _jobs("promote")["promote"]
+    assert "concurrency" not in yaml_parse((ROOT / ".github/workflows/deploy.yml").read_text())
+    assert promote["concurrency"]["group"] == "deploy-${{ inputs.environment }}"
+    assert promote["concurrency"]["cancel-in-progress"] is False
+
+
+def test_credentials_come_after_the_tools_and_smoke_comes_last() -> None:
+    steps = _jobs("promote")["promote"]["steps"]
+    texts = ("make .venv/ready", "configure-aws-credentials", "make deploy", "make smoke ENV")
+    positions = _positions(steps, *texts)
+    assert positions == sorted(positions)
+    assert positions[-1] == len(steps) - 1
+
+
+def test_no_workflow_reads_a_secret_of_ours() -> None:
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        assert "get-secret-value" not in path.read_text()
+        assert "JWT_SECRET" not in path.read_text()

@@ -1,0 +1,355 @@
+"""What an endpoint promises for every function, whatever reaches it."""
+
+import io
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+import tasks
+from neon import ConflictError
+from observability import logger
+from tasks import store
+from tests.functions.handlers import TASK, TASKS, Context, event, handler, recorded
+from web.endpoint import endpoint
+from web.response import Response
+
+SECRET_TEXT = "a title that no log may hold"
+
+
+@pytest.fixture
+def printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[], list[dict[str, Any]]]:
+    """What the handlers logged and printed so far, line by line."""
+    logged = io.StringIO()
+    for each in logger.handlers:
+        monkeypatch.setattr(each, "stream", logged)
+    handler("docs")(recorded("docs"), Context())  # a first invocation has a line of its own
+    capsys.readouterr()
+
+    def lines() -> list[dict[str, Any]]:
+        text = logged.getvalue() + capsys.readouterr().out
+        return [json.loads(line) for line in text.splitlines()]
+
+    return lines
+
+
+def _detail(answer: dict[str, Any]) -> Any:
+    assert answer["headers"]["Content-Type"] == "application/problem+json"
+    return json.loads(answer["body"])["detail"]
+
+
+# --- identity ---
+
+
+@pytest.mark.parametrize(
+    "authorizer",
+    [
+        None,
+        {},
+        {"lambda": None},
+        {"lambda": {}},
+        {"lambda": {"exp": "4102444800"}},
+        {"lambda": {"sub": "", "exp": "4102444800"}},
+        {"lambda": {"sub": 5, "exp": "4102444800"}},
+        {"lambda": {"sub": "alice"}},
+        {"lambda": {"sub": "alice", "exp": "soon"}},
+        {"lambda": {"sub": "alice", "exp": "NaN"}},
+        {"lambda": {"sub": "alice", "exp": "inf"}},
+        {"lambda": {"sub": "alice", "exp": True}},
+        {"lambda": {"sub": "alice", "exp": "1" + "0" * 400}},
+        {"lambda": {"sub": "alice", "exp": "4102444800", "error": "The token is not valid"}},
+        {"jwt": {"claims": None}},
+        {"jwt": {"claims": {"sub": "alice", "exp": "1700000000"}}},
+        {"iam": {"userId": "alice"}},
+    ],
+)
+def test_a_handler_that_is_reached_without_a_valid_identity_answers_401(authorizer: object) -> None:
+    request = recorded("list_tasks")
+    request["requestContext"]["authorizer"] = authorizer
+    answer = handler("list_tasks")(request, Context())
+    assert answer["statusCode"] == 401
+    assert answer["headers"]["WWW-Authenticate"].startswith("Bearer")
+    assert isinstance(_detail(answer), str)
+
+
+def test_the_gateways_own_jwt_authorizer_is_understood(user: str) -> None:
+    request = event("GET", TASKS, user=user)
+    request["requestContext"]["authorizer"] = {
+        "jwt": {"claims": {"sub": user, "exp": "4102444800"}, "scopes": None}
+    }
+    assert handler("list_tasks")(request, Context())["statusCode"] == 200
+
+
+def test_the_reason_of_a_401_cannot_break_out_of_its_header() -> None:
+    request = recorded("list_tasks")
+    request["requestContext"]["authorizer"]["lambda"] = {"error": 'x"\r\nSet-Cookie: a=b\\'}
+    challenge = handler("list_tasks")(request, Context())["headers"]["WWW-Authenticate"]
+    assert challenge == 'Bearer error="invalid_token", error_description="xSet-Cookie: a=b"'
+
+
+def test_403_comes_before_the_body_and_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable() -> None:
+        raise AssertionError("the database was touched")
+
+    monkeypatch.setattr(store, "database", unreachable)
+    request = event("POST", TASKS, user="alice")
+    request["pathParameters"]["user_id"] = "bob"
+    request["body"] = "{"
+    assert handler("create_task")(request, Context())["statusCode"] == 403
+
+
+# --- routes ---
+
+
+def test_a_function_is_one_endpoint_whatever_route_an_event_names(user: str) -> None:
+    answer = handler("list_tasks")(event("DELETE", TASK, user=user), Context())
+    assert (answer["statusCode"], answer["body"]) == (200, "[]")
+
+
+def test_a_closed_endpoint_without_an_owner_cannot_be_declared() -> None:
+    def of_nobody() -> Response[Any]:
+        raise AssertionError("it was called")
+
+    with pytest.raises(TypeError, match=r"GET /x is not public, so it has to take a user_id"):
+        endpoint("GET", "/x")(of_nobody)
+
+
+@pytest.mark.parametrize("odd", [None, [], "x", 5, {}, {"version": "1.0", "httpMethod": "GET"}])
+def test_an_event_of_another_shape_is_nobodys_request(odd: Any) -> None:
+    assert handler("list_tasks")(odd, Context())["statusCode"] == 401
+
+
+def test_missing_parts_of_an_event_are_no_reason_to_fail(user: str) -> None:
+    request = event("POST", TASKS, user=user, body={"title": "x"})
+    kept = {"routeKey", "requestContext", "pathParameters", "body"}
+    bare = {name: value for name, value in request.items() if name in kept}
+    assert handler("create_task")(bare, Context())["statusCode"] == 201
+
+
+@pytest.mark.parametrize("name", ["docs", "health", "list_tasks"])
+def test_a_path_parameter_that_the_route_does_not_name_reaches_no_handler(name: str) -> None:
+    request = recorded(name)
+    request["pathParameters"] = request.get("pathParameters", {}) | {"stranger": "x"}
+    assert handler(name)(request, Context())["statusCode"] == 200
+
+
+@pytest.mark.parametrize("query", [None, [None], 5, {}, "q=\ud800&limit=1"])
+def test_a_query_that_is_no_text_is_no_reason_to_fail(user: str, query: object) -> None:
+    for _ in range(2):
+        handler("create_task")(event("POST", TASKS, user=user, body={"title": "?"}), Context())
+    request = event("GET", TASKS, user=user) | {"rawQueryString": query}
+    assert handler("list_tasks")(request, Context())["statusCode"] == 200
+
+
+def test_all_that_is_wrong_is_listed_the_body_last_as_fastapi_does(user: str) -> None:
+    request = event("PUT", TASK, user=user, body={"title": ""}, task_id="no uuid")
+    request["headers"]["Idempotency-Key"] = "not visible: \x01"
+    answer = handler("update_task")(request, Context())
+    assert [each["loc"] for each in _detail(answer)] == [
+        ["path", "task_id"],
+        ["header", "idempotency-key"],
+        ["body", "title"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["content-type", "Content-Type", "CONTENT-TYPE"])
+def test_a_body_of_another_type_is_415_however_the_headers_name_is_written(
+    user: str, name: str
+) -> None:
+    request = event("POST", TASKS, user=user, body={"title": "Tea"})
+    del request["headers"]["content-type"]
+    request["headers"][name] = "text/plain"
+    assert handler("create_task")(request, Context())["statusCode"] == 415
+
+
+def test_a_body_that_is_no_base64_is_422(user: str) -> None:
+    request = event("POST", TASKS, user=user, body={}) | {"body": "%%%", "isBase64Encoded": True}
+    answer = handler("create_task")(request, Context())
+    assert (answer["statusCode"], _detail(answer)[0]["type"]) == (422, "json_invalid")
+
+
+# --- logs and metrics ---
+
+
+def test_a_request_writes_one_line_with_its_metrics_and_nothing_that_it_said(
+    user: str, printed: Callable[[], list[dict[str, Any]]]
+) -> None:
+    context = Context()
+    request = event("POST", TASKS, user=user, body={"title": SECRET_TEXT})
+    request["headers"]["authorization"] = "Bearer secret-token"
+    handler("create_task")(request, context)
+    lines = printed()
+    assert SECRET_TEXT not in str(lines)
+    assert "secret-token" not in str(lines)
+    (line,) = lines
+    assert line["message"] == "request"
+    assert line["function_request_id"] == context.aws_request_id
+    assert (line["route"], line["status"]) == (f"POST {TASKS}", 201)
+    assert (line["Requests"], line["Errors"]) == ([1], [0])
+
+
+def test_the_line_of_a_request_names_its_trace(
+    user: str, monkeypatch: pytest.MonkeyPatch, printed: Callable[[], list[dict[str, Any]]]
+) -> None:
+    trace = "1-6920367a-1c0f3f0d5a7b4e2f9d8c6b5a"
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root={trace};Parent=1c0f3f0d5a7b4e2f;Sampled=1")
+    handler("list_tasks")(event("GET", TASKS, user=user), Context())
+    (line,) = printed()
+    assert line["xray_trace_id"] == trace
+
+
+def test_an_unforeseen_error_is_a_bare_500_and_the_log_has_it_all(
+    user: str, monkeypatch: pytest.MonkeyPatch, printed: Callable[[], list[dict[str, Any]]]
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("SELECT secret FROM inside")
+
+    monkeypatch.setattr(store, "list_page", broken)
+    context = Context()
+    answer = handler("list_tasks")(event("GET", TASKS, user=user), context)
+    assert answer["statusCode"] == 500
+    assert "SELECT" not in answer["body"]
+    assert json.loads(answer["body"])["instance"] == context.aws_request_id
+    (error,) = [line for line in printed() if line.get("level") == "ERROR"]
+    assert "SELECT secret FROM inside" in error["exception"]
+    assert error["function_request_id"] == context.aws_request_id
+
+
+# --- the database fails ---
+
+
+def test_a_database_that_cannot_be_reached_is_503_with_retry_after(
+    user: str, monkeypatch: pytest.MonkeyPatch, printed: Callable[[], list[dict[str, Any]]]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hush@127.0.0.1:1/tasks")
+    tasks.database.cache_clear()
+    for name, request in (
+        ("list_tasks", event("GET", TASKS, user=user)),
+        ("create_task", event("POST", TASKS, user=user, body={"title": "x"})),
+        ("health", recorded("health")),
+    ):
+        answer = handler(name)(request, Context(remaining=2.0))
+        assert answer["statusCode"] == 503
+        assert int(answer["headers"]["Retry-After"]) >= 1
+        assert isinstance(_detail(answer), str)
+        assert "127.0.0.1" not in answer["body"]
+    assert "hush" not in str(printed())
+
+
+def test_a_dead_connection_is_replaced_without_the_client_noticing(
+    user: str, database_url: str
+) -> None:
+    read = event("GET", TASKS, user=user)
+    assert handler("list_tasks")(read, Context())["statusCode"] == 200
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    toggle = event("PATCH", f"{TASK}/complete", user=user, task_id=str(uuid4()))
+    assert handler("toggle_task")(toggle, Context())["statusCode"] == 404
+    assert handler("list_tasks")(read, Context())["statusCode"] == 200
+
+
+def test_a_write_whose_answer_is_lost_says_that_its_outcome_is_unknown(
+    user: str, database_url: str
+) -> None:
+    created = handler("create_task")(
+        event("POST", TASKS, user=user, body={"title": "x"}), Context()
+    )
+    task_id = json.loads(created["body"])["id"]
+    toggle = event("PATCH", f"{TASK}/complete", user=user, task_id=task_id)
+    with (
+        psycopg.connect(database_url) as holder,
+        psycopg.connect(database_url, autocommit=True) as killer,
+    ):
+        holder.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", (task_id,))
+        answers: list[dict[str, Any]] = []
+        call = threading.Thread(
+            target=lambda: answers.append(handler("toggle_task")(toggle, Context()))
+        )
+        call.start()
+        _terminate_the_waiting(killer)
+        call.join(timeout=10)
+    (answer,) = answers
+    assert answer["statusCode"] == 503
+    assert json.loads(answer["body"])["type"].endswith("/outcome-unknown")
+    assert "Retry-After" in answer["headers"]
+    assert "Idempotency-Key" in _detail(answer)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "status"), [("40P01", 503), ("40001", 503), ("55P03", 503), ("23514", 500)]
+)
+def test_a_transaction_that_met_another_one_may_be_tried_again(
+    user: str, monkeypatch: pytest.MonkeyPatch, sqlstate: str, status: int
+) -> None:
+    def refused(*_: object) -> None:
+        raise ConflictError("Postgres refused the unit of work", sqlstate=sqlstate)
+
+    monkeypatch.setattr(store, "list_page", refused)
+    answer = handler("list_tasks")(event("GET", TASKS, user=user), Context())
+    assert answer["statusCode"] == status
+    assert ("Retry-After" in answer["headers"]) is (status == 503)
+
+
+@pytest.mark.parametrize("text", ["x", '"', "\\", "\x01", "\x7f", "é", "🍵", "🍵\x01x"])
+def test_the_largest_answer_is_one_that_lambda_can_return(
+    user: str, database_url: str, text: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO tasks (user_id, id, title, description)"
+            " SELECT %s, gen_random_uuid(), %s, %s FROM generate_series(1, 1000)",
+            (user, (text * 500)[:500], (text * 5000)[:5000]),
+        )
+    answer = handler("list_tasks")(event("GET", TASKS, user=user), Context())
+    size = len(json.dumps(answer).encode())
+    assert 5_000_000 < size <= 5_500_000 + 2_000  # the headers and the rest of the envelope
+    assert "Link" in answer["headers"]
+
+
+def test_a_handler_answers_before_its_time_is_up(user: str, database_url: str) -> None:
+    created = handler("create_task")(
+        event("POST", TASKS, user=user, body={"title": "x"}), Context()
+    )
+    task_id = json.loads(created["body"])["id"]
+    toggle = event("PATCH", f"{TASK}/complete", user=user, task_id=task_id)
+    with psycopg.connect(database_url) as holder:
+        holder.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", (task_id,))
+        started = time.monotonic()
+        answer = handler("toggle_task")(toggle, Context(remaining=2.0))
+        assert time.monotonic() - started < 2.0
+    assert answer["statusCode"] == 503
+    kept = handler("get_task")(event("GET", TASK, user=user, task_id=task_id), Context())
+    assert json.loads(kept["body"])["completed"] is False
+
+
+def _terminate_the_waiting(killer: psycopg.Connection[Any]) -> None:
+    """End the session that waits for a lock, as soon as there is one."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        killed = killer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ).fetchall()
+        if killed:
+            return
+    raise AssertionError("no session waited for the lock")
+
+
+def test_ids_are_uuids_of_version_7_in_the_order_of_their_creation(user: str) -> None:
+    ids = []
+    for _ in range(50):
+        request = event("POST", TASKS, user=user, body={"title": "x"})
+        ids.append(json.loads(handler("create_task")(request, Context())["body"])["id"])
+    assert ids == sorted(ids)
+    assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab].*", each) for each in ids)

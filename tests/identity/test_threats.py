@@ -1,0 +1,52 @@
+"""The table of threats in docs/identity.md names tests and places that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from tests.running import ROOT
+
+PAGE = (ROOT / "docs" / "identity.md").read_text()
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in PAGE.partition("## Threats")[2].partition("### ")[0].splitlines()
+    if line.startswith("| ") and not line.startswith("| threat ")
+]
+FILES = list((ROOT / "tests").rglob("test_*.py"))
+TESTS = {path.stem for path in FILES} | {
+    node.name
+    for path in FILES
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.FunctionDef)
+}
+
+
+def named(cell: str) -> list[str]:
+    """The tests in a cell of the table; a name may end in dots."""
+    return re.findall(r"`(test_\w+(?:\.\.\.)?)`", cell)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_every_threat_has_a_test_that_exists(row: list[str]) -> None:
+    tests = named(row[3])
+    assert tests
+    for test in tests:
+        begins = test.removesuffix("...")
+        assert test in TESTS or (begins != test and any(n.startswith(begins) for n in TESTS)), test
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_every_threat_names_the_place_of_its_defence(row: list[str]) -> None:
+    places = re.findall(r"`([^`]+)`", row[2])
+    assert places
+    for place in places:
+        here = [ROOT / place, *ROOT.glob(f"functions/*/{place}"), *ROOT.glob(f"layers/**/{place}")]
+        migrations = ROOT.glob(f"functions/migrate/migrations/{place}_*.sql")
+        assert any(path.exists() for path in [*here, *migrations]), place
+
+
+def test_the_table_has_the_threats() -> None:
+    assert len(ROWS) > 30

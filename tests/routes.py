@@ -1,0 +1,29 @@
+"""Every route of the API, read from template.yaml: all tests walk this one list."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+from local.specification.endpoints import ROOT, Route, routes
+
+__all__ = ["FUNCTIONS", "ROUTES", "TASK_ROUTES", "Route", "fitting_body"]
+
+ROUTES = routes()
+TASK_ROUTES = [route for route in ROUTES if not route.public]
+
+FUNCTIONS: dict[str, str] = {
+    name: resource["Properties"]["CodeUri"].removeprefix("functions/")
+    for name, resource in yaml_parse((ROOT / "template.yaml").read_text())["Resources"].items()
+    if resource["Type"] == "AWS::Serverless::Function"
+}
+"""The folder of every function, by its name in the template."""
+
+
+def fitting_body(folder: str) -> Any:
+    """The first request that a function's examples have; None if it takes no body."""
+    path = ROOT / "functions" / folder / "examples.json"
+    examples = json.loads(path.read_text()) if path.exists() else {}
+    return next(iter(examples.get("requests", {}).values()), None)

@@ -1,0 +1,324 @@
+"""One HTTP exchange: within its time and its size, by TLS, and never to another place."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from unittest.mock import Mock
+
+import pytest
+
+import http_client
+from http_client import (
+    HTTPClientError,
+    TimedOutError,
+    TooLargeError,
+    UnreachableError,
+    UnsafeURLError,
+    request,
+)
+from tests.https import Asked, Server, serving
+from tests.neon.servers import Authority, python
+
+Talk = Callable[[socket.socket], None]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs the certificates of the tests' servers."""
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def echo() -> Iterator[Server]:
+    """Answers with the body it was sent."""
+    with serving(lambda asked: (200, asked.body)) as server:
+        yield server
+
+
+@contextmanager
+def talking(talk: Talk) -> Iterator[str]:
+    """A server of one connection that does exactly what the test says; gives its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connected, _ = listening.accept()
+            with connected:
+                try:
+                    talk(connected)
+                except OSError:
+                    return  # the client has left, which is what some tests wait for
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        thread.join(30)
+        assert not thread.is_alive(), "the client keeps its connection"
+
+
+def answers(text: bytes) -> Talk:
+    """Read the request and send these bytes."""
+
+    def talk(connected: socket.socket) -> None:
+        connected.recv(65536)
+        connected.sendall(text)
+
+    return talk
+
+
+def test_method_path_query_headers_and_body_arrive_as_given(echo: Server) -> None:
+    response = request(
+        "PATCH", f"{echo.url}/a%20b?p=B2C_1", timeout=5, body=b"\0body", headers={"X-Given": "y"}
+    )
+    asked: Asked = echo.asked.get(timeout=10)
+    assert (asked.method, asked.path, asked.body) == ("PATCH", "/a%20b?p=B2C_1", b"\0body")
+    assert (asked.headers["x-given"], asked.headers["connection"]) == ("y", "close")
+    assert asked.headers["host"] == echo.url.removeprefix("http://")
+    assert (response.status, response.body) == (200, b"\0body")
+    assert response.headers["content-length"] == "5"
+
+
+def test_a_url_without_a_path_asks_for_the_root(echo: Server) -> None:
+    request("GET", echo.url, timeout=5)
+    assert echo.asked.get(timeout=10).path == "/"
+
+
+@pytest.mark.parametrize("status", [301, 302, 304, 404, 500])
+def test_every_status_is_a_response_and_no_redirect_is_followed(status: int) -> None:
+    location = b"Location: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
+    with talking(answers(b"HTTP/1.1 %d x\r\n" % status + location)) as url:
+        assert request("GET", url, timeout=5).status == status
+
+
+def test_a_body_in_chunks_and_one_that_ends_with_the_connection_are_read() -> None:
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+    for text in (chunks, b"HTTP/1.0 200 OK\r\n\r\nabc"):
+        with talking(answers(text)) as url:
+            assert request("GET", url, timeout=5).body == b"abc"
+
+
+# --- the time ------------------------------------------------------------------------------------
+
+
+def trickle(before: bytes, each: bytes) -> Talk:
+    """Send a beginning, then a little now and then for as long as the client stays."""
+
+    def talk(connected: socket.socket) -> None:
+        connected.recv(65536)
+        connected.sendall(before)
+        while True:
+            connected.sendall(each)
+            threading.Event().wait(0.01)
+
+    return talk
+
+
+TRICKLES: dict[str, Talk] = {
+    "the status line": trickle(b"HTTP/1.1 2", b"0"),
+    "a header": trickle(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "one interim response after the other": trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "the body": trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+    "chunks": trickle(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "a body without an end": trickle(b"HTTP/1.0 200 OK\r\n\r\n", b" "),
+}
+
+
+@pytest.mark.parametrize("part", TRICKLES)
+def test_a_server_that_sends_a_byte_now_and_then_does_not_pass_the_deadline(part: str) -> None:
+    with (
+        talking(TRICKLES[part]) as url,
+        pytest.raises(TimedOutError, match=r"no complete response within 0\.2 s"),
+    ):
+        request("GET", url, timeout=0.2)
+
+
+def test_a_server_that_never_answers_does_not_pass_the_deadline() -> None:
+    """It accepts the connection and reads until the client has gone."""
+
+    def talk(connected: socket.socket) -> None:
+        while connected.recv(65536):
+            pass
+
+    with talking(talk) as url, pytest.raises(TimedOutError):
+        request("GET", url, timeout=0.1)
+
+
+def test_a_server_that_does_not_read_does_not_pass_the_deadline() -> None:
+    left = threading.Event()
+
+    def talk(_: socket.socket) -> None:
+        left.wait(30)
+
+    with talking(talk) as url:
+        with pytest.raises(TimedOutError):
+            request("PUT", url, timeout=0.2, body=bytes(64 * 1024 * 1024))
+        left.set()
+
+
+def test_a_tls_handshake_that_never_ends_does_not_pass_the_deadline() -> None:
+    with (
+        talking(trickle(b"\x16\x03\x03\x40\x00", b"\0")) as url,
+        pytest.raises(TimedOutError),
+    ):
+        request("GET", url.replace("http:", "https:"), timeout=0.2)
+
+
+def test_without_time_left_nothing_is_sent(echo: Server) -> None:
+    with pytest.raises(TimedOutError):
+        request("GET", echo.url, timeout=0)
+    assert echo.asked.empty()
+
+
+# --- the size ------------------------------------------------------------------------------------
+
+
+def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(echo: Server) -> None:
+    assert request("POST", echo.url, timeout=5, body=bytes(100), max_bytes=100).body == bytes(100)
+    with pytest.raises(TooLargeError, match="longer than 100 bytes"):
+        request("POST", echo.url, timeout=5, body=bytes(101), max_bytes=100)
+
+
+def test_a_body_without_an_end_is_left_at_the_limit() -> None:
+    def talk(connected: socket.socket) -> None:
+        connected.recv(65536)
+        connected.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+        while True:
+            connected.sendall(bytes(65536))
+
+    with talking(talk) as url, pytest.raises(TooLargeError):
+        request("GET", url, timeout=30, max_bytes=1000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+    ],
+)
+def test_what_is_no_complete_response_is_an_error(text: bytes) -> None:
+    with talking(answers(text)) as url, pytest.raises(UnreachableError):
+        request("GET", url, timeout=5)
+
+
+def test_nobody_there_is_an_error() -> None:
+    with pytest.raises(UnreachableError, match="ConnectionRefusedError"):
+        request("GET", "http://127.0.0.1:1/", timeout=5)
+
+
+# --- the place -----------------------------------------------------------------------------------
+
+
+UNSAFE = {
+    "http://example.org/": "has to start with https://",
+    "http://10.0.0.1/": "has to start with https://",
+    "http://0.0.0.0/": "has to start with https://",
+    "http://localhost.example.org/": "has to start with https://",
+    "ftp://localhost/": "has to start with https://",
+    "file:///etc/passwd": "has to be a URL with a host",
+    "localhost": "has to be a URL with a host",
+    "https://": "has to be a URL with a host",
+    "https://u:p@localhost/": "without credentials",
+    "http://127.0.0.1@example.org/": "without credentials",
+    "https://localhost/\r\nX: y": "has to be a URL",
+    "https://localhost/a b": "has to be a URL",
+    "https://localhost/\u00e4": "has to be a URL",
+    "https://localhost:x/": "is not a URL",
+    "https://localhost:99999/": "is not a URL",
+}
+
+
+@pytest.mark.parametrize("url", UNSAFE)
+def test_only_https_and_this_machine_are_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket, "getaddrinfo", asked)
+    with pytest.raises(UnsafeURLError, match=UNSAFE[url]):
+        request("GET", url, timeout=5)
+
+
+def test_a_header_cannot_begin_another_one(echo: Server) -> None:
+    with pytest.raises(HTTPClientError):
+        request("GET", echo.url, timeout=5, headers={"X": "y\r\nZ: z"})
+    assert echo.asked.empty()
+
+
+def test_a_trusted_certificate_of_the_right_name_is_accepted(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
+    with serving(lambda _: (200, b"safe"), authority.issue("localhost")) as server:
+        assert request("GET", server.url, timeout=5).body == b"safe"
+
+
+def test_a_certificate_of_another_name_is_refused(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
+    with (
+        serving(lambda _: (200, b""), authority.issue("other.example")) as server,
+        pytest.raises(UnreachableError, match="SSLCertVerificationError"),
+    ):
+        request("GET", server.url, timeout=5)
+
+
+def test_a_certificate_that_nobody_trusts_is_refused(authority: Authority) -> None:
+    with (
+        serving(lambda _: (200, b""), authority.issue("localhost")) as server,
+        pytest.raises(UnreachableError, match="SSLCertVerificationError"),
+    ):
+        request("GET", server.url, timeout=5)
+    assert server.asked.empty()
+
+
+def test_the_roots_are_read_once_for_many_requests(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
+    http_client._tls.cache_clear()
+    made = Mock(side_effect=ssl.create_default_context)
+    monkeypatch.setattr(ssl, "create_default_context", made)
+    with serving(lambda _: (200, b""), authority.issue("localhost")) as server:
+        for _ in range(3):
+            request("GET", server.url, timeout=5)
+    assert made.call_count == 1
+
+
+# --- the rest ------------------------------------------------------------------------------------
+
+
+def test_many_threads_may_use_it_at_once(echo: Server) -> None:
+    def one(number: int) -> bool:
+        body = str(number).encode() * 1000
+        return request("POST", echo.url, timeout=30, body=body).body == body
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(one, range(64)))
+
+
+def test_an_error_says_nothing_of_the_request() -> None:
+    with pytest.raises(HTTPClientError) as failed:
+        request("PUT", "http://localhost:1/hush?signature=hush", timeout=5, headers={"X": "hush"})
+    assert "hush" not in str(failed.value)
+
+
+def test_nothing_but_the_standard_library_is_imported() -> None:
+    source = """
+import sys
+before = set(sys.modules)
+import http_client
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(sorted(new - sys.stdlib_module_names - {"http_client"}), "urllib.request" in sys.modules)
+"""
+    with python(source) as process:
+        assert process.communicate(timeout=30) == ("[] False\n", "")
