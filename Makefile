@@ -173,7 +173,7 @@ endif
 endif
 
 .PHONY: deploy
-deploy: .venv/ready .venv-sam/ready ## build and deploy; the first time it asks for the database: make deploy ENV=dev
+deploy: .venv-sam/ready $(if $(BUILT),,runtime-python) ## build and deploy; the first time it asks for the database: make deploy ENV=dev
 	@$(DEPLOY) deploy "$(ENV)" $(if $(BUILT),--built) $(CONFIRM)
 
 .PHONY: secrets
