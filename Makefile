@@ -67,7 +67,7 @@ runtime-python: .venv/ready
 # --- every day -----------------------------------------------------------------------------------
 
 .PHONY: run
-run: .venv/ready ## serve the API on this machine, with an embedded Postgres (PORT, DATABASE_URL, JWT_SECRET, CORS_ORIGINS)
+run: .venv/ready ## serve the API on this machine, with an embedded Postgres (PORT, DATABASE_URL, any parameter as JWT_SECRET)
 	@exec $(BIN)/python -m local run
 
 .PHONY: token
@@ -173,7 +173,7 @@ endif
 endif
 
 .PHONY: deploy
-deploy: .venv/ready .venv-sam/ready ## build and deploy; the first time it asks for the database: make deploy ENV=dev
+deploy: .venv-sam/ready $(if $(BUILT),,runtime-python) ## build and deploy; the first time it asks for the database: make deploy ENV=dev
 	@$(DEPLOY) deploy "$(ENV)" $(if $(BUILT),--built) $(CONFIRM)
 
 .PHONY: secrets

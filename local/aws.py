@@ -1,7 +1,7 @@
-"""What AWS's services answer to functions that recorded events are played to.
+"""CloudFormation, as far as functions need it that recorded events are played to.
 
-A custom resource's response goes to CloudFormation, a verdict about a rollout to CodeDeploy. Here a
-server on this machine takes both, with a certificate that only these functions trust.
+A server on this machine takes what custom resources respond, and knows one stack, which says where
+the API is. Its certificate is one that only these functions trust.
 """
 
 from __future__ import annotations
@@ -23,11 +23,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 _HOST = "127.0.0.1"
+_STACK = """
+<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">
+  <DescribeStacksResult><Stacks><member>
+    <StackName>local</StackName>
+    <StackStatus>UPDATE_COMPLETE</StackStatus>
+    <CreationTime>2026-01-01T00:00:00Z</CreationTime>
+    <Outputs><member>
+      <OutputKey>ApiUrl</OutputKey><OutputValue>{address}</OutputValue>
+    </member></Outputs>
+  </member></Stacks></DescribeStacksResult>
+</DescribeStacksResponse>
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """Where it listens, how functions find and trust it, and what it has received so far."""
+    """Where it listens, how functions find and trust it, and the responses so far."""
 
     url: str
     variables: Mapping[str, str]
@@ -35,13 +47,16 @@ class StandIn:
 
 
 @contextlib.asynccontextmanager
-async def aws_stand_in() -> AsyncIterator[StandIn]:
-    """Answer every request with an empty success until the end of the block."""
+async def aws_stand_in(address: str) -> AsyncIterator[StandIn]:
+    """Answer until the end of the block; `address` is the stack's API."""
     received: list[Any] = []
 
     async def accept(request: web.BaseRequest) -> web.StreamResponse:
-        received.append(json.loads(await request.read() or b"{}"))
-        return web.json_response({})
+        body = await request.read()
+        if request.method == "POST":  # DescribeStacks is all that functions ask for
+            return web.Response(text=_STACK.format(address=address), content_type="text/xml")
+        received.append(json.loads(body))
+        return web.Response()
 
     with tempfile.TemporaryDirectory() as folder:
         roots, context = Path(folder) / "roots.pem", _certificate(Path(folder))
@@ -53,7 +68,7 @@ async def aws_stand_in() -> AsyncIterator[StandIn]:
             await site.start()
             url = f"https://{_HOST}:{runner.addresses[0][1]}"
             trust = {"SSL_CERT_FILE": str(roots), "AWS_CA_BUNDLE": str(roots)}
-            yield StandIn(url, {**trust, "AWS_ENDPOINT_URL_CODEDEPLOY": url}, received)
+            yield StandIn(url, {**trust, "AWS_ENDPOINT_URL_CLOUDFORMATION": url}, received)
         finally:
             await runner.cleanup()
 

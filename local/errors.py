@@ -36,7 +36,8 @@ class FunctionError(InvocationError):
     def traceback(self) -> str:
         """The files and lines that led to it, as far as the function said so."""
         stack = self.error.get("stackTrace")
-        return "".join(map(str, stack)).rstrip() if isinstance(stack, list) else ""
+        frames = map(str, stack) if isinstance(stack, list) else ()
+        return "".join(frame for frame in frames if "importlib" not in frame).rstrip()
 
     def document(self) -> dict[str, Any]:
         """Return the error as the function reported it, with its stack trace."""

@@ -81,7 +81,7 @@ async def _api(settings: Settings) -> AsyncIterator[tuple[Api, StandIn]]:
     try:
         async with (
             serving_api(settings, 0, terminal, shares_database=True) as api,
-            aws_stand_in() as aws,
+            aws_stand_in(api.address) as aws,
         ):
             await api.runtime.use(
                 {
@@ -104,6 +104,7 @@ async def _play(api: Api, aws: StandIn, name: str, event: Any) -> tuple[Any, boo
     is_custom_resource = isinstance(event, dict) and "ResponseURL" in event
     if is_custom_resource:
         event["ResponseURL"] = f"{aws.url}/response"
+        event["ResourceProperties"]["ApiUrl"] = api.address
     try:
         answer = json.loads(await api.runtime.invoke(name, json.dumps(event).encode()))
     except InvocationError as failure:

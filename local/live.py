@@ -27,13 +27,11 @@ class LiveTemplate:
         environ: Mapping[str, str],
         runtime: Runtime,
         *,
-        address: str,
         complain: Callable[[str], None],
     ) -> None:
         self._path = path
         self._environ = environ
         self._runtime = runtime
-        self._address = address
         self._complain = complain
         self._changing = asyncio.Lock()
         self._signature: _Signature | None = None
@@ -42,8 +40,7 @@ class LiveTemplate:
     async def load(self) -> Template:
         """Read the template for the first time; raises LocalError."""
         signature = _signature(self._path)
-        read = asyncio.to_thread(read_template, self._path, self._environ, address=self._address)
-        template = await read
+        template = await asyncio.to_thread(read_template, self._path, self._environ)
         await self._runtime.use(template.functions)
         self._signature, self._template = signature, template
         return template

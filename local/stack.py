@@ -77,7 +77,7 @@ async def serving_api(
         )
         environ = environ_with(settings, postgres)
         complain = terminal.complain
-        live = LiveTemplate(settings.template, environ, runtime, address=address, complain=complain)
+        live = LiveTemplate(settings.template, environ, runtime, complain=complain)
         template = await live.load()
         check_build(settings, template.functions)
         await database_ready()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,6 @@ logging.getLogger("samtranslator").setLevel(logging.ERROR)
 
 _FUNCTION = "AWS::Lambda::Function"
 _API = "AWS::ApiGatewayV2::Api"
-_API_URL = re.compile(r"https://\w+\.execute-api\.[a-z0-9-]+\.amazonaws\.com")
 _SOURCE_OF = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
 
@@ -93,10 +92,9 @@ class Template:
     cors: Cors | None = None
 
 
-def read_template(path: Path, environ: Mapping[str, str], *, address: str = "") -> Template:
+def read_template(path: Path, environ: Mapping[str, str]) -> Template:
     """Read and translate the template; parameters come from `environ` (DatabaseUrl: DATABASE_URL).
 
-    Functions that have the API's address in their environment get `address` instead.
 
     Raises LocalError with one sentence when the template cannot be read, is invalid, or when a
     parameter's value breaks the rules that the template sets for it.
@@ -105,7 +103,7 @@ def read_template(path: Path, environ: Mapping[str, str], *, address: str = "") 
     parameters = _parameter_values(source.get("Parameters", {}), environ)
     folders = _take_local_folders(source, path.parent)
     document = _translate(source, parameters, path)
-    return _Reader(document, parameters, folders, address).template()
+    return _Reader(document, parameters, folders).template()
 
 
 def parameter_names(path: Path) -> set[str]:
@@ -209,13 +207,8 @@ class _Reader:
     """Picks what the local API needs out of a translated template."""
 
     def __init__(
-        self,
-        document: dict[str, Any],
-        parameters: dict[str, Any],
-        folders: dict[str, Path],
-        address: str,
+        self, document: dict[str, Any], parameters: dict[str, Any], folders: dict[str, Path]
     ) -> None:
-        self._address = address
         self._resources: dict[str, Any] = document["Resources"]
         self._parameters = parameters
         self._folders = folders
@@ -248,21 +241,18 @@ class _Reader:
             runtime=self._resolve(properties["Runtime"]),
             timeout=float(self._resolve(properties.get("Timeout", 3))),
             memory=int(self._resolve(properties.get("MemorySize", 128))),
-            environment=self._environment(variables),
-            layers=tuple(self._layer(layer["Ref"]) for layer in properties.get("Layers", [])),
-            log_format=properties.get("LoggingConfig", {}).get("LogFormat", "Text"),
+            environment={key: _text(value) for key, value in self._resolve(variables).items()},
+            layers=tuple(self._layers(self._resolve(properties.get("Layers", [])))),
+            log_format=self._resolve(properties.get("LoggingConfig", {})).get("LogFormat", "Text"),
             parameters=frozenset(_references(variables)) & frozenset(self._parameters),
         )
 
-    def _environment(self, variables: Mapping[str, Any]) -> dict[str, str]:
-        found = {key: _text(value) for key, value in self._resolve(variables).items()}
-        if not self._address:
-            return found
-        return {key: _API_URL.sub(self._address, value) for key, value in found.items()}
-
-    def _layer(self, translated: str) -> Path:
-        content = self._resources[translated]["Properties"]["Content"]
-        return self._folders[content["S3Key"]]
+    def _layers(self, names: Sequence[str]) -> Iterator[Path]:
+        """Yield the folders of the template's own layers; those of others are not here."""
+        for name in names:
+            if name in self._resources:
+                content = self._resources[name]["Properties"]["Content"]
+                yield self._folders[content["S3Key"]]
 
 
 def _routes(paths: Mapping[str, Any], authorizers: Mapping[str, Authorizer]) -> Iterator[Route]:

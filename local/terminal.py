@@ -20,6 +20,7 @@ _SHOWN_CHARACTERS = 300
 _RED, _YELLOW, _GREEN, _DIM = "31", "33", "32", "2"
 _COLOURS = {"DEBUG": _DIM, "WARNING": _YELLOW, "WARN": _YELLOW, "ERROR": _RED, "CRITICAL": _RED}
 _REMEMBERED = 1000
+_UNHANDLED = "LAMBDA_WARNING: Unhandled exception"
 
 
 class Terminal:
@@ -167,9 +168,10 @@ def _traceback(record: dict[str, Any]) -> str:
 def _is_crash(line: str) -> bool:
     """Tell what awslambdaric writes about an unhandled exception from what the function logs."""
     record = _record(line)
-    is_json = "errorType" in record and "message" not in record
-    is_text = "\n" in line or line.startswith(("[ERROR] ", "LAMBDA_WARNING: Unhandled exception"))
-    return is_json or is_text
+    if record:
+        text = str(record.get("message", ""))
+        return text.startswith(_UNHANDLED) or (not text and "errorType" in record)
+    return "\n" in line or line.startswith(("[ERROR] ", _UNHANDLED))
 
 
 def _for_this_user(path: str, flags: int) -> int:

@@ -20,6 +20,7 @@ from local.sam.commands import check, debugger_options, sam_local
 from local.sam.docker import Docker
 from local.settings import HOST, Settings, read_settings
 from local.stack import MIGRATE
+from local.started import announced
 from local.template import function_names
 
 _USAGE = "usage: python -m local.sam [check FUNCTION [EVENT] | api | invoke FUNCTION [EVENT]]"
@@ -60,9 +61,10 @@ def _api(settings: Settings) -> int:
         if settings.debug:
             debugger += ["--debug-function", settings.debug]
         _say(f"Starting on http://{HOST}:{settings.port} (`make token USER=alice` makes a token)")
-        return _until_ended(
-            sam.start("start-api", *address, "--warm-containers", "EAGER", *debugger)
-        )
+        with announced(settings, settings.port):
+            return _until_ended(
+                sam.start("start-api", *address, "--warm-containers", "EAGER", *debugger)
+            )
 
 
 def _invoke(settings: Settings, function: str, event: Path) -> int:

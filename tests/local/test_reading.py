@@ -105,6 +105,8 @@ ARN = "arn:aws:lambda:us-east-1:123456789012:function:F"
         ({"Fn::Sub": ["${x}!", {"x": {"Ref": "Stage"}}]}, "dev!"),
         ({"Fn::Sub": "${List}"}, "a,b"),
         ({"Fn::Join": ["-", ["a", {"Ref": "Stage"}]]}, "a-dev"),
+        ({"Fn::Select": [1, {"Fn::Split": ["/", "a/b/c"]}]}, "b"),
+        ({"Fn::Select": ["2", {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}, "local"),
         ({"Fn::If": ["IsProd", 1, 2]}, 2),
         ({"Fn::If": ["IsNotProd", 1, 2]}, 1),
         ({"Fn::If": ["Both", 1, 2]}, 2),

@@ -79,6 +79,20 @@ def test_an_unhandled_error_is_seen_once_with_its_file_and_line(folder: Path) ->
     assert re.search(r'File "\S*functions/worker/app\.py", line \d+, in handler', output)
 
 
+def test_an_unhandled_error_in_json_is_seen_once_as_well(
+    folder: Path, edit: Callable[[str, str, str], None]
+) -> None:
+    edit(
+        "template.yaml",
+        "    Timeout: 20\n",
+        "    Timeout: 20\n    LoggingConfig: {LogFormat: JSON}\n",
+    )
+    (folder / "functions/echo/app.py").write_text("def handler(:\n")
+    output = seen(folder, lambda url: httpx.get(f"{url}/echo/a"))
+    assert output.count("SyntaxError") == 1
+    assert "LAMBDA_WARNING" not in output
+
+
 def test_colours_are_for_terminals_only() -> None:
     main, side = pty.openpty()
     with os.fdopen(side, "w") as terminal, open(os.devnull, "w") as file:
