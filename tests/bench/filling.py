@@ -79,7 +79,8 @@ def after(url: str, wanted: PageRequest, part: float) -> PageRequest:
 def _following(wanted: PageRequest, row: Row) -> PageRequest:
     """The request for what comes after this row, whose cursor the list itself seals."""
     one = PageRequest(wanted.status, wanted.sort, wanted.q, limit=1)
-    cursor = one.page(USER, [row, row]).next
+    page = one.page(USER, [row, row])
+    cursor = page.cursor_after(page.tasks[0])
     return PageRequest(wanted.status, wanted.sort, wanted.q, wanted.limit, cursor)
 
 
