@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from tasks import Task, TaskCreate, store, warm
+import startup  # first of all
+from tasks import Task, TaskCreate, store
 from web import Body, IdempotencyKey, Response, UserId, api, created, terms
 
 
@@ -20,4 +21,4 @@ def create_task(
 
 
 handler = api
-warm()
+startup.finish(database=True)

@@ -1,6 +1,7 @@
 """DELETE /api/{user_id}/tasks/{task_id}: remove the task."""
 
-from tasks import store, warm
+import startup  # first of all
+from tasks import store
 from web import Deleted, IdempotencyKey, IfMatch, Response, TaskId, UserId, api, deleted, terms
 
 
@@ -13,4 +14,4 @@ def delete_task(
 
 
 handler = api
-warm()
+startup.finish(database=True)

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from tasks import warm
+import startup  # first of all
 from web import AcceptEncoding, Response, api
 
 _HERE = Path(__file__).parent
@@ -63,4 +63,4 @@ def _swagger_ui() -> Path:
 
 
 handler = api
-warm(connect=False)
+startup.finish(database=False)

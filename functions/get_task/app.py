@@ -1,6 +1,7 @@
 """GET /api/{user_id}/tasks/{task_id}: one task."""
 
-from tasks import Task, store, warm
+import startup  # first of all
+from tasks import Task, store
 from web import IfNoneMatch, Response, TaskId, UserId, api, found
 
 
@@ -11,4 +12,4 @@ def get_task(user_id: UserId, task_id: TaskId, if_none_match: IfNoneMatch = None
 
 
 handler = api
-warm()
+startup.finish(database=True)

@@ -1,6 +1,7 @@
 """GET /health: whether a query comes back from the database."""
 
-from tasks import ping, warm
+import startup  # first of all
+from tasks import ping
 from web import Health, Response, answered, api
 
 
@@ -12,4 +13,4 @@ def health() -> Response[Health]:
 
 
 handler = api
-warm()
+startup.finish(database=True)

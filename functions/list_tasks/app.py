@@ -1,7 +1,8 @@
 """GET /api/{user_id}/tasks: the user's tasks, a page at a time."""
 
+import startup  # first of all
 import tasks
-from tasks import PageRequest, Task, store, warm
+from tasks import PageRequest, Task, store
 from web import Cursor, IfNoneMatch, Limit, Response, Search, Sort, Status, UserId, api, listed
 
 
@@ -21,4 +22,4 @@ def list_tasks(
 
 
 handler = api
-warm()
+startup.finish(database=True)

@@ -1,6 +1,7 @@
 """PATCH /api/{user_id}/tasks/{task_id}/complete: flip `completed`."""
 
-from tasks import Task, store, warm
+import startup  # first of all
+from tasks import Task, store
 from web import IdempotencyKey, IfMatch, Response, TaskId, UserId, api, changed, terms
 
 
@@ -17,4 +18,4 @@ def toggle_task(
 
 
 handler = api
-warm()
+startup.finish(database=True)

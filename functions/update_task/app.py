@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from tasks import Task, TaskUpdate, store, warm
+import startup  # first of all
+from tasks import Task, TaskUpdate, store
 from web import Body, IdempotencyKey, IfMatch, Response, TaskId, UserId, api, changed, terms
 
 
@@ -19,4 +20,4 @@ def update_task(
 
 
 handler = api
-warm()
+startup.finish(database=True)

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 import tasks
 from neon import Row
-from tasks import PageRequest
+from tasks import PageRequest, Task
 from tests.functions.handlers import modules
 from tests.neon.servers import Postgres
 from tests.running import ROOT
@@ -79,7 +79,7 @@ def after(url: str, wanted: PageRequest, part: float) -> PageRequest:
 def _following(wanted: PageRequest, row: Row) -> PageRequest:
     """The request for what comes after this row, whose cursor the list itself seals."""
     one = PageRequest(wanted.status, wanted.sort, wanted.q, limit=1)
-    cursor = one.page(USER, [row, row]).next
+    cursor = one.cursor_after(Task.model_validate(row))
     return PageRequest(wanted.status, wanted.sort, wanted.q, wanted.limit, cursor)
 
 

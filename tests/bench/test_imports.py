@@ -34,7 +34,8 @@ _WEB = {"web"} | {
     )
 }
 _TASKS = {"tasks"} | {
-    f"tasks.{name}" for name in ("cold_start", "database", "models", "paging", "writes")
+    f"tasks.{name}"
+    for name in (*("cursors", "database", "errors", "idempotency", "models", "paging", "settings"),)
 }
 _SERVED = _NEON | _TASKS | _WEB
 _WITH_STORE = _SERVED | {"tasks.ids", "tasks.store"}

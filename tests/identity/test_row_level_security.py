@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -17,7 +18,16 @@ import pytest
 
 import neon
 import tasks
-from tasks import PageRequest, Task, TaskCreate, TaskNotFoundError, TaskUpdate, Terms, store, writes
+from tasks import (
+    PageRequest,
+    Preconditions,
+    Task,
+    TaskCreate,
+    TaskNotFoundError,
+    TaskUpdate,
+    store,
+)
+from tasks.database import acting_as
 from tests.identity.conftest import (
     Cluster,
     cluster,
@@ -102,9 +112,9 @@ def test_a_list_without_its_condition_still_shows_only_the_callers_rows(careless
         lambda user, id_: store.update(user, id_, TaskUpdate(title="Mine now")),
         store.toggle,
         store.delete,
-        lambda user, id_: store.update(user, id_, TaskUpdate(title="Mine"), Terms(key="k")),
-        lambda user, id_: store.toggle(user, id_, Terms(key="k")),
-        lambda user, id_: store.delete(user, id_, Terms(key="k")),
+        lambda user, id_: store.update(user, id_, TaskUpdate(title="Mine"), Preconditions(key="k")),
+        lambda user, id_: store.toggle(user, id_, Preconditions(key="k")),
+        lambda user, id_: store.delete(user, id_, Preconditions(key="k")),
     ],
     ids=["get", "update", "toggle", "delete", "update once", "toggle once", "delete once"],
 )
@@ -124,8 +134,8 @@ def test_no_statement_of_the_store_reaches_the_database_without_the_acting_user(
     database: neon.Database, urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_each("bob")
-    for module in (store, writes):
-        monkeypatch.setattr(module, "acting_as", lambda _user: {"role": "task_api"})
+    without_user = {"role": "task_api"}
+    monkeypatch.setattr(sys.modules["tasks.database"], "acting_as", lambda _user: without_user)
     assert listed("bob") == []
     with refused():
         one_each("bob")
@@ -157,7 +167,7 @@ def refused(sqlstate: str = "42501") -> Iterator[None]:
 
 def run_as(database: neon.Database, user_id: str, sql: str) -> list[neon.Row]:
     statement = neon.Statement(sql)
-    settings = writes.acting_as(user_id)
+    settings = acting_as(user_id)
     return database.run(statement, effect=neon.Effect.ONCE, settings=settings)[0]
 
 
@@ -204,7 +214,7 @@ def test_switching_row_security_off_is_an_error_and_not_a_way_around(
     database: neon.Database,
 ) -> None:
     one_each("bob")
-    settings = {"row_security": "off", **writes.acting_as("alice")}
+    settings = {"row_security": "off", **acting_as("alice")}
     with refused():
         database.run(
             neon.Statement("SELECT * FROM tasks"), effect=neon.Effect.READ, settings=settings

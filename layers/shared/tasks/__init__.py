@@ -1,27 +1,42 @@
 """Tasks: what one looks like, what rules it obeys and how it is stored. Knows no HTTP.
 
-How a function starts, in INIT, is here too (cold_start), because every one imports this first.
+Importing it does nothing but define; the database is opened when something first asks for it.
 """
 
-from tasks import cold_start as cold_start  # first of all
-from tasks.database import database, ping, telemetry, warm
-from tasks.models import Task, TaskCreate, TaskId, TaskUpdate, UserId
-from tasks.paging import InvalidCursorError, Page, PageRequest, Sort, Status
-from tasks.writes import (
+from tasks.database import database, ping, telemetry
+from tasks.errors import (
+    InvalidCursorError,
     KeyInUseError,
     KeyReusedError,
+    QuotaExceededError,
     TaskNotFoundError,
-    Terms,
     VersionMismatchError,
-    Written,
 )
+from tasks.idempotency import DeleteResult, Preconditions, WriteResult
+from tasks.models import (
+    PAGE_LIMIT,
+    SEARCH_LENGTH,
+    TASKS,
+    Task,
+    TaskCreate,
+    TaskId,
+    TaskUpdate,
+    UserId,
+)
+from tasks.paging import Page, PageRequest, Sort, Status
 
 __all__ = [
+    "PAGE_LIMIT",
+    "SEARCH_LENGTH",
+    "TASKS",
+    "DeleteResult",
     "InvalidCursorError",
     "KeyInUseError",
     "KeyReusedError",
     "Page",
     "PageRequest",
+    "Preconditions",
+    "QuotaExceededError",
     "Sort",
     "Status",
     "Task",
@@ -29,12 +44,10 @@ __all__ = [
     "TaskId",
     "TaskNotFoundError",
     "TaskUpdate",
-    "Terms",
     "UserId",
     "VersionMismatchError",
-    "Written",
+    "WriteResult",
     "database",
     "ping",
     "telemetry",
-    "warm",
 ]

@@ -1,43 +1,69 @@
 """The database that tasks are kept in: one for the life of the execution environment."""
 
-import os
+from __future__ import annotations
+
+import hashlib
+import hmac
 from functools import cache
 
-from neon import Database, Effect, Statement, Telemetry
-from tasks import cold_start
+from neon import Database, Effect, Row, Statement, Telemetry, url_from_environment
+from tasks.settings import settings
 
 
 @cache
 def database() -> Database:
-    """The database of the environment's settings. Raises neon.ConfigurationError without any."""
-    return Database.from_environment()
+    """Return the database that the environment names, not connected yet.
 
-
-def warm(*, connect: bool = True) -> None:
-    """End INIT, where the CPU is at its fullest, with an open connection.
-
-    Elsewhere (in tests, while the specification is generated) importing a function opens nothing.
-    Raises neon.ConfigurationError when no database is set.
+    Raise neon.ConfigurationError when the environment names none, or for a bad setting.
     """
-    if not cold_start.IN_LAMBDA:
-        return
-    if connect:
-        database().warm()
-    cold_start.over()
+    settings()
+    return Database(_fetch_url)
+
+
+def run_as(
+    user_id: str, *statements: Statement, effect: Effect, timeout: float | None = None
+) -> list[list[Row]]:
+    """Run the statements as one transaction of one user, in one round trip.
+
+    Whatever role the connection has (an owner's may bypass row-level security), the statements
+    run as `task_api`, which may not: a row that a statement forgot to exclude stays hidden.
+    """
+    return database().run(*statements, effect=effect, settings=acting_as(user_id), timeout=timeout)
+
+
+def acting_as(user_id: str) -> dict[str, str]:
+    """Return the settings of a transaction for one user, in the order to apply them."""
+    return {"role": "task_api", "app.user_id": user_id}
 
 
 def ping() -> None:
-    """Ask the database for an answer. Raises neon.DatabaseError when none comes."""
+    """Ask the database for an answer. Raise neon.DatabaseError when none comes."""
     database().run(Statement("SELECT 1"), effect=Effect.READ)
 
 
 def telemetry() -> Telemetry:
-    """The counters of the database, live; all zero while nobody has asked for one."""
+    """Return the database's counters, live; all are zero until something asks for the database."""
     return _shared().telemetry if _shared.cache_info().currsize else Telemetry()
 
 
-_shared = database
+def cursor_key() -> bytes:
+    """Return the secret that seals cursors: 32 bytes from the connection string.
 
-# A function that has a database will need it, and what takes longest to import is still to come.
-if cold_start.IN_LAMBDA and (os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_SECRET")):
-    database().start_warming()
+    All environments of one deployment derive the same key. It changes with the password, and the
+    cursors of before are refused then.
+    """
+    return hmac.digest(_url().encode(), b"cursor", hashlib.sha256)
+
+
+@cache
+def _url() -> str:
+    return url_from_environment()
+
+
+def _fetch_url() -> str:
+    """Fetch the connection string, first of all and again when its password is refused."""
+    _url.cache_clear()
+    return _url()
+
+
+_shared = database

@@ -1,15 +1,17 @@
 """The shapes of a task on its way in and out, and the rules that a value has to obey."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     JsonValue,
+    TypeAdapter,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
@@ -17,6 +19,8 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 TITLE_LENGTH = 500
 DESCRIPTION_LENGTH = 5000
 USER_ID_LENGTH = 255
+SEARCH_LENGTH = 100
+PAGE_LIMIT = 1000
 
 # For the specification: what the validators below refuse, in the words of JSON Schema.
 NO_NUL: dict[str, JsonValue] = {"pattern": r"^[^\x00]*$"}
@@ -83,7 +87,7 @@ Instant = Annotated[datetime, AfterValidator(_utc)]
 
 
 class Task(BaseModel, hide_input_in_errors=True):
-    """A task as it is stored and as every answer shows it."""
+    """A task as it is stored and as every answer shows it: its members are the table's columns."""
 
     id: UUID
     user_id: str
@@ -94,17 +98,36 @@ class Task(BaseModel, hide_input_in_errors=True):
     updated_at: Instant
 
 
-# The next two are built when they are first used: no function takes both, and most take none.
+# The rest is built when it is first used, because no function needs all of it.
+TASKS = TypeAdapter(list[Task], config=ConfigDict(defer_build=True))
+"""Tasks by the list, to and from what they are outside of Python."""
+
+
 class TaskCreate(BaseModel, defer_build=True):
-    """What a client says to create a task; any other member is ignored."""
+    """What a client sends to create a task; any other member is ignored."""
 
     title: Title
     description: Description | None = None
 
 
 class TaskUpdate(BaseModel, defer_build=True):
-    """What a client says to change a task; an absent or null member changes nothing."""
+    """What a client sends to change a task.
+
+    An absent member changes nothing, and neither does null, unless the member is in `CLEARABLE`.
+    """
 
     title: Title | None = None
     description: Description | None = None
     completed: Flag | None = None
+
+    CLEARABLE: ClassVar[frozenset[str]] = frozenset()
+    """Members that null clears. Text is not among them: the empty string clears a text."""
+
+    def changes(self) -> dict[str, object]:
+        """Return the members that change the task, with their new values."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return {
+            name: value
+            for name, value in given.items()
+            if value is not None or name in self.CLEARABLE
+        }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, urlencode
 
 from pydantic import BaseModel
 
-from tasks import Page, Task, Terms, Written
+from tasks import TASKS, DeleteResult, Page, Preconditions, Task, WriteResult
+from tasks.models import DESCRIPTION_LENGTH, TITLE_LENGTH, USER_ID_LENGTH
 from web.messages import Response
 from web.versions import etag, etag_of_page, unless_seen, versions
 
@@ -26,9 +28,9 @@ class Health(BaseModel, defer_build=True):
     status: Literal["ok"] = "ok"
 
 
-def terms(if_match: str | None = None, key: str | None = None) -> Terms:
+def terms(if_match: str | None = None, key: str | None = None) -> Preconditions:
     """The terms of a write, as its request's headers say them."""
-    return Terms(versions(if_match), key)
+    return Preconditions(versions(if_match), key)
 
 
 def answered(model: BaseModel, status: int = 200, headers: Headers | None = None) -> Response[Any]:
@@ -45,33 +47,34 @@ def found(task: Task, if_none_match: str | None) -> Response[Task]:
 
 def listed(page: Page, user_id: str, query: str, if_none_match: str | None) -> Response[list[Task]]:
     """The page, and a `Link` to the next one: this request's own query, moved on."""
-    shown = page.as_json()
-    tag = etag_of_page(shown, page.next)
+    kept = page.tasks[: _that_fit(page.tasks)]
+    has_more = page.has_more or len(kept) < len(page.tasks)
+    following = page.cursor_after(kept[-1]) if has_more else None
+    shown = TASKS.dump_json(kept)
+    tag = etag_of_page(shown, following)
     unless_seen(if_none_match, tag)
     headers: Headers = {"ETag": tag}
-    if page.next:
-        kept = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != "cursor"]
-        following = urlencode([*kept, ("cursor", page.next)])
-        headers["Link"] = f'<{tasks_path(user_id)}?{following}>; rel="next"'
+    if following:
+        asked = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != "cursor"]
+        moved_on = urlencode([*asked, ("cursor", following)])
+        headers["Link"] = f'<{tasks_path(user_id)}?{moved_on}>; rel="next"'
     return _json(200, shown.decode(), headers)
 
 
-def created(written: Written) -> Response[Task]:
+def created(written: WriteResult) -> Response[Task]:
     """201 with the task and where it can be found."""
     headers: Headers = {"Location": f"{tasks_path(written.task.user_id)}/{written.task.id}"}
     return answered(written.task, 201, _of_write(written) | headers)
 
 
-def changed(written: Written) -> Response[Task]:
+def changed(written: WriteResult) -> Response[Task]:
     """The task as the write left it."""
     return answered(written.task, headers=_of_write(written))
 
 
-def deleted(written: Written) -> Response[Deleted]:
+def deleted(written: DeleteResult) -> Response[Deleted]:
     """The message that clients parse."""
-    headers = _of_write(written)
-    del headers["ETag"]
-    return answered(Deleted(), headers=headers)
+    return answered(Deleted(), headers=_REPLAYED if written.replayed else {})
 
 
 def tasks_path(user_id: str) -> str:
@@ -84,8 +87,36 @@ def _json(status: int, text: str, headers: Headers | None) -> Response[Any]:
     return Response(status, "application/json", text, headers)
 
 
-def _of_write(written: Written) -> Headers:
-    headers: Headers = {"ETag": etag(written.task)}
-    if written.replayed:
-        headers["Idempotency-Replayed"] = "true"
-    return headers
+def _of_write(written: WriteResult) -> Headers:
+    return {"ETag": etag(written.task)} | (_REPLAYED if written.replayed else {})
+
+
+_REPLAYED: Headers = {"Idempotency-Replayed": "true"}
+
+# Lambda returns 6 MB at most, as a JSON text in which the body is a string: its quotes and
+# backslashes are escaped once more there.
+_PAGE_BYTES = 5_500_000
+_BYTES_AROUND = 350  # a task's other members, with all the names and quotes
+_BYTES_A_LETTER = 12  # at most: a surrogate pair, each half written as `\\\\uXXXX`
+_MOST_LETTERS = TITLE_LENGTH + DESCRIPTION_LENGTH + USER_ID_LENGTH
+_ALWAYS_FIT = _PAGE_BYTES // (_MOST_LETTERS * _BYTES_A_LETTER + _BYTES_AROUND)
+
+
+def _that_fit(tasks: list[Task]) -> int:
+    """How many of the tasks one answer can hold; at least one always does."""
+    if len(tasks) <= _ALWAYS_FIT:
+        return len(tasks)
+    letters = sum(len(t.title) + len(t.description or "") + len(t.user_id) for t in tasks)
+    if letters * _BYTES_A_LETTER + len(tasks) * _BYTES_AROUND <= _PAGE_BYTES:
+        return len(tasks)  # as nearly always, found out without writing any of them down
+    room = _PAGE_BYTES
+    for number, task in enumerate(tasks):
+        room -= _answer_bytes(task)
+        if room < 0:
+            return number
+    return len(tasks)
+
+
+def _answer_bytes(task: Task) -> int:
+    """The bytes of a task inside Lambda's answer, or a little more."""
+    return len(json.dumps(task.model_dump_json()))
