@@ -1,22 +1,28 @@
 """Writes under preconditions: only to a version that the client has seen, and only once.
 
-A write with an idempotency key is a trip of four statements in one transaction:
+A write with an idempotency key is one trip of five statements in one transaction:
 
 1. `_LOCK` tries to take a lock for the key. Nobody waits: a second request sees that it is taken.
 2. `_RECALL` looks for an earlier outcome. It is a statement of its own, with a snapshot of its
    own, so it sees what the lock's last holder recorded.
-3. `_RECORD` does the write and stores its outcome.
-4. The last one deletes a few expired outcomes.
+3. `_QUOTA` asks whether the user may have one more of what the write adds.
+4. `_RECORD` does the write and stores its outcome.
+5. The last one deletes a few expired outcomes.
 
-The first two set `app.proceed` to `no` when there is nothing left to do, and every statement that
-writes obeys `PROCEED`. A recorded outcome is the task's row, or `true` when a task is there but
-has another version, or `false` when there is no task.
+The first three set `app.proceed` to `no` when there is nothing left to do, and every statement that
+writes obeys `PROCEED`.
+
+An outcome is JSON: `true` when a task was there with another version, `false` when there was no
+task, and else what the task became, without its texts. A replay takes those from the task, or from
+`replaced_texts` where they have changed since; a trigger copies them there in time. A member
+that a later version of the API added comes from the task, too. Nothing is left to tell once the
+task is deleted: the replay of an older write of it is TaskNotFoundError.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import LiteralString, NamedTuple
 from uuid import UUID
@@ -28,10 +34,12 @@ from tasks.database import run_as
 from tasks.errors import (
     KeyInUseError,
     KeyReusedError,
+    QuotaExceededError,
     TaskNotFoundError,
     VersionMismatchError,
 )
-from tasks.models import Task
+from tasks.models import TEXTS, Task
+from tasks.settings import settings
 
 
 class Preconditions(NamedTuple):
@@ -59,18 +67,20 @@ class DeleteResult(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a write did: the row that it returned, or that was recorded for its key."""
+    """What a write did: the row it returned; on a replay what can still be told, else None."""
 
-    row: Row
-    replayed: bool
+    row: Row | None
+    replayed: bool = False
 
 
 class Write(NamedTuple):
     """One write of one user.
 
-    `sql` returns the task's row when it did something; it has to obey `PROCEED`, and `IS_VERSION`
-    where there are versions. `scope` is what the idempotency key belongs to, and `body` what the
-    client sent. `repeatable`: sending it twice does the same as sending it once.
+    `sql` returns a row when it did something; it has to obey `PROCEED`, and `IS_VERSION` where
+    there are versions, and to set the column `recorded_at` to the new version when there is
+    a key. `scope` is what an
+    idempotency key belongs to, and `body` what the client sent. `creates`: it adds a task, and
+    sending it twice does the same as sending it once.
     """
 
     sql: LiteralString
@@ -79,46 +89,66 @@ class Write(NamedTuple):
     params: Mapping[str, object]
     scope: str
     body: BaseModel | None = None
-    repeatable: bool = False
+    creates: bool = False
 
     def run(self, preconditions: Preconditions) -> Outcome:
         """Do the write.
 
-        Raise TaskNotFoundError, VersionMismatchError, KeyInUseError, KeyReusedError or
-        neon.DatabaseError.
+        Raise TaskNotFoundError, VersionMismatchError, KeyInUseError, KeyReusedError,
+        QuotaExceededError or neon.DatabaseError.
         """
-        versions = None if preconditions.versions is None else list(preconditions.versions)
-        params = {"user_id": self.user_id, "id": self.id, "versions": versions, **self.params}
-        if preconditions.key is None:
-            return self._plain(params)
-        return self._once(params | {"key": preconditions.key})
+        params = {
+            "user_id": self.user_id,
+            "id": self.id,
+            "versions": None if preconditions.versions is None else [*preconditions.versions],
+            "key": preconditions.key,
+            "max_tasks": settings().max_tasks_per_user if self.creates else None,
+            "max_keys": None if preconditions.key is None else settings().max_keys_per_user,
+            **self.params,
+        }
+        return self._plain(params) if preconditions.key is None else self._once(params)
 
     def _plain(self, params: Mapping[str, object]) -> Outcome:
-        effect = Effect.REPEATABLE if self.repeatable else Effect.ONCE
+        if self.creates:
+            return self._create(params)
         statements = [Statement(self.sql, params)]
         if params["versions"] is not None:
             statements.append(Statement(_EXISTS, params))
-        done, *existing = run_as(self.user_id, *statements, effect=effect)
-        return _outcome(done[0] if done else any(existing))
+        done, *existing = run_as(self.user_id, *statements, effect=Effect.ONCE)
+        return Outcome(_row(done[0] if done else any(existing)))
+
+    def _create(self, params: Mapping[str, object]) -> Outcome:
+        statements = Statement(_QUOTA, params), Statement(self.sql, params)
+        exceeded, created = run_as(self.user_id, *statements, effect=Effect.REPEATABLE)
+        _check_quota(exceeded)
+        return Outcome(created[0])
 
     def _once(self, params: Mapping[str, object]) -> Outcome:
         """Do it with a key. It may be sent again: a second time finds the first one's outcome."""
         params = {**params, "scope": self.scope, "fingerprint": self._fingerprint()}
-        locked, earlier, recorded, _ = run_as(
+        locked, earlier, exceeded, recorded, _ = run_as(
             self.user_id,
             Statement(_LOCK, params),
             Statement(_RECALL, params),
+            Statement(_QUOTA, params),
             Statement("WITH effect AS (" + self.sql + ") " + _RECORD, params),
             Statement("SELECT forget_expired_keys()"),
             effect=Effect.REPEATABLE,
         )
         if earlier:
-            if bytes(earlier[0]["fingerprint"]) != params["fingerprint"]:
-                raise KeyReusedError
-            return _outcome(earlier[0]["outcome"], replayed=True)
+            return self._replay(earlier[0], params["fingerprint"])
         if not locked[0]["free"]:
             raise KeyInUseError
-        return _outcome(recorded[0]["outcome"])
+        _check_quota(exceeded)
+        _row(recorded[0]["outcome"])
+        return Outcome(recorded[0]["task"])
+
+    @staticmethod
+    def _replay(earlier: Row, fingerprint: object) -> Outcome:
+        if bytes(earlier["fingerprint"]) != fingerprint:
+            raise KeyReusedError
+        _row(earlier["outcome"])
+        return Outcome(earlier["task"], replayed=True)
 
     def _fingerprint(self) -> bytes:
         """Return a digest of the body, to notice a key that comes again with another one."""
@@ -126,17 +156,24 @@ class Write(NamedTuple):
         return hashlib.sha256(sent).digest()
 
 
-def _outcome(found: Row | bool, *, replayed: bool = False) -> Outcome:
-    if found is True:
+def _row(outcome: Row | bool) -> Row:
+    if outcome is True:
         raise VersionMismatchError
-    if found is False:
+    if outcome is False:
         raise TaskNotFoundError
-    return Outcome(found, replayed)
+    return outcome
+
+
+def _check_quota(exceeded: Sequence[Row]) -> None:
+    for each in exceeded:
+        raise QuotaExceededError(each["what"], each["quota"])
 
 
 PROCEED = "current_setting('app.proceed', true) IS DISTINCT FROM 'no'"
 
 IS_VERSION = "(%(versions)s::timestamptz[] IS NULL OR updated_at = ANY (%(versions)s))"
+
+_TEXTS = f"'{{{','.join(TEXTS)}}}'::text[]"
 
 _EXISTS = "SELECT 1 FROM tasks WHERE user_id = %(user_id)s AND id = %(id)s"
 
@@ -147,11 +184,36 @@ FROM pg_try_advisory_xact_lock(
 ) AS free
 """
 
-_RECALL = """
-SELECT fingerprint, outcome, set_config('app.proceed', 'no', true)
-FROM idempotency_keys
-WHERE user_id = %(user_id)s AND scope = %(scope)s AND key = %(key)s
-  AND created_at > now() - interval '24 hours'
+_RECALL = f"""
+SELECT known.fingerprint, known.outcome,
+       to_jsonb(task) || coalesce(replaced.texts, '{{}}') || known.outcome AS task,
+       set_config('app.proceed', 'no', true)
+FROM idempotency_keys AS known
+LEFT JOIN tasks AS task
+  ON task.user_id = known.user_id AND task.id = (known.outcome ->> 'id')::uuid
+CROSS JOIN LATERAL (
+    SELECT jsonb_object_agg(wanted.name, first.text) AS texts
+    FROM unnest({_TEXTS}) AS wanted (name)
+    CROSS JOIN LATERAL (
+        SELECT was.text
+        FROM replaced_texts AS was
+        WHERE was.user_id = task.user_id AND was.id = task.id AND was.name = wanted.name
+          AND was.replaced_at > (known.outcome ->> 'updated_at')::timestamptz
+        ORDER BY was.replaced_at
+        LIMIT 1
+    ) AS first
+) AS replaced
+WHERE known.user_id = %(user_id)s AND known.scope = %(scope)s AND known.key = %(key)s
+  AND known.created_at > now() - interval '24 hours'
+"""
+
+# A create that is sent a second time has its task already and needs no more room.
+_QUOTA = f"""
+SELECT what, quota, set_config('app.proceed', 'no', true)
+FROM (VALUES ('tasks', %(max_tasks)s::integer), ('keys', %(max_keys)s)) AS limits (what, quota)
+WHERE {PROCEED} AND quota IS NOT NULL AND NOT has_room(what, quota)
+  AND (what = 'keys' OR NOT EXISTS ({_EXISTS}))
+LIMIT 1
 """
 
 # EXISTS sees what was there when the statement began: a task that somebody deleted while the
@@ -160,7 +222,7 @@ _RECORD = f"""
 INSERT INTO idempotency_keys AS known (user_id, scope, key, fingerprint, outcome)
 SELECT %(user_id)s, %(scope)s, %(key)s, %(fingerprint)s,
        coalesce(
-           (SELECT to_jsonb(effect) FROM effect),
+           (SELECT to_jsonb(effect) - {_TEXTS} FROM effect),
            to_jsonb(
                %(versions)s::timestamptz[] IS NOT NULL
                AND EXISTS (SELECT FROM tasks WHERE user_id = %(user_id)s AND id = %(id)s)
@@ -170,5 +232,5 @@ WHERE {PROCEED}
 ON CONFLICT (user_id, scope, key) DO UPDATE
 SET fingerprint = excluded.fingerprint, outcome = excluded.outcome, created_at = now()
 WHERE known.created_at <= now() - interval '24 hours'
-RETURNING outcome
+RETURNING outcome, (SELECT to_jsonb(effect) FROM effect) AS task
 """

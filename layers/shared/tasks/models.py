@@ -98,6 +98,9 @@ class Task(BaseModel, hide_input_in_errors=True):
     updated_at: Instant
 
 
+TEXTS = [name for name, each in Task.model_fields.items() if each.annotation in (str, str | None)]
+"""Members that hold free text: no recorded outcome keeps them."""
+
 # The rest is built when it is first used, because no function needs all of it.
 TASKS = TypeAdapter(list[Task], config=ConfigDict(defer_build=True))
 """Tasks by the list, to and from what they are outside of Python."""

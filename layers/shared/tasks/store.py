@@ -53,11 +53,15 @@ def get(user_id: str, id_: UUID) -> Task:
 
 
 def create(user_id: str, new: TaskCreate, preconditions: Preconditions = _NONE) -> WriteResult:
-    """Store a new task. Its id is made before it is sent, so sending it twice stores one."""
+    """Store a new task. Its id is made before it is sent, so sending it twice stores one.
+
+    Raise QuotaExceededError when the user has `max_tasks_per_user` already. Every write with an
+    idempotency key raises it as well when the user has used `max_keys_per_user` within 24 hours.
+    """
     created_at = now()
     id_ = task_id(created_at)
     params = {**vars(new), "created_at": created_at, "updated_at": created_at}
-    write = Write(_INSERT, user_id, id_, params, scope="create", body=new, repeatable=True)
+    write = Write(_INSERT, user_id, id_, params, scope="create", body=new, creates=True)
     return _written(write, preconditions)
 
 
@@ -116,17 +120,25 @@ def _literal(text: str) -> str:
 
 def _written(write: Write, preconditions: Preconditions) -> WriteResult:
     outcome = write.run(preconditions)
+    if outcome.row is None:  # a replay, and the task was deleted since
+        raise TaskNotFoundError
     return WriteResult(Task.model_validate(outcome.row), outcome.replayed)
 
 
 def _update(*changes: LiteralString) -> LiteralString:
     """Return the statement that makes these changes; the version always moves."""
-    return f"UPDATE tasks SET {', '.join([*changes, _NEXT_VERSION])} {_WHERE} RETURNING {_COLUMNS}"
+    return f"UPDATE tasks SET {', '.join([*changes, _VERSION])} {_WHERE} RETURNING {_COLUMNS}"
 
 
 _COLUMNS: LiteralString = ", ".join(Task.model_fields)
 
-_NEXT_VERSION = "updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')"
+_NOW = "greatest(clock_timestamp(), updated_at + interval '1 microsecond')"
+
+_HAS_KEY = "%(key)s::text IS NOT NULL"
+
+_VERSION = f"""
+updated_at = {_NOW}, recorded_at = CASE WHEN {_HAS_KEY} THEN {_NOW} ELSE recorded_at END
+"""
 
 _WHERE: LiteralString = f"""
 WHERE user_id = %(user_id)s AND id = %(id)s AND {IS_VERSION} AND {PROCEED}
@@ -137,8 +149,9 @@ _GET: LiteralString = f"SELECT {_COLUMNS} FROM tasks WHERE user_id = %s AND id =
 _NEW = ("user_id", "id", *TaskCreate.model_fields, "created_at", "updated_at")
 
 _INSERT: LiteralString = f"""
-INSERT INTO tasks ({", ".join(_NEW)})
-SELECT {", ".join(f"%({name})s" for name in _NEW)}
+INSERT INTO tasks ({", ".join(_NEW)}, recorded_at)
+SELECT {", ".join(f"%({name})s" for name in _NEW)},
+       CASE WHEN {_HAS_KEY} THEN %(updated_at)s::timestamptz END
 WHERE {PROCEED}
 ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
 RETURNING {_COLUMNS}
