@@ -1,8 +1,8 @@
 """Migrations: plain SQL files, applied once each, in order, and never taken back.
 
-Each file is one transaction under a transaction-scoped advisory lock, so that two runners can
-start at once: the second waits, finds nothing left to do and says so. Session-level locks would
-not do, because a pooler hands the session to somebody else.
+Each file is one transaction that holds a lock on the table of migrations, so that two runners can
+start at once: the second waits, finds nothing left to do and says so. The API's role has no right
+to that table; an advisory lock anybody may take.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import logging
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from neon import direct_conninfo
 
 logger = logging.getLogger(__name__)
 
-_LOCK = 7_203_914_155_021  # any number, as long as nothing else in the database locks it
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 _CONNECT_SECONDS = 15
 
@@ -70,6 +70,7 @@ class Runner:
             with psycopg.connect(
                 self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
             ) as connection:
+                self._create_table(connection)
                 while name := self._step(connection):
                     logger.info("applied %s", name)
                     applied.append(name)
@@ -83,7 +84,7 @@ class Runner:
         """Apply the next migration, if one is left, as one transaction."""
         with connection.transaction():
             connection.execute("SELECT set_config('statement_timeout', %s, true)", (self._left(),))
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            connection.execute("LOCK TABLE schema_migrations IN EXCLUSIVE MODE")
             pending = self._migrations[len(self._recorded(connection)) :]
             if not pending:
                 return None
@@ -96,18 +97,22 @@ class Runner:
             return "0"
         return str(max(1, int((self._end - time.monotonic()) * 1000)))
 
+    @staticmethod
+    def _create_table(connection: psycopg.Connection) -> None:
+        with suppress(psycopg.errors.UniqueViolation):  # another runner creates it right now
+            connection.execute(
+                """
+                CREATE TABLE IF NOT EXISTS schema_migrations (
+                    version    integer     PRIMARY KEY,
+                    name       text        NOT NULL,
+                    checksum   text        NOT NULL,
+                    applied_at timestamptz NOT NULL DEFAULT now()
+                )
+                """
+            )
+
     def _recorded(self, connection: psycopg.Connection) -> list[tuple[str, str]]:
         """What this database has, after checking that it is what these files say."""
-        connection.execute(
-            """
-            CREATE TABLE IF NOT EXISTS schema_migrations (
-                version    integer     PRIMARY KEY,
-                name       text        NOT NULL,
-                checksum   text        NOT NULL,
-                applied_at timestamptz NOT NULL DEFAULT now()
-            )
-            """
-        )
         recorded = connection.execute(
             "SELECT name, checksum FROM schema_migrations ORDER BY version"
         ).fetchall()

@@ -137,8 +137,9 @@ def test_a_migration_that_takes_too_long_is_ended_by_the_server(
 
 def test_waiting_for_another_run_has_an_end(runner: Any, url: str, tmp_path: Path) -> None:
     folder = _folder(tmp_path, **{"0001_one": "SELECT 1"})
+    _run(runner, url, folder)
     with psycopg.connect(url) as other:
-        other.execute("SELECT pg_advisory_xact_lock(%s)", (runner._LOCK,))
+        other.execute("LOCK TABLE schema_migrations")
         with pytest.raises(runner.MigrationError, match="Another run"):
             runner.Runner(url, runner.migrations(folder), seconds=0.3).run()
 

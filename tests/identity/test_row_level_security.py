@@ -28,6 +28,7 @@ from tasks import (
     store,
 )
 from tasks.database import acting_as
+from tasks.settings import settings
 from tests.identity.conftest import (
     Cluster,
     cluster,
@@ -201,6 +202,9 @@ def test_the_statements_run_as_a_role_that_owns_and_bypasses_nothing(
         "CREATE RULE nothing AS ON INSERT TO tasks DO INSTEAD NOTHING",
         "CREATE TABLE peek (user_id text, id uuid, FOREIGN KEY (user_id, id) REFERENCES tasks)",
         "SELECT * FROM schema_migrations",
+        "LOCK TABLE schema_migrations IN ACCESS SHARE MODE",
+        "CREATE TEMPORARY TABLE mine ()",
+        "SELECT purge_expired_keys()",
         "CREATE ROLE mine BYPASSRLS",
         "ALTER ROLE task_api BYPASSRLS",
     ],
@@ -208,6 +212,18 @@ def test_the_statements_run_as_a_role_that_owns_and_bypasses_nothing(
 def test_the_acting_role_cannot_take_the_walls_down(database: neon.Database, sql: str) -> None:
     with refused():
         run_as(database, "alice", sql)
+
+
+def test_where_a_superuser_migrates_the_acting_role_can_make_no_large_object(
+    server: Cluster,
+) -> None:
+    """Postgres lets nobody else take that right away."""
+    execute(server.url, "CREATE DATABASE large")
+    url = server.url_for("postgres", "large")
+    migrate(url)
+    for make in ("lo_create(0)", "lo_creat(-1)", "lo_from_bytea(0, 'x')"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            execute(url, _ACT, f"SELECT {make}")
 
 
 def test_switching_row_security_off_is_an_error_and_not_a_way_around(
@@ -350,6 +366,74 @@ def test_every_table_that_the_acting_role_may_touch_has_forced_row_level_securit
     unforced = {"idempotency_keys", "replaced_texts"}
     for name, secured, forced, policies in touched:
         assert (name, secured, forced or name in unforced, policies) == (name, True, True, True)
+
+
+# --- which logins the API refuses -----------------------------------------------------------------
+
+
+@pytest.fixture
+def connected_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], neon.Database]]:
+    """The database of `tasks` as the environment of a deployment makes it, for a login."""
+
+    def connect(url: str, allow_owner_login: str = "") -> neon.Database:
+        monkeypatch.setenv("DATABASE_URL", url)
+        monkeypatch.setenv("ALLOW_OWNER_LOGIN", allow_owner_login)
+        forget()
+        return tasks.database()
+
+    yield connect
+    tasks.database().close()
+    monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
+    """Have the settings and the database read from the environment again."""
+    settings.cache_clear()
+    tasks.database.cache_clear()
+
+
+@pytest.mark.parametrize("who", ["owner", "superuser"])
+def test_a_login_that_row_level_security_does_not_bind_is_refused(
+    connected_as: Callable[..., neon.Database], urls: dict[str, str], who: str
+) -> None:
+    connected_as(urls[who])
+    for _ in range(2):
+        with pytest.raises(neon.ConfigurationError):
+            tasks.ping()
+        with pytest.raises(neon.ConfigurationError):
+            listed("alice")
+    connected_as(urls[who], allow_owner_login="true")
+    tasks.ping()
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("bypassing", "BYPASSRLS IN ROLE task_api"),
+        ("of_the_owner", "NOINHERIT IN ROLE task_api, shop_owner"),
+    ],
+)
+def test_so_is_one_that_may_bypass_or_become_the_owner(
+    connected_as: Callable[..., neon.Database],
+    urls: dict[str, str],
+    server: Cluster,
+    name: str,
+    attributes: str,
+) -> None:
+    execute(urls["superuser"], f"CREATE ROLE {name} LOGIN {attributes}")
+    connected_as(server.url_for(name, "shop"))
+    with pytest.raises(neon.ConfigurationError):
+        listed("alice")
+
+
+def test_the_recommended_login_serves_and_the_question_costs_no_round_trip(
+    connected_as: Callable[..., neon.Database], urls: dict[str, str]
+) -> None:
+    opened = connected_as(urls["login"])
+    assert listed("nobody") == []
+    assert listed("nobody") == []
+    assert opened.telemetry.round_trips == 2
 
 
 # --- Postgres' own traps, on each version of it --------------------------------------------------

@@ -16,8 +16,7 @@ def database() -> Database:
 
     Raise neon.ConfigurationError when the environment names none, or for a bad setting.
     """
-    settings()
-    return Database(_fetch_url)
+    return Database(_fetch_url, guard=None if settings().allow_owner_login else _GUARD)
 
 
 def run_as(
@@ -67,3 +66,6 @@ def _fetch_url() -> str:
 
 
 _shared = database
+
+# With the first statements of each connection: row-level security binds no such login.
+_GUARD = Statement("SELECT refuse_privileged_login()")

@@ -1,11 +1,11 @@
 """Writes under preconditions: only to a version that the client has seen, and only once.
 
-A write with an idempotency key is one trip of five statements in one transaction:
+A write with an idempotency key is one trip of these statements in one transaction:
 
 1. `_LOCK` tries to take a lock for the key. Nobody waits: a second request sees that it is taken.
 2. `_RECALL` looks for an earlier outcome. It is a statement of its own, with a snapshot of its
    own, so it sees what the lock's last holder recorded.
-3. `_QUOTA` asks whether the user may have one more of what the write adds.
+3. `_QUOTA_OF_KEYS`, and for a create `_QUOTA_OF_TASKS`, ask whether the user may have one more.
 4. `_RECORD` does the write and stores its outcome.
 5. The last one deletes a few expired outcomes.
 
@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import LiteralString, NamedTuple
 from uuid import UUID
 
@@ -102,8 +103,8 @@ class Write(NamedTuple):
             "id": self.id,
             "versions": None if preconditions.versions is None else [*preconditions.versions],
             "key": preconditions.key,
-            "max_tasks": settings().max_tasks_per_user if self.creates else None,
-            "max_keys": None if preconditions.key is None else settings().max_keys_per_user,
+            "max_tasks": settings().max_tasks_per_user,
+            "max_keys": settings().max_keys_per_user,
             **self.params,
         }
         return self._plain(params) if preconditions.key is None else self._once(params)
@@ -118,7 +119,7 @@ class Write(NamedTuple):
         return Outcome(_row(done[0] if done else any(existing)))
 
     def _create(self, params: Mapping[str, object]) -> Outcome:
-        statements = Statement(_QUOTA, params), Statement(self.sql, params)
+        statements = Statement(_QUOTA_OF_TASKS, params), Statement(self.sql, params)
         exceeded, created = run_as(self.user_id, *statements, effect=Effect.REPEATABLE)
         _check_quota(exceeded)
         return Outcome(created[0])
@@ -126,11 +127,12 @@ class Write(NamedTuple):
     def _once(self, params: Mapping[str, object]) -> Outcome:
         """Do it with a key. It may be sent again: a second time finds the first one's outcome."""
         params = {**params, "scope": self.scope, "fingerprint": self._fingerprint()}
-        locked, earlier, exceeded, recorded, _ = run_as(
+        quotas = (_QUOTA_OF_TASKS, _QUOTA_OF_KEYS) if self.creates else (_QUOTA_OF_KEYS,)
+        locked, earlier, *exceeded, recorded, _ = run_as(
             self.user_id,
             Statement(_LOCK, params),
             Statement(_RECALL, params),
-            Statement(_QUOTA, params),
+            *(Statement(quota, params) for quota in quotas),
             Statement("WITH effect AS (" + self.sql + ") " + _RECORD, params),
             Statement("SELECT forget_expired_keys()"),
             effect=Effect.REPEATABLE,
@@ -139,7 +141,7 @@ class Write(NamedTuple):
             return self._replay(earlier[0], params["fingerprint"])
         if not locked[0]["free"]:
             raise KeyInUseError
-        _check_quota(exceeded)
+        _check_quota(*exceeded)
         _row(recorded[0]["outcome"])
         return Outcome(recorded[0]["task"])
 
@@ -164,8 +166,8 @@ def _row(outcome: Row | bool) -> Row:
     return outcome
 
 
-def _check_quota(exceeded: Sequence[Row]) -> None:
-    for each in exceeded:
+def _check_quota(*exceeded: Sequence[Row]) -> None:
+    for each in chain(*exceeded):
         raise QuotaExceededError(each["what"], each["quota"])
 
 
@@ -207,14 +209,29 @@ WHERE known.user_id = %(user_id)s AND known.scope = %(scope)s AND known.key = %(
   AND known.created_at > now() - interval '24 hours'
 """
 
-# A create that is sent a second time has its task already and needs no more room.
-_QUOTA = f"""
-SELECT what, quota, set_config('app.proceed', 'no', true)
-FROM (VALUES ('tasks', %(max_tasks)s::integer), ('keys', %(max_keys)s)) AS limits (what, quota)
-WHERE {PROCEED} AND quota IS NOT NULL AND NOT has_room(what, quota)
-  AND (what = 'keys' OR NOT EXISTS ({_EXISTS}))
-LIMIT 1
-"""
+
+# To count thousands of rows for each write would take longer than the write, and a counter that
+# every write moves would make one user's writes wait for each other. So a write looks at the last
+# count, and the nearer that is to the quota, the likelier the write counts again: with probability
+# 256 / (quota - last count). The chance to use up all of that room without counting once is below
+# e ^ -256. Within 256 of the quota every write counts, and it misses only the writes that are under
+# way at the same moment. A user who was never counted is counted first.
+def _quota(what: LiteralString, unless: LiteralString = "false") -> LiteralString:
+    return f"""
+        SELECT '{what}' AS what, %(max_{what})s::integer AS quota,
+               set_config('app.proceed', 'no', true)
+        WHERE {PROCEED} AND CASE
+            WHEN random() * (%(max_{what})s - (
+                SELECT counted FROM usage_counts WHERE user_id = %(user_id)s AND what = '{what}'
+            )) >= 256 THEN false
+            ELSE NOT has_room('{what}', %(max_{what})s) AND NOT ({unless})
+        END
+        """
+
+
+# A create that is sent a second time may have its task already and needs no more room then.
+_QUOTA_OF_TASKS = _quota("tasks", unless=f"EXISTS ({_EXISTS})")
+_QUOTA_OF_KEYS = _quota("keys")
 
 # EXISTS sees what was there when the statement began: a task that somebody deleted while the
 # statement waited for its row is a version that is gone if the client named one, else not found.

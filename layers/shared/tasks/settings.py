@@ -65,9 +65,9 @@ def _count(environment: Mapping[str, str], name: str, default: str) -> int:
 
 def _flag(environment: Mapping[str, str], name: str, default: str) -> bool:
     text = environment.get(name) or default
-    if text not in ("true", "false"):
-        raise ConfigurationError(f"{name} has to be true or false")
-    return text == "true"
+    if text not in ("0", "1", "false", "true"):
+        raise ConfigurationError(f"{name} has to be 1 or true, 0 or false")
+    return text in ("1", "true")
 
 
 _MOST = 2**31 - 1  # what Postgres' integer holds
