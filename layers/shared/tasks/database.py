@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 from functools import cache
 
 from neon import Database, Effect, Row, Statement, Telemetry, url_from_environment
@@ -16,7 +17,9 @@ def database() -> Database:
 
     Raise neon.ConfigurationError when the environment names none, or for a bad setting.
     """
-    return Database(_fetch_url, guard=None if settings().allow_owner_login else _GUARD)
+    in_secret = os.environ.get("DATABASE_SECRET") and not os.environ.get("DATABASE_URL")
+    guard = None if settings().allow_owner_login else _GUARD
+    return Database(_fetch_url if in_secret else _fetch_url(), guard=guard)
 
 
 def run_as(
@@ -59,7 +62,7 @@ def _url() -> str:
     return url_from_environment()
 
 
-def _fetch_url() -> str:
+def _fetch_url(_seconds: float = 0.0) -> str:
     """Fetch the connection string, first of all and again when its password is refused."""
     _url.cache_clear()
     return _url()
