@@ -174,6 +174,12 @@ such a page costs a few milliseconds.
 - `q` looks for text anywhere in two columns. A trigram index (`pg_trgm`) knows no users, and
   `ILIKE` is not leakproof either.
 
+## A page that takes too long
+
+`q` has at most 100 characters, and a page may keep the database busy for `LIST_TIMEOUT_SECONDS`,
+3 unless set. Then the database stops working on it and the client gets 503 with a `type` that ends
+in `/too-slow`.
+
 ## Plans
 
 By `created`, the middle page of a million:

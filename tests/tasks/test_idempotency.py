@@ -31,9 +31,19 @@ _ALPHABET = [chr(0x10000 + number * 7) for number in range(5500)]
 TITLE, DESCRIPTION = "".join(_ALPHABET[:500]), "".join(_ALPHABET[500:])
 RECORDS = "('idempotency_keys', 'replaced_texts')"
 
+Write = Callable[[Preconditions], WriteResult]
+
 
 def key() -> Preconditions:
     return Preconditions(key=str(uuid4()))
+
+
+def toggling(user: str, id_: UUID) -> Write:
+    return lambda conditions: store.toggle(user, id_, conditions)
+
+
+def updating(user: str, id_: UUID, change: TaskUpdate) -> Write:
+    return lambda conditions: store.update(user, id_, change, conditions)
 
 
 def made(user: str, title: str = TITLE, description: str | None = DESCRIPTION) -> Task:
@@ -92,7 +102,7 @@ def test_a_replay_is_the_first_answer_whatever_was_changed_since(url: str, user:
     """A random walk of writes with and without keys, of which each keyed one is replayed last."""
     assert url
     id_ = made(user, "first", None).id
-    answers: list[tuple[Callable[[Preconditions], WriteResult], Preconditions, Task]] = []
+    answers: list[tuple[Write, Preconditions, Task]] = []
     texts: list[dict[str, Any]] = [
         {"title": "a"},
         {"description": "b"},
@@ -104,11 +114,7 @@ def test_a_replay_is_the_first_answer_whatever_was_changed_since(url: str, user:
     ]
     for number in range(60):
         change = TaskUpdate(**texts[number * number % 7 * 3 % 7])
-        write = (
-            (lambda conditions: store.toggle(user, id_, conditions))
-            if number % 4 == 3
-            else (lambda conditions, change=change: store.update(user, id_, change, conditions))
-        )
+        write = toggling(user, id_) if number % 4 == 3 else updating(user, id_, change)
         conditions = Preconditions() if number % 3 == 1 else key()
         task = write(conditions).task
         if conditions.key:
@@ -161,13 +167,12 @@ def test_deleting_a_task_takes_its_text_out_of_everything_that_is_kept(
     assert "a secret title" in everything(url)
     store.delete(user, id_, conditions)
     assert "secret" not in everything(url)
-    for replay in (
-        lambda: store.create(user, new, create),
-        lambda: store.toggle(user, id_, toggle),
-        lambda: store.update(user, id_, TaskUpdate(title="another secret title"), update),
-    ):
-        with pytest.raises(TaskNotFoundError):
-            replay()
+    with pytest.raises(TaskNotFoundError):
+        store.create(user, new, create)
+    with pytest.raises(TaskNotFoundError):
+        store.toggle(user, id_, toggle)
+    with pytest.raises(TaskNotFoundError):
+        store.update(user, id_, TaskUpdate(title="another secret title"), update)
     if conditions.key:
         assert store.delete(user, id_, conditions).replayed
 
