@@ -1,4 +1,4 @@
-"""Isolation that the database keeps, whatever a statement of ours forgets."""
+"""The database isolates users from each other, even where a statement forgets to."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _COUNT = "SELECT count(*)::int FROM tasks"
 def database(
     request: pytest.FixtureRequest, urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[neon.Database]:
-    """The tasks' database, empty, reached by each kind of role that DATABASE_URL may name."""
+    """The tasks' database, empty, through each kind of role that DATABASE_URL may name."""
     execute(urls["superuser"], "TRUNCATE tasks")
     opened = neon.Database(urls[request.param])
     use_database(monkeypatch, lambda: opened)
@@ -59,7 +59,7 @@ def database(
 
 
 class Careless:
-    """The database, after somebody dropped the user from every condition that a statement has."""
+    """The database, as if somebody had dropped the user from the condition of every statement."""
 
     def __init__(self, database: neon.Database) -> None:
         self._database = database
@@ -160,7 +160,7 @@ def test_a_row_can_be_neither_made_for_nor_given_to_somebody_else(
 
 @contextmanager
 def refused(sqlstate: str = "42501") -> Iterator[None]:
-    """Postgres refuses it, by default for want of a privilege, row-level security included."""
+    """Expect Postgres to refuse, by default for a missing privilege or by row-level security."""
     with pytest.raises(neon.StatementError) as error:
         yield
     assert error.value.sqlstate == sqlstate
@@ -269,7 +269,7 @@ def test_neither_role_nor_user_outlives_its_transaction(database: neon.Database)
     assert row == {"back": True, "who": ""}
 
 
-def test_nor_do_they_outlive_one_that_fails(database: neon.Database) -> None:
+def test_neither_role_nor_user_outlives_a_transaction_that_fails(database: neon.Database) -> None:
     with refused("22012"):
         run_as(database, "alice", "SELECT 1/0")
     ((row,),) = database.run(
@@ -311,7 +311,7 @@ def test_role_and_user_travel_in_the_same_round_trip_as_the_statement(tmp_path: 
 
 
 def open_connections() -> list[psycopg.Connection[Any]]:
-    """Those that are open in this process, whoever holds them and in whatever attribute."""
+    """Return the connections that are open in this process, whichever object holds them."""
     found = [each for each in gc.get_objects() if isinstance(each, psycopg.Connection)]
     return [each for each in found if not each.closed]
 
@@ -414,7 +414,7 @@ def test_a_login_that_row_level_security_does_not_bind_is_refused(
         ("of_the_owner", "NOINHERIT IN ROLE task_api, shop_owner"),
     ],
 )
-def test_so_is_one_that_may_bypass_or_become_the_owner(
+def test_a_login_that_may_bypass_or_become_the_owner_is_refused(
     connected_as: Callable[..., neon.Database],
     urls: dict[str, str],
     server: Cluster,
@@ -461,7 +461,7 @@ def test_after_the_switch_only_the_users_rows_are_seen_whoever_connected(
 
 
 @pytest.mark.parametrize("who", ["owner", "superuser"])
-def test_the_trap_is_real_without_the_switch_who_bypasses_sees_everything(
+def test_without_the_switch_a_role_that_bypasses_sees_everything(
     traps: dict[str, str], who: str
 ) -> None:
     assert execute(traps[who], _ALICE, _COUNT) == [(2,)]
@@ -536,13 +536,13 @@ def test_migrating_a_second_time_does_nothing(traps: dict[str, str]) -> None:
 
 @pytest.fixture(params=postgres_versions(), ids=lambda path: path.parent.name)
 def untouched(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A cluster that has never heard of `task_api`."""
+    """A cluster without the role `task_api`."""
     with cluster(request.param) as running:
         yield running
 
 
 def test_a_database_can_be_migrated_while_another_one_makes_the_role(untouched: Cluster) -> None:
-    """Roles belong to the whole cluster, and the runner's lock only to its database."""
+    """Roles belong to the whole cluster, but the runner's lock only to its own database."""
     execute(untouched.url, "CREATE DATABASE second")
     with ThreadPoolExecutor(1) as pool, psycopg.connect(untouched.url) as first:
         first.execute("CREATE ROLE task_api NOLOGIN")
@@ -553,7 +553,7 @@ def test_a_database_can_be_migrated_while_another_one_makes_the_role(untouched: 
 
 
 def wait_until_blocked(running: Cluster, other: Future[Any]) -> None:
-    """Return when the other one's backend waits for a lock; it would finish if it did not."""
+    """Return when the other runner's backend waits for a lock."""
     waiting = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     while execute(running.url, waiting) == [(0,)]:
         assert not other.done(), "it did not have to wait"

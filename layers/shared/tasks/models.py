@@ -1,4 +1,4 @@
-"""The shapes of a task on its way in and out, and the rules that a value has to obey."""
+"""What a task looks like on its way in and out, and which rules its values have to obey."""
 
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar
@@ -22,7 +22,7 @@ USER_ID_LENGTH = 255
 SEARCH_LENGTH = 100
 PAGE_LIMIT = 1000
 
-# For the specification: what the validators below refuse, in the words of JSON Schema.
+# For the specification: JSON Schema for what the validators below refuse.
 NO_NUL: dict[str, JsonValue] = {"pattern": r"^[^\x00]*$"}
 _NO_NUL_NOT_BLANK: dict[str, JsonValue] = {"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
 _READS_AS_BOOLEAN = {
@@ -40,14 +40,14 @@ _READS_AS_BOOLEAN = {
 
 
 def _without_nul(value: str) -> str:
-    """Postgres' text cannot hold a NUL, and cutting one out would change what was said."""
+    """Refuse a NUL: Postgres cannot store it, and without it the text would be another one."""
     if "\x00" in value:
         raise PydanticCustomError("string_nul", "String should not contain NUL characters")
     return value
 
 
 def _trimmed(value: str) -> str:
-    """Lengths count what was sent; what is kept has no white space around it."""
+    """Remove white space at both ends; lengths are those of the text before that."""
     trimmed = value.strip()
     if not trimmed:
         raise PydanticKnownError("string_too_short", {"min_length": 1})
@@ -55,7 +55,7 @@ def _trimmed(value: str) -> str:
 
 
 def _uuid(value: object) -> UUID:
-    """Any form that `uuid.UUID` takes, which is more than Pydantic's own parser does."""
+    """Read any form that `uuid.UUID` takes; Pydantic's own parser takes fewer."""
     try:
         return value if isinstance(value, UUID) else UUID(str(value))
     except ValueError as error:
@@ -63,7 +63,7 @@ def _uuid(value: object) -> UUID:
 
 
 def _utc(value: datetime) -> datetime:
-    """The pooler drops a session's time zone, so rows may arrive in the server's."""
+    """Convert to UTC: the pooler drops a session's time zone, so rows come in the server's."""
     return value.astimezone(UTC)
 
 
