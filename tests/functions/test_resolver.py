@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import logging
 import re
 import threading
@@ -16,7 +17,6 @@ from aws_lambda_powertools import Logger
 
 import tasks
 from neon import ConflictError
-from tasks import store
 from tests.functions.handlers import TASK, TASKS, Context, event, handler, recorded
 
 SECRET_TEXT = "a title that no log may hold"
@@ -97,7 +97,7 @@ def test_403_comes_before_the_body_and_the_database(monkeypatch: pytest.MonkeyPa
     def unreachable() -> None:
         raise AssertionError("the database was touched")
 
-    monkeypatch.setattr(store, "database", unreachable)
+    monkeypatch.setattr(sys.modules["tasks.database"], "database", unreachable)
     request = event("POST", TASKS, user="alice")
     request["pathParameters"]["user_id"] = "bob"
     request["body"] = "{"
