@@ -2,9 +2,9 @@
 
 import io
 import json
-import sys
 import logging
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from aws_lambda_powertools import Logger
 
 import tasks
 from neon import ConflictError
+from tasks import store
 from tests.functions.handlers import TASK, TASKS, Context, event, handler, recorded
 
 SECRET_TEXT = "a title that no log may hold"
