@@ -3,17 +3,20 @@
 import startup
 import tasks
 from tasks import PageRequest, Task, store
+from tasks.settings import settings
 from web.endpoint import endpoint
 from web.parameters import Cursor, IfNoneMatch, Limit, Search, Sort, Status, UserId
 from web.representations import listed
 from web.response import Response
+
+_DEFAULT_SORT = settings().default_sort
 
 
 @endpoint("GET", "/api/{user_id}/tasks", operation="listTasks", summary="List the user's tasks")
 def handler(
     user_id: UserId,
     status: Status = tasks.Status.ALL,
-    sort: Sort = tasks.Sort.CREATED,
+    sort: Sort = _DEFAULT_SORT,
     q: Search = "",
     limit: Limit = 1000,
     cursor: Cursor = None,

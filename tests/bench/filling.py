@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 import tasks
 from neon import Row
-from tasks import PageRequest
+from tasks import PageRequest, Task
 
 USER = "the-user"
 SHARE = 10  # every tenth task is this user's; all users' tasks come in turn, as in life
@@ -66,8 +66,7 @@ def after(url: str, wanted: PageRequest, part: float) -> PageRequest:
 def _following(wanted: PageRequest, row: Row) -> PageRequest:
     """The request for what comes after this row, whose cursor the list itself seals."""
     one = PageRequest(wanted.status, wanted.sort, wanted.q, limit=1)
-    page = one.page(USER, [row, row])
-    cursor = page.cursor_after(page.tasks[-1])
+    cursor = one.cursor_after(Task.model_validate(row))
     return PageRequest(wanted.status, wanted.sort, wanted.q, wanted.limit, cursor)
 
 

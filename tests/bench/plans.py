@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from neon import Effect, Statement
-from tasks import PageRequest, database
-from tasks.writes import acting_as
+from tasks import PageRequest, database, store
+from tasks.database import acting_as
 from tests.bench.filling import USER
 
 _READING = {"Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Heap Scan"}
@@ -47,7 +47,7 @@ def rows_read(explained: dict[str, Any]) -> int:
 
 
 def _explain(wanted: PageRequest, options: str) -> list[dict[str, Any]]:
-    statement = wanted.statement(USER)
+    statement = store.page_statement(USER, wanted)
     explained = Statement(f"EXPLAIN ({options}) " + statement.sql, statement.params)
     (rows,) = database().run(explained, effect=Effect.READ, settings=acting_as(USER))
     return rows

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -99,7 +100,7 @@ def test_403_comes_before_the_body_and_the_database(monkeypatch: pytest.MonkeyPa
     def unreachable() -> None:
         raise AssertionError("the database was touched")
 
-    monkeypatch.setattr(store, "database", unreachable)
+    monkeypatch.setattr(sys.modules["tasks.database"], "database", unreachable)
     request = event("POST", TASKS, user="alice")
     request["pathParameters"]["user_id"] = "bob"
     request["body"] = "{"

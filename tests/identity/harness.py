@@ -62,9 +62,8 @@ def authorizer(environment: Mapping[str, str]) -> Any:
 
 
 def use_database(monkeypatch: pytest.MonkeyPatch, database: Callable[[], Any]) -> None:
-    """Have the tasks kept in this database; each module has a name of its own for the function."""
-    for module in ("tasks.database", "tasks.store", "tasks.writes", "tasks.paging"):
-        monkeypatch.setattr(sys.modules[module], "database", database)
+    """Have the tasks kept in this database."""
+    monkeypatch.setattr(sys.modules["tasks.database"], "database", database)
 
 
 class Context:

@@ -1,9 +1,10 @@
-"""Isolation that the database keeps, whatever a statement of ours forgets."""
+"""The database isolates users from each other, even where a statement forgets to."""
 
 from __future__ import annotations
 
 import gc
 import re
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -25,8 +26,9 @@ from tasks import (
     TaskNotFoundError,
     TaskUpdate,
     store,
-    writes,
 )
+from tasks.database import acting_as
+from tasks.settings import settings
 from tests.identity.conftest import (
     Cluster,
     cluster,
@@ -38,7 +40,7 @@ from tests.identity.conftest import (
 from tests.identity.harness import use_database
 from tests.running import ROOT
 
-_OWN = re.compile(r"\buser_id\s*=\s*(%s|%\(user_id\)s)")
+_OWN = re.compile(r"\b(?:known\.)?user_id\s*=\s*(%s|%\(user_id\)s)")
 _READS = re.compile(r"\b(FROM|UPDATE|JOIN)\s+(tasks|idempotency_keys)\b")
 _INSERT = "INSERT INTO tasks (user_id, id, title) VALUES ('{}', gen_random_uuid(), 'A')"
 _COUNT = "SELECT count(*)::int FROM tasks"
@@ -48,7 +50,7 @@ _COUNT = "SELECT count(*)::int FROM tasks"
 def database(
     request: pytest.FixtureRequest, urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[neon.Database]:
-    """The tasks' database, empty, reached by each kind of role that DATABASE_URL may name."""
+    """The tasks' database, empty, through each kind of role that DATABASE_URL may name."""
     execute(urls["superuser"], "TRUNCATE tasks")
     opened = neon.Database(urls[request.param])
     use_database(monkeypatch, lambda: opened)
@@ -57,7 +59,7 @@ def database(
 
 
 class Careless:
-    """The database, after somebody dropped the user from every condition that a statement has."""
+    """The database, as if somebody had dropped the user from the condition of every statement."""
 
     def __init__(self, database: neon.Database) -> None:
         self._database = database
@@ -133,8 +135,8 @@ def test_no_statement_of_the_store_reaches_the_database_without_the_acting_user(
     database: neon.Database, urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_each("bob")
-    for module in (store, writes):
-        monkeypatch.setattr(module, "acting_as", lambda _user: {"role": "task_api"})
+    without_user = {"role": "task_api"}
+    monkeypatch.setattr(sys.modules["tasks.database"], "acting_as", lambda _user: without_user)
     assert listed("bob") == []
     with refused():
         one_each("bob")
@@ -158,7 +160,7 @@ def test_a_row_can_be_neither_made_for_nor_given_to_somebody_else(
 
 @contextmanager
 def refused(sqlstate: str = "42501") -> Iterator[None]:
-    """Postgres refuses it, by default for want of a privilege, row-level security included."""
+    """Expect Postgres to refuse, by default for a missing privilege or by row-level security."""
     with pytest.raises(neon.StatementError) as error:
         yield
     assert error.value.sqlstate == sqlstate
@@ -166,7 +168,7 @@ def refused(sqlstate: str = "42501") -> Iterator[None]:
 
 def run_as(database: neon.Database, user_id: str, sql: str) -> list[neon.Row]:
     statement = neon.Statement(sql)
-    settings = writes.acting_as(user_id)
+    settings = acting_as(user_id)
     return database.run(statement, effect=neon.Effect.ONCE, settings=settings)[0]
 
 
@@ -200,6 +202,9 @@ def test_the_statements_run_as_a_role_that_owns_and_bypasses_nothing(
         "CREATE RULE nothing AS ON INSERT TO tasks DO INSTEAD NOTHING",
         "CREATE TABLE peek (user_id text, id uuid, FOREIGN KEY (user_id, id) REFERENCES tasks)",
         "SELECT * FROM schema_migrations",
+        "LOCK TABLE schema_migrations IN ACCESS SHARE MODE",
+        "CREATE TEMPORARY TABLE mine ()",
+        "SELECT purge_expired_keys()",
         "CREATE ROLE mine BYPASSRLS",
         "ALTER ROLE task_api BYPASSRLS",
     ],
@@ -209,11 +214,23 @@ def test_the_acting_role_cannot_take_the_walls_down(database: neon.Database, sql
         run_as(database, "alice", sql)
 
 
+def test_where_a_superuser_migrates_the_acting_role_can_make_no_large_object(
+    server: Cluster,
+) -> None:
+    """Postgres lets nobody else take that right away."""
+    execute(server.url, "CREATE DATABASE large")
+    url = server.url_for("postgres", "large")
+    migrate(url)
+    for make in ("lo_create(0)", "lo_creat(-1)", "lo_from_bytea(0, 'x')"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            execute(url, _ACT, f"SELECT {make}")
+
+
 def test_switching_row_security_off_is_an_error_and_not_a_way_around(
     database: neon.Database,
 ) -> None:
     one_each("bob")
-    settings = {"row_security": "off", **writes.acting_as("alice")}
+    settings = {"row_security": "off", **acting_as("alice")}
     with refused():
         database.run(
             neon.Statement("SELECT * FROM tasks"), effect=neon.Effect.READ, settings=settings
@@ -252,7 +269,7 @@ def test_neither_role_nor_user_outlives_its_transaction(database: neon.Database)
     assert row == {"back": True, "who": ""}
 
 
-def test_nor_do_they_outlive_one_that_fails(database: neon.Database) -> None:
+def test_neither_role_nor_user_outlives_a_transaction_that_fails(database: neon.Database) -> None:
     with refused("22012"):
         run_as(database, "alice", "SELECT 1/0")
     ((row,),) = database.run(
@@ -294,7 +311,7 @@ def test_role_and_user_travel_in_the_same_round_trip_as_the_statement(tmp_path: 
 
 
 def open_connections() -> list[psycopg.Connection[Any]]:
-    """Those that are open in this process, whoever holds them and in whatever attribute."""
+    """Return the connections that are open in this process, whichever object holds them."""
     found = [each for each in gc.get_objects() if isinstance(each, psycopg.Connection)]
     return [each for each in found if not each.closed]
 
@@ -345,10 +362,78 @@ def test_every_table_that_the_acting_role_may_touch_has_forced_row_level_securit
         """,
     )
     assert ("tasks", True, True, True) in touched
-    # The function that forgets expired keys runs as their table's owner and has to see them all.
-    unforced = {"idempotency_keys"}
+    # The function that purges them runs as their owner and has to see those of all users.
+    unforced = {"idempotency_keys", "replaced_texts"}
     for name, secured, forced, policies in touched:
         assert (name, secured, forced or name in unforced, policies) == (name, True, True, True)
+
+
+# --- which logins the API refuses -----------------------------------------------------------------
+
+
+@pytest.fixture
+def connected_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], neon.Database]]:
+    """The database of `tasks` as the environment of a deployment makes it, for a login."""
+
+    def connect(url: str, allow_owner_login: str = "") -> neon.Database:
+        monkeypatch.setenv("DATABASE_URL", url)
+        monkeypatch.setenv("ALLOW_OWNER_LOGIN", allow_owner_login)
+        forget()
+        return tasks.database()
+
+    yield connect
+    tasks.database().close()
+    monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
+    """Have the settings and the database read from the environment again."""
+    settings.cache_clear()
+    tasks.database.cache_clear()
+
+
+@pytest.mark.parametrize("who", ["owner", "superuser"])
+def test_a_login_that_row_level_security_does_not_bind_is_refused(
+    connected_as: Callable[..., neon.Database], urls: dict[str, str], who: str
+) -> None:
+    connected_as(urls[who])
+    for _ in range(2):
+        with pytest.raises(neon.ConfigurationError):
+            tasks.ping()
+        with pytest.raises(neon.ConfigurationError):
+            listed("alice")
+    connected_as(urls[who], allow_owner_login="true")
+    tasks.ping()
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("bypassing", "BYPASSRLS IN ROLE task_api"),
+        ("of_the_owner", "NOINHERIT IN ROLE task_api, shop_owner"),
+    ],
+)
+def test_a_login_that_may_bypass_or_become_the_owner_is_refused(
+    connected_as: Callable[..., neon.Database],
+    urls: dict[str, str],
+    server: Cluster,
+    name: str,
+    attributes: str,
+) -> None:
+    execute(urls["superuser"], f"CREATE ROLE {name} LOGIN {attributes}")
+    connected_as(server.url_for(name, "shop"))
+    with pytest.raises(neon.ConfigurationError):
+        listed("alice")
+
+
+def test_the_recommended_login_serves_and_the_question_costs_no_round_trip(
+    connected_as: Callable[..., neon.Database], urls: dict[str, str]
+) -> None:
+    opened = connected_as(urls["login"])
+    assert listed("nobody") == []
+    assert listed("nobody") == []
+    assert opened.telemetry.round_trips == 2
 
 
 # --- Postgres' own traps, on each version of it --------------------------------------------------
@@ -376,7 +461,7 @@ def test_after_the_switch_only_the_users_rows_are_seen_whoever_connected(
 
 
 @pytest.mark.parametrize("who", ["owner", "superuser"])
-def test_the_trap_is_real_without_the_switch_who_bypasses_sees_everything(
+def test_without_the_switch_a_role_that_bypasses_sees_everything(
     traps: dict[str, str], who: str
 ) -> None:
     assert execute(traps[who], _ALICE, _COUNT) == [(2,)]
@@ -411,7 +496,8 @@ def test_a_view_of_the_owner_would_bypass_and_is_not_granted(traps: dict[str, st
 def test_the_function_that_runs_as_its_owner_cannot_be_lured_by_a_temporary_table(
     traps: dict[str, str],
 ) -> None:
-    """A trigger of the caller's own would run as the owner."""
+    """A trigger of the caller's own would run as the owner, where temporary tables are allowed."""
+    execute(traps["superuser"], "GRANT TEMPORARY ON DATABASE traps TO task_api")
     seen = execute(
         traps["login"],
         _ACT,
@@ -430,6 +516,7 @@ def test_the_function_that_runs_as_its_owner_cannot_be_lured_by_a_temporary_tabl
         "SELECT forget_expired_keys()",
         "SELECT who FROM seen",
     )
+    execute(traps["superuser"], "REVOKE TEMPORARY ON DATABASE traps FROM task_api")
     assert seen == []
 
 
@@ -449,13 +536,13 @@ def test_migrating_a_second_time_does_nothing(traps: dict[str, str]) -> None:
 
 @pytest.fixture(params=postgres_versions(), ids=lambda path: path.parent.name)
 def untouched(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A cluster that has never heard of `task_api`."""
+    """A cluster without the role `task_api`."""
     with cluster(request.param) as running:
         yield running
 
 
 def test_a_database_can_be_migrated_while_another_one_makes_the_role(untouched: Cluster) -> None:
-    """Roles belong to the whole cluster, and the runner's lock only to its database."""
+    """Roles belong to the whole cluster, but the runner's lock only to its own database."""
     execute(untouched.url, "CREATE DATABASE second")
     with ThreadPoolExecutor(1) as pool, psycopg.connect(untouched.url) as first:
         first.execute("CREATE ROLE task_api NOLOGIN")
@@ -466,7 +553,7 @@ def test_a_database_can_be_migrated_while_another_one_makes_the_role(untouched: 
 
 
 def wait_until_blocked(running: Cluster, other: Future[Any]) -> None:
-    """Return when the other one's backend waits for a lock; it would finish if it did not."""
+    """Return when the other runner's backend waits for a lock."""
     waiting = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     while execute(running.url, waiting) == [(0,)]:
         assert not other.done(), "it did not have to wait"

@@ -13,6 +13,7 @@ from neon._errors import (
     DatabaseError,
     OutcomeUnknownError,
     StatementError,
+    TimedOutError,
     UnavailableError,
 )
 from neon._secret import url_from_environment
@@ -31,6 +32,7 @@ __all__ = [
     "Statement",
     "StatementError",
     "Telemetry",
+    "TimedOutError",
     "Transaction",
     "UnavailableError",
     "deadline",

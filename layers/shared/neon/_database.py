@@ -22,6 +22,7 @@ from neon._errors import (
     DatabaseError,
     OutcomeUnknownError,
     StatementError,
+    TimedOutError,
     UnavailableError,
 )
 from neon._secret import secret_url
@@ -56,6 +57,7 @@ class Database:
         self,
         url: str | Callable[[], str],
         *,
+        guard: Statement | None = None,
         seconds: float = 10.0,
         max_idle: float = 240.0,
         max_life: float = 3600.0,
@@ -64,6 +66,7 @@ class Database:
     ) -> None:
         self.telemetry = Telemetry()
         self._connector = Connector(url, self.telemetry)
+        self._guard = guard
         self._connection: Connection | None = None
         self._lock = RLock()
         self._is_in_transaction = False
@@ -121,6 +124,7 @@ class Database:
         *statements: Statement,
         effect: Effect,
         settings: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> list[list[Row]]:
         """Run the statements as one transaction in one round trip; the rows of each, as dicts.
 
@@ -130,10 +134,16 @@ class Database:
         OutcomeUnknownError when the answer to a write was lost and `effect` forbids to send it again,
         or no time is left to.
         """
-        end = deadline_or(self._seconds)
+        end = own = deadline_or(self._seconds)
+        if timeout is not None:
+            end = min(end, time.monotonic() + timeout)
         self._hold(end)
         try:
             return self._run(statements, effect, settings or {}, end)
+        except UnavailableError as error:
+            if end < own and time.monotonic() >= end - (timeout or 0) / 4:
+                raise TimedOutError("the unit of work took longer than its timeout") from error
+            raise
         finally:
             self._lock.release()
 
@@ -245,9 +255,17 @@ class Database:
         until: float,
     ) -> list[list[Row]]:
         local = {"statement_timeout": statement_timeout(end), **settings}
-        batch = [bind_settings(local)]
+        guards = [] if self._guard is None or connection.batches else [self._guard]
+        batch = [bind(each, connection.transformer) for each in guards]
+        batch.append(bind_settings(local))
         batch += [bind(each, connection.transformer) for each in statements]
-        results = self._exchange(connection, batch, until)
+        try:
+            results = self._exchange(connection, batch, until)[len(guards) :]
+        except StatementError as error:
+            if guards:
+                self._drop()
+                raise ConfigurationError(f"the login was refused: {error}") from error
+            raise
         if connection.in_transaction:
             self._drop()
             raise StatementError("a unit of work cannot begin a transaction; use transaction()")

@@ -3,6 +3,7 @@
 DatabaseError
 ├── ConfigurationError     the settings or the credentials are wrong; trying again cannot help
 ├── UnavailableError       asleep, full, unreachable or out of time; nothing was done; try again
+│   └── TimedOutError      the unit of work's own time limit ran out, and the server stopped it
 ├── OutcomeUnknownError    a write was sent and its answer was lost: done or not, nobody knows
 ├── ConflictError          met a constraint, a lock or another transaction; nothing was done
 └── StatementError    the statement itself is wrong or not allowed; nothing was done
@@ -24,6 +25,7 @@ __all__ = [
     "DatabaseError",
     "OutcomeUnknownError",
     "StatementError",
+    "TimedOutError",
     "UnavailableError",
     "error_of",
 ]
@@ -53,6 +55,10 @@ class UnavailableError(DatabaseError):
     def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TimedOutError(UnavailableError):
+    """The time limit of this unit of work ran out; the server stopped it and nothing was done."""
 
 
 class OutcomeUnknownError(DatabaseError):

@@ -1,24 +1,43 @@
-"""Tasks: what one looks like, what rules it obeys and how it is stored. Knows no HTTP."""
+"""Tasks: what one looks like, what rules it obeys and how it is stored. Knows no HTTP.
+
+Importing it does nothing but define; the database is opened when something first asks for it.
+"""
 
 from tasks.database import database, derive_key, ping, telemetry
-from tasks.models import Task, TaskCreate, TaskId, TaskUpdate, UserId
-from tasks.paging import InvalidCursorError, Page, PageRequest, Sort, Status
-from tasks.writes import (
+from tasks.errors import (
+    InvalidCursorError,
     KeyInUseError,
     KeyReusedError,
-    Preconditions,
+    QuotaExceededError,
     TaskNotFoundError,
     VersionMismatchError,
-    WriteResult,
 )
+from tasks.idempotency import DeleteResult, Preconditions, WriteResult
+from tasks.models import (
+    PAGE_LIMIT,
+    SEARCH_LENGTH,
+    TASKS,
+    Task,
+    TaskCreate,
+    TaskId,
+    TaskUpdate,
+    UserId,
+)
+from tasks.orders import Sort, Status
+from tasks.paging import Page, PageRequest
 
 __all__ = [
+    "PAGE_LIMIT",
+    "SEARCH_LENGTH",
+    "TASKS",
+    "DeleteResult",
     "InvalidCursorError",
     "KeyInUseError",
     "KeyReusedError",
     "Page",
     "PageRequest",
     "Preconditions",
+    "QuotaExceededError",
     "Sort",
     "Status",
     "Task",

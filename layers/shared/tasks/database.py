@@ -1,32 +1,74 @@
 """The database that tasks are kept in: one for the life of the execution environment."""
 
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
 from functools import cache
 
-from neon import Database, Effect, Statement, Telemetry
+from neon import Database, Effect, Row, Statement, Telemetry, url_from_environment
+from tasks.settings import settings
 
 
 @cache
 def database() -> Database:
-    """The database of the environment's settings. Raises neon.ConfigurationError without any."""
-    return Database.from_environment()
+    """Return the database that the environment names, not connected yet.
 
-
-def derive_key(purpose: bytes) -> bytes:
-    """Return a secret key that every function with the same database derives alike.
-
-    Raises neon.DatabaseError when the connection string cannot be had.
+    Raise neon.ConfigurationError when the environment names none, or for a bad setting.
     """
-    return _shared().derive_key(purpose)
+    in_secret = os.environ.get("DATABASE_SECRET") and not os.environ.get("DATABASE_URL")
+    guard = None if settings().allow_owner_login else _GUARD
+    return Database(_fetch_url if in_secret else _fetch_url(), guard=guard)
+
+
+def run_as(
+    user_id: str, *statements: Statement, effect: Effect, timeout: float | None = None
+) -> list[list[Row]]:
+    """Run the statements as one transaction of one user, in one round trip.
+
+    Whatever role the connection has (an owner's may bypass row-level security), the statements
+    run as `task_api`, which may not: a row that a statement forgot to exclude stays hidden.
+    """
+    return database().run(*statements, effect=effect, settings=acting_as(user_id), timeout=timeout)
+
+
+def acting_as(user_id: str) -> dict[str, str]:
+    """Return the settings of a transaction for one user, in the order to apply them."""
+    return {"role": "task_api", "app.user_id": user_id}
 
 
 def ping() -> None:
-    """Ask the database for an answer. Raises neon.DatabaseError when none comes."""
+    """Ask the database for an answer. Raise neon.DatabaseError when none comes."""
     database().run(Statement("SELECT 1"), effect=Effect.READ)
 
 
 def telemetry() -> Telemetry:
-    """The counters of the database, live; all zero while nobody has asked for one."""
+    """Return the database's counters, live; all are zero until something asks for the database."""
     return _shared().telemetry if _shared.cache_info().currsize else Telemetry()
 
 
+def derive_key(purpose: bytes) -> bytes:
+    """Return a secret key of 32 bytes for one purpose, made from the connection string.
+
+    All functions of one deployment derive the same key. It changes with the password. Raise
+    neon.ConfigurationError or neon.UnavailableError when the connection string cannot be had.
+    """
+    return hmac.digest(_url().encode(), purpose, hashlib.sha256)
+
+
+@cache
+def _url() -> str:
+    return url_from_environment()
+
+
+def _fetch_url(_seconds: float = 0.0) -> str:
+    """Fetch the connection string, first of all and again when its password is refused."""
+    _url.cache_clear()
+    return _url()
+
+
 _shared = database
+
+# With the first statements of each connection: row-level security binds no such login.
+_GUARD = Statement("SELECT refuse_privileged_login()")

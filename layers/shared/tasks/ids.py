@@ -13,7 +13,7 @@ _last = _EPOCH
 
 
 def now() -> datetime:
-    """The time in UTC, later than at every earlier call in this process."""
+    """Return the time in UTC, always later than the last call in this process returned."""
     global _last
     with _lock:
         _last = max(datetime.now(UTC), _last + _MICROSECOND)
@@ -21,7 +21,7 @@ def now() -> datetime:
 
 
 def task_id(created_at: datetime) -> UUID:
-    """A new id that sorts by `created_at`, to the microsecond.
+    """Return a new id that sorts by `created_at`, to the microsecond.
 
     RFC 9562, section 5.7, with method 3 of section 6.2: the 12 bits after the milliseconds hold
     the fraction of the millisecond; 62 bits are random.

@@ -1,15 +1,17 @@
-"""The shapes of a task on its way in and out, and the rules that a value has to obey."""
+"""What a task looks like on its way in and out, and which rules its values have to obey."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     JsonValue,
+    TypeAdapter,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
@@ -17,8 +19,10 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 TITLE_LENGTH = 500
 DESCRIPTION_LENGTH = 5000
 USER_ID_LENGTH = 255
+SEARCH_LENGTH = 100
+PAGE_LIMIT = 1000
 
-# For the specification: what the validators below refuse, in the words of JSON Schema.
+# For the specification: JSON Schema for what the validators below refuse.
 NO_NUL: dict[str, JsonValue] = {"pattern": r"^[^\x00]*$"}
 _NO_NUL_NOT_BLANK: dict[str, JsonValue] = {"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
 _READS_AS_BOOLEAN = {
@@ -36,14 +40,14 @@ _READS_AS_BOOLEAN = {
 
 
 def _without_nul(value: str) -> str:
-    """Postgres' text cannot hold a NUL, and cutting one out would change what was said."""
+    """Refuse a NUL: Postgres cannot store it, and without it the text would be another one."""
     if "\x00" in value:
         raise PydanticCustomError("string_nul", "String should not contain NUL characters")
     return value
 
 
 def _trimmed(value: str) -> str:
-    """Lengths count what was sent; what is kept has no white space around it."""
+    """Remove white space at both ends; lengths are those of the text before that."""
     trimmed = value.strip()
     if not trimmed:
         raise PydanticKnownError("string_too_short", {"min_length": 1})
@@ -51,7 +55,7 @@ def _trimmed(value: str) -> str:
 
 
 def _uuid(value: object) -> UUID:
-    """Any form that `uuid.UUID` takes, which is more than Pydantic's own parser does."""
+    """Read any form that `uuid.UUID` takes; Pydantic's own parser takes fewer."""
     try:
         return value if isinstance(value, UUID) else UUID(str(value))
     except ValueError as error:
@@ -59,7 +63,7 @@ def _uuid(value: object) -> UUID:
 
 
 def _utc(value: datetime) -> datetime:
-    """The pooler drops a session's time zone, so rows may arrive in the server's."""
+    """Convert to UTC: the pooler drops a session's time zone, so rows come in the server's."""
     return value.astimezone(UTC)
 
 
@@ -82,6 +86,7 @@ Flag = Annotated[bool, WithJsonSchema(_READS_AS_BOOLEAN)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 
 
+# The members are the table's columns.
 class Task(BaseModel, hide_input_in_errors=True):
     """A task as it is stored and as every answer shows it."""
 
@@ -94,7 +99,14 @@ class Task(BaseModel, hide_input_in_errors=True):
     updated_at: Instant
 
 
-# The next two are built when they are first used: no function takes both, and most take none.
+TEXTS = [name for name, each in Task.model_fields.items() if each.annotation in (str, str | None)]
+"""Members that hold free text: no recorded outcome keeps them."""
+
+# The rest is built when it is first used, because no function needs all of it.
+TASKS = TypeAdapter(list[Task], config=ConfigDict(defer_build=True))
+"""Tasks by the list, to and from what they are outside of Python."""
+
+
 class TaskCreate(BaseModel, defer_build=True):
     """What a client says to create a task; any other member is ignored."""
 
@@ -108,3 +120,15 @@ class TaskUpdate(BaseModel, defer_build=True):
     title: Title | None = None
     description: Description | None = None
     completed: Flag | None = None
+
+    CLEARABLE: ClassVar[frozenset[str]] = frozenset()
+    """Members that null clears, where it would else change nothing. Text is not among them: the empty string clears a text."""
+
+    def changes(self) -> dict[str, object]:
+        """Return the members that change the task, with their new values."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return {
+            name: value
+            for name, value in given.items()
+            if value is not None or name in self.CLEARABLE
+        }

@@ -1,176 +1,73 @@
 """Pages of the list: which tasks, in which order, from where on, and how many.
 
-Keyset paging: a page starts after the last row of the one before, by the columns that it is
-sorted by, so that rows that come and go between two pages shift nothing, and a page far down costs
-what the first one does. The cursor that carries that row is sealed: it is good for the user, the
-filters and the order that it was made for, and for nothing else.
+Keyset paging: a page starts after the last row of the one before, by the columns that the list is
+sorted by. Rows that come and go between two pages therefore shift nothing, and a page far down
+costs what the first one does.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import json
-from collections.abc import Callable
 from datetime import datetime
-from enum import StrEnum
-from functools import partial
-from typing import Any, LiteralString, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from pydantic import ConfigDict, TypeAdapter
-
-from neon import Row, Statement
-from tasks.database import database
-from tasks.models import Task
-
-LIMIT = 1000
-
-_tasks = TypeAdapter(list[Task], config=ConfigDict(defer_build=True))  # few functions need it
-
-_SEAL_BYTES = 16
+from tasks import cursors
+from tasks.database import derive_key
+from tasks.models import PAGE_LIMIT, Task
+from tasks.orders import Sort, Status
 
 
-class InvalidCursorError(Exception):
-    """The cursor was altered, or made for another user, filter or order."""
+class Position(NamedTuple):
+    """The row that a page starts after: what the list is sorted by, and the id."""
 
-
-class Status(StrEnum):
-    """Which tasks the list shows."""
-
-    ALL = "all"
-    PENDING = "pending"
-    COMPLETED = "completed"
-
-
-class Sort(StrEnum):
-    """The order of the list; a leading `-` turns it round. Ties are in the order of creation."""
-
-    CREATED = "created"
-    CREATED_DESCENDING = "-created"
-    UPDATED = "updated"
-    UPDATED_DESCENDING = "-updated"
-    TITLE = "title"
-    TITLE_DESCENDING = "-title"
-
-
-class Page(NamedTuple):
-    """Tasks, whether there are more after them, and the cursor that continues after one of them."""
-
-    tasks: list[Task]
-    has_more: bool
-    cursor_after: Callable[[Task], str]
+    value: str | datetime | None
+    id: UUID
 
 
 class PageRequest(NamedTuple):
-    """What a client asks of the list. Raises InvalidCursorError from `statement`."""
+    """What a client asks of the list."""
 
     status: Status = Status.ALL
     sort: Sort = Sort.CREATED
     q: str = ""
-    limit: int = LIMIT
+    limit: int = PAGE_LIMIT
     cursor: str | None = None
 
-    def statement(self, user_id: str) -> Statement:
-        """The one statement of this page; it asks for a row more, to know whether more follow."""
-        after = self._open(user_id, self.cursor) if self.cursor else None
-        sql = _SELECT
-        if self.status is not Status.ALL:
-            sql += " AND completed = %(completed)s"
-        if self.q:
-            sql += " AND (title ILIKE %(pattern)s OR description ILIKE %(pattern)s)"
-        if after:
-            sql += _AFTER[self.sort]
-        sql += _ORDER[self.sort] + " LIMIT %(rows)s"
-        return Statement(sql, self._params(user_id, after))
+    def position(self, user_id: str) -> Position | None:
+        """Return the row that the page starts after, None for the first page.
 
-    def page(self, user_id: str, rows: list[Row]) -> Page:
-        """The page that these rows make; the row beyond the limit only says that more follow."""
-        tasks = _tasks.validate_python(rows[: self.limit])
-        return Page(tasks, len(rows) > self.limit, partial(self._seal, user_id))
+        Raise InvalidCursorError.
+        """
+        if self.cursor is None:
+            return None
+        value, id_ = cursors.unseal(self.cursor, self._context(user_id), derive_key(b"cursor"))
+        is_time = self.sort in (Sort.UPDATED, Sort.UPDATED_DESCENDING)
+        return Position(datetime.fromisoformat(value) if is_time else value, UUID(id_))
 
-    def _params(self, user_id: str, after: tuple[Any, UUID] | None) -> dict[str, object]:
-        value, id_ = after or (None, None)
-        return {
-            "user_id": user_id,
-            "completed": self.status is Status.COMPLETED,
-            "pattern": f"%{_literal(self.q)}%",
-            "value": value,
-            "id": id_,
-            "rows": self.limit + 1,
-        }
+    def cursor_after(self, task: Task) -> str:
+        """Return the cursor of the page that starts after this task of the list."""
+        position = (self._sorted_by(task), task.id.hex)
+        return cursors.seal(position, self._context(task.user_id), derive_key(b"cursor"))
 
-    def _seal(self, user_id: str, last: Task) -> str:
-        position = [_position(self.sort, last), last.id.hex]
-        content = json.dumps(position, ensure_ascii=False).encode()
-        return _encoded(self._tag(user_id, content) + content)
+    def _sorted_by(self, task: Task) -> str | None:
+        match self.sort:
+            case Sort.UPDATED | Sort.UPDATED_DESCENDING:
+                return task.updated_at.isoformat()
+            case Sort.TITLE | Sort.TITLE_DESCENDING:
+                return task.title
+        return None
 
-    def _open(self, user_id: str, cursor: str) -> tuple[Any, UUID]:
-        """The sort value and the id of the row that the page starts after."""
-        try:
-            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise InvalidCursorError from error
-        if _encoded(raw) != cursor:  # the same bytes can be written in several ways
-            raise InvalidCursorError
-        tag, content = raw[:_SEAL_BYTES], raw[_SEAL_BYTES:]
-        if not hmac.compare_digest(tag, self._tag(user_id, content)):
-            raise InvalidCursorError
-        value, id_ = json.loads(content)
-        return _value(self.sort, value), UUID(id_)
-
-    def _tag(self, user_id: str, content: bytes) -> bytes:
-        bound = json.dumps([user_id, self.status, self.sort, self.q]).encode()
-        key = database().derive_key(b"cursor")
-        return hmac.new(key, bound + b"\0" + content, hashlib.sha256).digest()[:_SEAL_BYTES]
+    def _context(self, user_id: str) -> list[str]:
+        return [user_id, self.status, self.sort, self.q]
 
 
-def _encoded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+class Page(NamedTuple):
+    """At most `limit` tasks of the list, and whether more follow them."""
 
+    request: PageRequest
+    tasks: list[Task]
+    has_more: bool
 
-def _literal(text: str) -> str:
-    """The text as a pattern that matches itself and nothing else."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _position(sort: Sort, task: Task) -> str | None:
-    match sort.removeprefix("-"):
-        case "updated":
-            return task.updated_at.isoformat()
-        case "title":
-            return task.title
-    return None
-
-
-def _value(sort: Sort, position: str | None) -> object:
-    if sort.removeprefix("-") == "updated" and position is not None:
-        return datetime.fromisoformat(position)
-    return position
-
-
-_SELECT: LiteralString = """
-SELECT id, user_id, title, description, completed, created_at, updated_at
-FROM tasks
-WHERE user_id = %(user_id)s
-"""
-
-_AFTER: dict[Sort, LiteralString] = {
-    Sort.CREATED: " AND id > %(id)s",
-    Sort.CREATED_DESCENDING: " AND id < %(id)s",
-    Sort.UPDATED: " AND (updated_at, id) > (%(value)s, %(id)s)",
-    Sort.UPDATED_DESCENDING: " AND (updated_at, id) < (%(value)s, %(id)s)",
-    Sort.TITLE: " AND (lower(title), id) > (lower(%(value)s::text), %(id)s)",
-    Sort.TITLE_DESCENDING: " AND (lower(title), id) < (lower(%(value)s::text), %(id)s)",
-}
-
-_ORDER: dict[Sort, LiteralString] = {
-    Sort.CREATED: " ORDER BY id",
-    Sort.CREATED_DESCENDING: " ORDER BY id DESC",
-    Sort.UPDATED: " ORDER BY updated_at, id",
-    Sort.UPDATED_DESCENDING: " ORDER BY updated_at DESC, id DESC",
-    Sort.TITLE: " ORDER BY lower(title), id",
-    Sort.TITLE_DESCENDING: " ORDER BY lower(title) DESC, id DESC",
-}
+    def cursor_after(self, task: Task) -> str:
+        """Return the cursor of the page that starts after one of these tasks."""
+        return self.request.cursor_after(task)

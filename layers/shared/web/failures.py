@@ -41,6 +41,16 @@ def problem_of(error: Exception) -> ProblemError:
             {"Retry-After": "1"},
             slug="outcome-unknown",
         )
+    if isinstance(error, tasks.QuotaExceededError):
+        return ProblemError(403, f"{error}", slug="quota-exceeded")
+    if isinstance(error, neon.TimedOutError):
+        return ProblemError(
+            503,
+            "The list took too long; ask for less: a shorter page, or without q",
+            {"Retry-After": "1"},
+            slug="too-slow",
+            is_fault=False,
+        )
     if isinstance(error, neon.UnavailableError):
         seconds = str(max(1, math.ceil(error.retry_after)))
         return ProblemError(

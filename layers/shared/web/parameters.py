@@ -32,7 +32,7 @@ TaskId = Annotated[tasks.TaskId, Parameter("path", description="The task's id, a
 
 Limit = Annotated[
     int,
-    Parameter("query", ge=1, le=1000, description="How many tasks a page has at most."),
+    Parameter("query", ge=1, le=tasks.PAGE_LIMIT, description="How many tasks a page has at most."),
 ]
 Cursor = Annotated[
     Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})] | None,
@@ -43,7 +43,7 @@ Sort = Annotated[
     tasks.Sort, Parameter("query", description="The order; a leading `-` turns it round.")
 ]
 Search = Annotated[
-    Annotated[str, Field(max_length=100, json_schema_extra=NO_NUL), NoNul],
+    Annotated[str, Field(max_length=tasks.SEARCH_LENGTH, json_schema_extra=NO_NUL), NoNul],
     Parameter(
         "query",
         description="Show tasks with this text in their title or description, in any case.",

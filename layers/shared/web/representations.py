@@ -7,10 +7,10 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel
-from pydantic_core import to_json
 
-from tasks import Page, PageRequest, Preconditions, Task, WriteResult
-from tasks.models import DESCRIPTION_LENGTH, TITLE_LENGTH, USER_ID_LENGTH
+from tasks import DeleteResult, Page, PageRequest, Preconditions, Task, WriteResult
+from tasks.models import DESCRIPTION_LENGTH, TASKS, TITLE_LENGTH, USER_ID_LENGTH
+from tasks.settings import settings
 from web.etags import etag, etag_of_page, is_seen, versions
 from web.response import Response
 
@@ -69,7 +69,7 @@ def listed(
     kept = page.tasks[: _that_fit(page.tasks)]
     has_more = page.has_more or len(kept) < len(page.tasks)
     cursor = page.cursor_after(kept[-1]) if has_more else None
-    shown = to_json(kept)
+    shown = TASKS.dump_json(kept)
     tag = etag_of_page(shown, cursor)
     if is_seen(if_none_match, tag):
         return _not_modified(tag)
@@ -90,7 +90,7 @@ def changed(written: WriteResult) -> Response[Task]:
     return represented(written.task, headers=_of_write(written))
 
 
-def deleted(written: WriteResult) -> Response[Deleted]:
+def deleted(written: DeleteResult) -> Response[Deleted]:
     """The message that clients parse."""
     return represented(Deleted(), headers=_replayed(written.replayed))
 
@@ -105,7 +105,7 @@ def _link(user_id: str, following: PageRequest) -> str:
     The path is left out where it would make the header too long; a client takes it from the
     request (RFC 3986, section 5.2).
     """
-    default = PageRequest()._asdict()
+    default = PageRequest(sort=settings().default_sort)._asdict()
     query = urlencode({k: v for k, v in following._asdict().items() if v != default[k]})
     link = f'<{_tasks_path(user_id)}?{query}>; rel="next"'
     return link if len(link) <= _HEADER_BYTES else f'<?{query}>; rel="next"'

@@ -1,0 +1,1 @@
+"""Tasks: their rules and their storage, against a real Postgres and without HTTP."""

@@ -1,0 +1,31 @@
+"""What a client may change, and what null means there."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import ClassVar
+
+from tasks import TaskUpdate
+from tasks.models import TEXTS
+
+
+class WithDueDay(TaskUpdate):
+    """As a new member makes it that is no text and can be cleared."""
+
+    due: date | None = None
+
+    CLEARABLE: ClassVar[frozenset[str]] = frozenset({"due"})
+
+
+def test_null_changes_nothing_unless_the_member_can_be_cleared() -> None:
+    sent = {"title": None, "description": None, "completed": None, "due": None}
+    assert WithDueDay.model_validate(sent).changes() == {"due": None}
+    assert WithDueDay.model_validate({}).changes() == {}
+
+
+def test_the_empty_string_clears_a_description() -> None:
+    assert TaskUpdate.model_validate({"description": ""}).changes() == {"description": ""}
+
+
+def test_the_members_that_hold_free_text_are_known() -> None:
+    assert TEXTS == ["user_id", "title", "description"]

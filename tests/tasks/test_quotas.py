@@ -1,0 +1,161 @@
+"""How many tasks and idempotency keys a user may have, and that the limit costs little."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+
+import neon
+from tasks import Preconditions, QuotaExceededError, TaskCreate, TaskUpdate, store
+from tests.identity.conftest import execute
+from tests.identity.harness import use_database
+from tests.tasks.conftest import Configure
+
+_CLIENTS = 64
+_NEW = TaskCreate(title="one more")
+
+
+def key(name: str = "") -> Preconditions:
+    return Preconditions(key=name or str(uuid4()))
+
+
+def count(url: str, table: str, user: str) -> int:
+    ((found,),) = execute(url, f"SELECT count(*)::int FROM {table} WHERE user_id = '{user}'")
+    assert isinstance(found, int)
+    return found
+
+
+def fill(url: str, user: str, number: int) -> None:
+    execute(
+        url,
+        "INSERT INTO tasks (user_id, id, title) SELECT"
+        f" '{user}', gen_random_uuid(), 'x' FROM generate_series(1, {number})",
+    )
+
+
+@pytest.fixture
+def crowd(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
+    """Clients with a connection each, as in environments of their own."""
+    own = threading.local()
+    opened: list[neon.Database] = []
+
+    def connect() -> None:
+        own.database = neon.Database(url)
+        opened.append(own.database)
+
+    use_database(monkeypatch, lambda: own.database)
+    with ThreadPoolExecutor(_CLIENTS, initializer=connect) as pool:
+        yield pool
+    for database in opened:
+        database.close()
+
+
+def accepted(write: Callable[[], object]) -> bool:
+    try:
+        write()
+    except QuotaExceededError:
+        return False
+    return True
+
+
+def test_beyond_the_quota_a_create_is_refused_and_everything_else_goes_on(
+    configure: Configure, url: str, user: str
+) -> None:
+    configure(MAX_TASKS_PER_USER=3)
+    first, *_ = [store.create(user, _NEW).task for _ in range(3)]
+    for conditions in (Preconditions(), key()):
+        with pytest.raises(QuotaExceededError, match="3 tasks") as error:
+            store.create(user, _NEW, conditions)
+        assert (error.value.what, error.value.quota) == ("tasks", 3)
+    assert count(url, "tasks", user) == 3
+    assert count(url, "idempotency_keys", user) == 0
+    store.update(user, first.id, TaskUpdate(title="changed"), key())
+    store.toggle(user, first.id)
+    store.create(str(uuid4()), _NEW)
+    store.delete(user, first.id)
+    store.create(user, _NEW)
+
+
+def test_a_key_that_was_refused_for_the_quota_can_be_used_later(
+    configure: Configure, user: str
+) -> None:
+    configure(MAX_TASKS_PER_USER=1)
+    kept = store.create(user, _NEW).task
+    again = key()
+    assert not accepted(lambda: store.create(user, _NEW, again))
+    store.delete(user, kept.id)
+    assert not store.create(user, _NEW, again).replayed
+
+
+def test_beyond_the_quota_of_keys_only_writes_with_a_new_key_are_refused(
+    configure: Configure, url: str, user: str
+) -> None:
+    configure(MAX_KEYS_PER_USER=2)
+    create, toggle = key(), key()
+    task = store.create(user, _NEW, create).task
+    toggled = store.toggle(user, task.id, toggle)
+    for write in (
+        lambda: store.create(user, _NEW, key()),
+        lambda: store.update(user, task.id, TaskUpdate(title="x"), key()),
+        lambda: store.toggle(user, task.id, key()),
+        lambda: store.delete(user, task.id, key()),
+    ):
+        with pytest.raises(QuotaExceededError, match="2 idempotency keys"):
+            write()
+    assert store.get(user, task.id) == toggled.task
+    assert store.create(user, _NEW, create).task == task
+    assert store.toggle(user, task.id, toggle) == toggled._replace(replayed=True)
+    execute(
+        url,
+        f"UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
+        f" WHERE user_id = '{user}'",
+    )
+    store.toggle(user, task.id, key())
+    store.delete(user, task.id)
+
+
+def test_sixty_four_clients_at_once_pass_the_quota_by_sixty_four_at_most(
+    configure: Configure, crowd: ThreadPoolExecutor, url: str, user: str
+) -> None:
+    configure(MAX_TASKS_PER_USER=1000, MAX_KEYS_PER_USER=150)
+    fill(url, user, 700)
+
+    def write(number: int) -> bool:
+        return accepted(lambda: store.create(user, _NEW, Preconditions() if number % 2 else key()))
+
+    done = list(crowd.map(write, range(800)))
+    assert done.count(True) <= 300 + _CLIENTS
+    assert count(url, "tasks", user) <= 1000 + _CLIENTS
+    assert count(url, "idempotency_keys", user) <= 150 + _CLIENTS
+
+
+def test_one_client_never_passes_the_quota(configure: Configure, url: str, user: str) -> None:
+    """A write counts by chance until it is near the quota, and always when it is."""
+    configure(MAX_TASKS_PER_USER=400)
+    assert [accepted(lambda: store.create(user, _NEW)) for _ in range(410)].count(True) == 400
+    assert count(url, "tasks", user) == 400
+
+
+def test_a_user_who_deleted_many_tasks_has_room_at_once(
+    configure: Configure, url: str, user: str
+) -> None:
+    configure(MAX_TASKS_PER_USER=100)
+    fill(url, user, 100)
+    assert not accepted(lambda: store.create(user, _NEW))
+    execute(url, f"DELETE FROM tasks WHERE user_id = '{user}'")
+    assert accepted(lambda: store.create(user, _NEW))
+
+
+def test_far_from_the_quota_few_creates_count(configure: Configure, url: str, user: str) -> None:
+    """Expected: 200 * 256 / 5000, which is ten; forty would be chance in a billion."""
+    configure(MAX_TASKS_PER_USER=10_000)
+    fill(url, user, 5000)
+    counts = set()
+    for _ in range(200):
+        store.create(user, _NEW)
+        counts |= {*execute(url, f"SELECT counted FROM usage_counts WHERE user_id = '{user}'")}
+    assert 1 <= len(counts) <= 40
