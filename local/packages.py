@@ -144,6 +144,7 @@ async def _run_installer(requirements: Path, target: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *_installer(),
         *("--target", target, "--require-hashes", "-r", requirements),
+        env={**os.environ, "TOOLS": sys.prefix},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

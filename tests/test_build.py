@@ -33,6 +33,19 @@ def built(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def lambdas_own(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Lambda's runtime brings, as boto3."""
+    folder = tmp_path_factory.mktemp("runtime")
+    requirements = ROOT / "requirements"
+    install = ("pip", "install", "--quiet", "--require-hashes", "--python", python)
+    subprocess.run(
+        [requirements / "uv", *install, "--target", folder, "-r", requirements / "runtime.txt"],
+        check=True,
+    )
+    return folder
+
+
 def test_every_module_has_byte_code_of_the_runtime(built: Path) -> None:
     sources = list(built.rglob("*.py"))
     assert len(sources) > 300
@@ -71,10 +84,10 @@ def test_the_migrations_and_the_specification_are_shipped(built: Path) -> None:
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_a_built_handler_imports_with_nothing_but_what_is_deployed(
-    built: Path, python: str, function: str
+def test_a_built_handler_imports_with_nothing_but_what_is_deployed_and_lambdas_own(
+    built: Path, python: str, lambdas_own: Path, function: str
 ) -> None:
-    folders = [str(built / function), str(built / "SharedLayer" / "python")]
+    folders = [str(built / function), str(built / "SharedLayer" / "python"), str(lambdas_own)]
     code = f"import sys; sys.path += {folders!r}; import app; app.handler"
     environment = {
         "POWERTOOLS_METRICS_NAMESPACE": "TaskApi",

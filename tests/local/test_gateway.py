@@ -80,7 +80,7 @@ def test_a_path_is_decoded_once(toy: Toy, sent: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/echo", "/echo/", "/echo/a/", "/echo/a/b", "/echo/a%2Fb", "/rest/", "/ECHO/a"]
+    "path", ["/echo", "/echo/", "/echo/a/", "/echo/a/b", "/echo/a%2Fb", "/rest/", "/ECHO/a"]
 )
 def test_a_path_that_no_route_has_is_404(toy: Toy, path: str) -> None:
     assert message(toy.get(path)) == (404, "Not Found")
