@@ -3,7 +3,7 @@
 Importing it does nothing but define; the database is opened when something first asks for it.
 """
 
-from tasks.database import database, ping, telemetry
+from tasks.database import database, derive_key, ping, telemetry
 from tasks.errors import (
     InvalidCursorError,
     KeyInUseError,
@@ -48,6 +48,7 @@ __all__ = [
     "VersionMismatchError",
     "WriteResult",
     "database",
+    "derive_key",
     "ping",
     "telemetry",
 ]

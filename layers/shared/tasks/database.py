@@ -48,13 +48,13 @@ def telemetry() -> Telemetry:
     return _shared().telemetry if _shared.cache_info().currsize else Telemetry()
 
 
-def cursor_key() -> bytes:
-    """Return the secret that seals cursors: 32 bytes from the connection string.
+def derive_key(purpose: bytes) -> bytes:
+    """Return a secret key of 32 bytes from the connection string, a different one for each purpose.
 
-    All environments of one deployment derive the same key. It changes with the password, and the
-    cursors of before are refused then.
+    All functions with the same database derive the same key. It changes with the password. Raise
+    neon.DatabaseError when the connection string cannot be fetched.
     """
-    return hmac.digest(_url().encode(), b"cursor", hashlib.sha256)
+    return hmac.digest(_url().encode(), purpose, hashlib.sha256)
 
 
 @cache

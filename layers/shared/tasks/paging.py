@@ -13,8 +13,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from tasks import cursors
-from tasks.database import cursor_key
+from tasks.database import derive_key
 from tasks.models import PAGE_LIMIT, Task
+
+_PURPOSE = b"cursor"
 
 
 class Status(StrEnum):
@@ -59,14 +61,14 @@ class PageRequest(NamedTuple):
         """
         if self.cursor is None:
             return None
-        value, id_ = cursors.unseal(self.cursor, self._context(user_id), cursor_key())
+        value, id_ = cursors.unseal(self.cursor, self._context(user_id), derive_key(_PURPOSE))
         is_time = self.sort in (Sort.UPDATED, Sort.UPDATED_DESCENDING)
         return Position(datetime.fromisoformat(value) if is_time else value, UUID(id_))
 
     def cursor_after(self, task: Task) -> str:
         """Return the cursor of the page that starts after this task of the list."""
         position = (self._sorted_by(task), task.id.hex)
-        return cursors.seal(position, self._context(task.user_id), cursor_key())
+        return cursors.seal(position, self._context(task.user_id), derive_key(_PURPOSE))
 
     def _sorted_by(self, task: Task) -> str | None:
         match self.sort:
