@@ -376,19 +376,19 @@ def connected_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ne
     """The database of `tasks` as the environment of a deployment makes it, for a login."""
 
     def connect(url: str, allow_owner_login: str = "") -> neon.Database:
+        forget()
         monkeypatch.setenv("DATABASE_URL", url)
         monkeypatch.setenv("ALLOW_OWNER_LOGIN", allow_owner_login)
-        forget()
         return tasks.database()
 
     yield connect
-    tasks.database().close()
-    monkeypatch.undo()
     forget()
 
 
 def forget() -> None:
-    """Have the settings and the database read from the environment again."""
+    """Close the database, and have it and the settings read from the environment again."""
+    if tasks.database.cache_info().currsize:
+        tasks.database().close()
     settings.cache_clear()
     tasks.database.cache_clear()
 

@@ -49,10 +49,10 @@ def telemetry() -> Telemetry:
 
 
 def derive_key(purpose: bytes) -> bytes:
-    """Return a secret key of 32 bytes for one purpose, made from the connection string.
+    """Return a secret key of 32 bytes from the connection string, a different one for each purpose.
 
-    All functions of one deployment derive the same key. It changes with the password. Raise
-    neon.ConfigurationError or neon.UnavailableError when the connection string cannot be had.
+    All functions with the same database derive the same key. It changes with the password. Raise
+    neon.DatabaseError when the connection string cannot be fetched.
     """
     return hmac.digest(_url().encode(), purpose, hashlib.sha256)
 

@@ -16,6 +16,8 @@ from tasks.database import derive_key
 from tasks.models import PAGE_LIMIT, Task
 from tasks.orders import Sort, Status
 
+_PURPOSE = b"cursor"
+
 
 class Position(NamedTuple):
     """The row that a page starts after: what the list is sorted by, and the id."""
@@ -40,14 +42,14 @@ class PageRequest(NamedTuple):
         """
         if self.cursor is None:
             return None
-        value, id_ = cursors.unseal(self.cursor, self._context(user_id), derive_key(b"cursor"))
+        value, id_ = cursors.unseal(self.cursor, self._context(user_id), derive_key(_PURPOSE))
         is_time = self.sort in (Sort.UPDATED, Sort.UPDATED_DESCENDING)
         return Position(datetime.fromisoformat(value) if is_time else value, UUID(id_))
 
     def cursor_after(self, task: Task) -> str:
         """Return the cursor of the page that starts after this task of the list."""
         position = (self._sorted_by(task), task.id.hex)
-        return cursors.seal(position, self._context(task.user_id), derive_key(b"cursor"))
+        return cursors.seal(position, self._context(task.user_id), derive_key(_PURPOSE))
 
     def _sorted_by(self, task: Task) -> str | None:
         match self.sort:
