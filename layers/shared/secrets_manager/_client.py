@@ -31,29 +31,30 @@ class SecretUnavailableError(Exception):
     """Secrets Manager could not be asked, or could not answer now; try again."""
 
 
-def get_secret(name: str) -> str:
+def get_secret(name: str, *, timeout: float = 5.0) -> str:
     """The current text of a secret, by its name or ARN.
 
-    Three tries with a few tenths of a second between them, of two seconds each at most. Raises
+    Three tries within `timeout` seconds, a few tenths of a second apart. Raises
     SecretRefusedError and SecretUnavailableError; neither text holds anything of the secret.
     """
+    end = time.monotonic() + timeout
     for tries in range(1, _TRIES + 1):
         try:
-            return _once(name)
+            return _once(name, max(0.05, end - time.monotonic()))
         except SecretUnavailableError:
-            if tries == _TRIES:
+            if tries == _TRIES or time.monotonic() >= end:
                 raise
             time.sleep(random.SystemRandom().uniform(0.0, _PAUSE_SECONDS * tries))
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _once(name: str) -> str:
+def _once(name: str, seconds: float) -> str:
     try:
         body = json.dumps({"SecretId": name}).encode()
         credentials, region = Credentials.found(), os.environ["AWS_REGION"]
         endpoint = _endpoint(region)
         headers = signed(urlsplit(endpoint).netloc, body, region, credentials)
-        status, answer = post(endpoint, body, headers)
+        status, answer = post(endpoint, body, headers, seconds)
         document = json.loads(answer)
     except KeyError as error:
         raise SecretRefusedError(f"the secret {name} cannot be read: {error} is not set") from None

@@ -11,9 +11,11 @@ __all__ = ["get", "post"]
 _SECONDS = 2.0
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+def post(
+    url: str, body: bytes, headers: Mapping[str, str], seconds: float = _SECONDS
+) -> tuple[int, bytes]:
     """Status and body. Raises OSError and http.client.HTTPException."""
-    return _send("POST", url, body, headers)
+    return _send("POST", url, body, headers, seconds)
 
 
 def get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
@@ -21,11 +23,13 @@ def get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
     return _send("GET", url, b"", headers)
 
 
-def _send(method: str, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+def _send(
+    method: str, url: str, body: bytes, headers: Mapping[str, str], seconds: float = _SECONDS
+) -> tuple[int, bytes]:
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=_SECONDS)
+    connection = kind(parts.netloc, timeout=min(seconds, _SECONDS))
     try:
         connection.request(method, parts.path or "/", body, dict(headers))
         answer = connection.getresponse()

@@ -135,7 +135,7 @@ class PageRequest(NamedTuple):
 
     def _tag(self, user_id: str, content: bytes) -> bytes:
         bound = json.dumps([user_id, self.status, self.sort, self.q]).encode()
-        key = database().derive_key(b"cursor")
+        key = hmac.new(database().url().encode(), b"cursor", hashlib.sha256).digest()
         return hmac.new(key, bound + b"\0" + content, hashlib.sha256).digest()[:_SEAL_BYTES]
 
 
