@@ -85,7 +85,7 @@ def connect() -> Iterator[Callable[..., Database]]:
     """Makes databases, and closes them after the test."""
     with ExitStack() as stack:
 
-        def new(url: str | Callable[[], str], **options: Any) -> Database:
+        def new(url: str | Callable[[float], str], **options: Any) -> Database:
             database = Database(url, **options)
             stack.callback(database.close)
             return database

@@ -240,7 +240,7 @@ class Connection:
 
         One more result than expected is an error of the commit itself (a deferred constraint).
         """
-        answers = []
+        answers: list[PGresult] = []
         for position, result in enumerate(results):
             if result.status not in _FINE:
                 raise self._error_of(result, len(answers))
