@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 
 from neon import Database
@@ -84,7 +85,7 @@ def connect() -> Iterator[Callable[..., Database]]:
     """Makes databases, and closes them after the test."""
     with ExitStack() as stack:
 
-        def new(url: str | Callable[[], str], **options: Any) -> Database:
+        def new(url: str | Callable[[float], str], **options: Any) -> Database:
             database = Database(url, **options)
             stack.callback(database.close)
             return database
@@ -123,6 +124,15 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         return asked
 
     return resolve_to
+
+
+@contextmanager
+def holding(url: str, sql: LiteralString) -> Iterator[None]:
+    """Keep a transaction open that has run the statement; it is rolled back at the end."""
+    with psycopg.connect(url) as connection:
+        connection.execute(sql)
+        yield
+        connection.rollback()
 
 
 def through(proxy: Proxy, parameters: str = "") -> str:

@@ -121,8 +121,8 @@ def main() -> None:
             _print_round_trips(directory, postgres)
             _print_overhead(postgres)
             _print_liveness(postgres)
-            print("\n| fault | read | repeatable write | other write | commit |")
-            print("|---|---|---|---|---|")
+            print("\n| fault | read | repeatable write | other write |")
+            print("|---|---|---|---|")
             _print_faults(postgres)
 
 
@@ -145,7 +145,6 @@ def _print_round_trips(directory: Path, postgres: Postgres) -> None:
         _print_direct(directory, postgres, authority, certificate)
         _print_trips("unit of work: user, time-out, one SELECT", proxy, lambda: _unit(database))
         _print_trips("unit of work: three statements", proxy, lambda: _three(database))
-        _print_trips("interactive transaction, one run", proxy, lambda: _interactive(database))
         assert database._connection is not None
         _print_trips("liveness check", proxy, database._connection.unusable)
         database.close()
@@ -205,7 +204,7 @@ def _print_faults(postgres: Postgres) -> None:
     postgres.admin("CREATE TABLE hits (op text)", f"GRANT ALL ON hits TO {USER}")
     postgres.admin("CREATE UNIQUE INDEX ON hits (op) WHERE op LIKE 'repeatable%'")
     for fault in Fault:
-        kinds = ("read", "repeatable", "once", "commit")
+        kinds = ("read", "repeatable", "once")
         outcomes = [_outcome(postgres, fault, kind) for kind in kinds]
         print(f"| {fault.value} | {' | '.join(outcomes)} |", flush=True)
 
@@ -215,7 +214,7 @@ def _outcome(postgres: Postgres, fault: Fault, kind: str) -> str:
     op = f"{kind} {fault.name}"
     with Proxy(postgres.port) as proxy:
         url = f"postgresql://{USER}:{QUOTED}@127.0.0.1:{proxy.port}/postgres"
-        database = Database(url, seconds=3, patience=0.3)
+        database = Database(url, timeout=1)
         database.run(ONE, effect=Effect.READ)
         try:
             _meet(database, proxy, fault, kind, Statement("INSERT INTO hits VALUES (%s)", (op,)))
@@ -230,11 +229,6 @@ def _outcome(postgres: Postgres, fault: Fault, kind: str) -> str:
 
 
 def _meet(database: Database, proxy: Proxy, fault: Fault, kind: str, insert: Statement) -> None:
-    if kind == "commit":
-        with database.transaction() as transaction:
-            transaction.run(insert)
-            proxy.arm(fault)
-        return
     again = Statement("INSERT INTO hits VALUES (%s) ON CONFLICT DO NOTHING", insert.params)
     proxy.arm(fault)
     database.run({"read": ONE, "repeatable": again}.get(kind, insert), effect=Effect(kind))
@@ -251,11 +245,6 @@ def _unit(database: Database) -> object:
 
 def _three(database: Database) -> object:
     return database.run(ONE, ONE, ONE, effect=Effect.READ, settings={"app.user_id": "alice"})
-
-
-def _interactive(database: Database) -> None:
-    with database.transaction() as transaction:
-        transaction.run(ONE)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from neon import (
     _address,
     deadline,
 )
-from neon._connect import pause
+from neon._connect import backoff
 from tests.neon.conftest import HOST, _issued, through, verified
 from tests.neon.proxy import Fault, Proxy, direct_tls
 from tests.neon.servers import (
@@ -247,7 +247,7 @@ def test_a_transient_refusal_is_tried_again(
     slept: list[float] = []
     monkeypatch.setattr("neon._connect.time.sleep", slept.append)
     proxy.refuse(text, text, text)
-    database = connect(through(proxy), seconds=60)
+    database = connect(through(proxy), timeout=60)
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
     assert proxy.accepted == 4
     base = 1.0 if text in BUSY else 0.1
@@ -278,7 +278,7 @@ def test_the_last_error_says_what_was_tried_and_for_how_long(
 
 def test_full_jitter_uses_the_whole_range_and_grows() -> None:
     for tries, longest in [(1, 0.2), (2, 0.4), (5, 3.2), (50, 4.0)]:
-        pauses = [pause(tries) for _ in range(2000)]
+        pauses = [backoff(tries) for _ in range(2000)]
         assert 0 <= min(pauses) < longest * 0.05
         assert longest * 0.95 < max(pauses) <= longest
 
@@ -322,7 +322,7 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_next(
     """A listener whose queue is full answers no further SYN, as a dead host does not."""
     with _deaf(postgres.port) as address:
         addresses(address, "127.0.0.1")
-        database = connect(postgres.url.replace("127.0.0.1", "localhost"), seconds=2.5)
+        database = connect(postgres.url.replace("127.0.0.1", "localhost"), timeout=2.5)
         assert database.run(ONE, effect=READ) == [[{"one": 1}]]
 
 

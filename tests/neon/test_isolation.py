@@ -18,7 +18,7 @@ Connect = Callable[..., Database]
 _WORKER = """
 import json, sys
 from neon import Database, Effect, Statement, StatementError
-database = Database(sys.argv[1], seconds=60)
+database = Database(sys.argv[1], timeout=60)
 me, leaks = sys.argv[2], []
 sys.stdin.readline()
 for number in range(25):

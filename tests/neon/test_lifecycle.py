@@ -12,7 +12,7 @@ import pytest
 import snapshot_restore_py  # type: ignore[import-untyped]
 
 from neon import ConfigurationError, Database, Effect, Statement, UnavailableError, _lifecycle
-from neon._secret import secret_url
+from neon._environment import _secret_url
 from tests.aws import SecretsManager
 from tests.neon.conftest import through
 from tests.neon.proxy import Proxy
@@ -57,7 +57,7 @@ def test_warm_opens_the_connection_that_the_first_request_uses(
 def test_warm_leaves_failures_to_the_first_request(
     connect: Connect, proxy: Proxy, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
-    database = connect(through(proxy), seconds=0.5)
+    database = connect(through(proxy), timeout=0.5)
     proxy.refuse(*[text] * 100)
     database.warm()
     proxy.refusals.clear()
@@ -97,7 +97,7 @@ def test_a_unit_of_work_waits_for_the_connection_that_is_being_opened(
 def test_what_fails_while_warming_is_left_to_the_first_request(
     connect: Connect, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = connect(through(proxy), seconds=0.5)
+    database = connect(through(proxy), timeout=0.5)
     proxy.refuse(*["endpoint is disabled"] * 100)
     database.start_warming()
     database.warm()
@@ -159,7 +159,7 @@ def test_nothing_is_open_in_a_snapshot_and_it_reconnects_after_the_restore(
 
 
 @pytest.mark.parametrize("clock", ["monotonic", "time"])
-@pytest.mark.parametrize(("limit", "seconds"), [("max_idle", 241), ("max_life", 3601)])
+@pytest.mark.parametrize(("limit", "seconds"), [("max_idle", 241), ("max_lifetime", 3601)])
 @pytest.mark.usefixtures("table")
 def test_a_connection_past_its_limit_is_replaced_without_an_error(
     connect: Connect,
@@ -170,7 +170,7 @@ def test_a_connection_past_its_limit_is_replaced_without_an_error(
     seconds: float,
 ) -> None:
     """By either clock: the monotonic one may stand still while Lambda has us frozen."""
-    database = connect(through(proxy), **({"max_idle": 10**9} if limit == "max_life" else {}))
+    database = connect(through(proxy), **({"max_idle": 10**9} if limit == "max_lifetime" else {}))
     database.run(ONE, effect=READ)
     real = getattr(time, clock)
     monkeypatch.setattr(f"neon._connection.time.{clock}", lambda: real() + seconds)
@@ -181,10 +181,10 @@ def test_a_connection_past_its_limit_is_replaced_without_an_error(
 def test_lives_are_jittered_below_their_maximum(connect: Connect, postgres: Postgres) -> None:
     lives = set()
     for _ in range(5):
-        database = connect(postgres.url, max_life=1000)
+        database = connect(postgres.url, max_lifetime=1000)
         database.run(ONE, effect=READ)
         assert database._connection is not None
-        lives.add(database._connection._max_life)
+        lives.add(database._connection._max_lifetime)
     assert len(lives) == 5
     assert all(900 <= each <= 1000 for each in lives)
 
@@ -295,14 +295,15 @@ def test_a_secret_is_fetched_when_first_needed_and_again_when_the_password_was_r
 ) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("DATABASE_SECRET", "prod/tasks")
-    old, new = through(proxy).replace(QUOTED, "old"), through(proxy)
-    answers, asked = [old, new], []
+    answers, asked = [through(proxy).replace(QUOTED, "old"), through(proxy)], []
 
-    def fetch(name: str) -> str:
+    def fetch(name: str, *, timeout: float) -> str:
+        assert 0 < timeout <= 10
         asked.append(name)
         return answers[len(asked) - 1]
 
-    database = Database.from_environment(fetch=fetch)
+    monkeypatch.setattr("secrets_manager.get_secret", fetch)
+    database = Database.from_environment()
     assert asked == []
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
     postgres.terminate()
@@ -317,7 +318,7 @@ def test_a_secret_that_is_still_the_refused_one_is_not_tried_again(
 ) -> None:
     wrong = through(proxy).replace(QUOTED, "old")
     with pytest.raises(ConfigurationError, match="password"):
-        connect(lambda: wrong).run(ONE, effect=READ)
+        connect(lambda _: wrong).run(ONE, effect=READ)
     assert proxy.accepted == 1
 
 
@@ -333,7 +334,7 @@ def test_secrets_manager_holds_the_url_plain_or_as_json(
     secrets_manager: SecretsManager, stored: str
 ) -> None:
     secrets_manager.create("prod/tasks", stored)
-    assert secret_url("prod/tasks") == "postgresql://u:p@h/db"
+    assert _secret_url("prod/tasks", 5) == "postgresql://u:p@h/db"
 
 
 @pytest.mark.parametrize("stored", ["hunter2", "{}", "[]", '{"url": 1}', '"postgresql://x"'])
@@ -342,7 +343,7 @@ def test_a_secret_without_a_url_is_misconfigured_and_not_shown(
 ) -> None:
     secrets_manager.create("prod/tasks", stored)
     with pytest.raises(ConfigurationError, match="prod/tasks") as caught:
-        secret_url("prod/tasks")
+        _secret_url("prod/tasks", 5)
     assert stored not in str(caught.value)
     assert caught.value.__cause__ is None
 
@@ -350,7 +351,7 @@ def test_a_secret_without_a_url_is_misconfigured_and_not_shown(
 @pytest.mark.usefixtures("secrets_manager")
 def test_a_secret_that_is_not_there_is_misconfigured() -> None:
     with pytest.raises(ConfigurationError, match="ResourceNotFoundException"):
-        secret_url("prod/tasks")
+        _secret_url("prod/tasks", 5)
 
 
 def test_secrets_manager_out_of_reach_is_unavailable(
@@ -359,7 +360,7 @@ def test_secrets_manager_out_of_reach_is_unavailable(
     assert secrets_manager
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1")
     with pytest.raises(UnavailableError, match="ConnectionRefusedError"):
-        secret_url("prod/tasks")
+        _secret_url("prod/tasks", 5)
 
 
 def test_boto3_is_not_imported_where_no_secret_is_used(postgres: Postgres) -> None:

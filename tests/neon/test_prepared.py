@@ -43,7 +43,7 @@ def test_statements_stay_prepared_across_server_connections_of_a_pooler_that_kee
 
 
 @pytest.mark.usefixtures("table")
-@pytest.mark.parametrize("effect", Effect)
+@pytest.mark.parametrize("effect", [Effect.REPEATABLE, ONCE])
 def test_a_pooler_that_keeps_no_account_is_found_out_without_an_error(
     connect: Connect, new_pooler: Callable[..., PgBouncer], postgres: Postgres, effect: Effect
 ) -> None:
@@ -88,14 +88,20 @@ def test_a_table_that_changed_under_a_prepared_statement_costs_no_error(
     assert database.telemetry.connects == 1
 
 
-def test_more_statements_than_are_kept_prepared_still_run(
+def test_the_least_recently_used_prepared_statement_makes_room_for_a_new_one(
     connect: Connect, postgres: Postgres
 ) -> None:
     database = connect(postgres.url)
     for number in range(300):
         sql = f"SELECT {number} AS n"
         assert database.run(Statement(sql), effect=READ) == [[{"n": number}]]
-    assert len(database.run(PREPARED, effect=READ)[0]) == 256
+        assert database.run(Statement("SELECT 'often' AS x"), effect=READ) == [[{"x": "often"}]]
+    kept = Statement("SELECT statement FROM pg_prepared_statements")
+    database.run(kept, effect=READ)
+    texts = {row["statement"] for row in database.run(kept, effect=READ)[0]}
+    assert len(texts) == 256
+    assert {"SELECT 299 AS n", "SELECT 'often' AS x"} <= texts
+    assert "SELECT 0 AS n" not in texts
 
 
 def _unaccounted() -> dict[str, int]:

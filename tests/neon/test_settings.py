@@ -147,7 +147,7 @@ def test_the_shipped_roots_are_certificates() -> None:
         ("FATAL:  what is this", Refusal.UNKNOWN),
         ("Connection refused", Refusal.NETWORK),
         ("server closed the connection unexpectedly", Refusal.NETWORK),
-        ("SSL error: certificate verify failed", Refusal.PERMANENT),
+        ("SSL error: certificate verify failed", Refusal.CERTIFICATE),
         ("server does not support SSL, but SSL was required", Refusal.PERMANENT),
     ],
 )
@@ -198,8 +198,21 @@ def test_the_package_stands_alone() -> None:
 def test_every_public_name_is_documented() -> None:
     page = (PACKAGE.parents[2] / "docs" / "neon.md").read_text()
     for name in neon.__all__:
-        assert name == "Row" or getattr(neon, name).__doc__, name
+        assert name in ("Row", "Isolation") or getattr(neon, name).__doc__, name
         assert re.search(rf"`(neon\.)?{name}\b", page), f"{name} is not in docs/neon.md"
+
+
+def test_every_guarantee_names_a_test_that_exists() -> None:
+    page = (PACKAGE.parents[2] / "docs" / "neon.md").read_text()
+    guarantees = page.partition("## Guarantees")[2].partition("\n## ")[0]
+    tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
+    sentences = [line for line in guarantees.splitlines() if line.startswith("- ")]
+    assert len(sentences) > 10
+    for paragraph in guarantees.split("\n- ")[1:]:
+        names = re.findall(r"`(test_\w+)`", paragraph)
+        assert names, paragraph
+        for name in names:
+            assert f"def {name}(" in tests, name
 
 
 def test_psycopg_is_the_binary_one_that_the_overhead_was_measured_with() -> None:

@@ -16,7 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from neon._errors import ConfigurationError
-from neon._refusal import ConnectFailed
+from neon._refusal import ConnectFailedError
 
 __all__ = ["Target", "Transport", "direct_conninfo", "direct_url", "resolved"]
 
@@ -110,7 +110,7 @@ def resolved(target: Target) -> list[str]:
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise ConnectFailed(f"the host name cannot be resolved ({error.strerror})") from error
+        raise ConnectFailedError(f"the host name cannot be resolved ({error.strerror})") from error
     ordered = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)
     return list(dict.fromkeys(str(entry[4][0]) for entry in ordered))
 

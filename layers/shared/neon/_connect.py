@@ -13,40 +13,41 @@ from psycopg.pq import ConnStatus, PGconn, PollingStatus
 from psycopg.pq.abc import PGconn as PGconnection
 
 from neon._address import Target, Transport, resolved
-from neon._deadline import part_of
+from neon._deadline import part_of, remaining
 from neon._errors import ConfigurationError, UnavailableError
-from neon._refusal import ConnectFailed, Refusal
+from neon._refusal import ConnectFailedError, Refusal
 from neon._telemetry import Telemetry
 
-__all__ = ["Connector", "pause"]
+__all__ = ["Connector", "backoff"]
 
 logger = logging.getLogger(__name__)
 
 # Neon advises 10 to 15 s: https://neon.com/docs/connect/connection-latency
 _ATTEMPT_SECONDS = 15.0
 _TLS_SECONDS = 2.0
+_PERMANENT = {Refusal.PERMANENT, Refusal.PASSWORD, Refusal.CERTIFICATE}
 _TWO_TRIES = {Refusal.CONTROL_PLANE, Refusal.UNKNOWN}
 _BASE_SECONDS = {Refusal.BUSY: 1.0}
 _RETRY_AFTER_SECONDS = {Refusal.BUSY: 5.0}
-_LONGEST_PAUSE_SECONDS = 4.0
+_LONGEST_BACKOFF_SECONDS = 4.0
 
 
-def pause(tries: int, *, base: float = 0.1) -> float:
-    """Seconds to wait after so many tries, with full jitter.
+def backoff(tries: int, *, base: float = 0.1) -> float:
+    """Return the seconds to wait after so many tries, with full jitter.
 
     https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/. From the
     system's randomness: environments restored from one snapshot share Python's.
     """
-    longest = min(_LONGEST_PAUSE_SECONDS, base * 2.0**tries)
+    longest = min(_LONGEST_BACKOFF_SECONDS, base * 2.0**tries)
     return random.SystemRandom().uniform(0.0, longest)
 
 
 class _Limits(NamedTuple):
     """Until when, by `time.monotonic`, each stage of one attempt may last.
 
-    TCP has a share, so that a dead address leaves time for the next one. TLS has less than all
-    while it is not known whether the server understands direct TLS: those that do not may wait
-    for more instead of refusing. The rest has all the time: that is where a database wakes up.
+    TCP gets a share, so that a dead address leaves time for the next one. TLS gets a shorter
+    limit until we know whether the server supports direct TLS: one that does not may wait for
+    more instead of refusing. The rest gets all the time, because a database wakes up there.
     """
 
     tcp: float
@@ -54,7 +55,7 @@ class _Limits(NamedTuple):
     all: float
 
     def of(self, status: int) -> tuple[float, str]:
-        """The limit of the stage that a connection is in, and the stage's name."""
+        """Return the limit of the stage that a connection is in, and the stage's name."""
         if status == ConnStatus.STARTED:
             return self.tcp, "TCP"
         if status in (ConnStatus.MADE, ConnStatus.SSL_STARTUP):
@@ -65,7 +66,7 @@ class _Limits(NamedTuple):
 class Connector:
     """Opens connections to one database and remembers what worked."""
 
-    def __init__(self, url: str | Callable[[], str], telemetry: Telemetry) -> None:
+    def __init__(self, url: str | Callable[[float], str], telemetry: Telemetry) -> None:
         self._source = url
         self._telemetry = telemetry
         self._url = ""
@@ -74,7 +75,7 @@ class Connector:
         self._transport: Transport | None = None
 
     def open(self, end: float) -> PGconnection:
-        """A new connection, retried until `end` by `time.monotonic` where that can help.
+        """Return a new connection, after retries until `end` where they can help.
 
         Raises ConfigurationError at once for what a person has to change, else UnavailableError.
         """
@@ -82,13 +83,13 @@ class Connector:
         while True:
             try:
                 return self._timed(end)
-            except ConnectFailed as failure:
+            except ConnectFailedError as failure:
                 tries += 1
-                self._pause_or_raise(failure, tries, started, end)
+                self._wait_or_raise(failure, tries, started, end)
 
-    def url(self) -> str:
-        """The connection string, fetched if it has not been. Raises ConfigurationError."""
-        self._known_target()
+    def url(self, end: float) -> str:
+        """Return the connection string, fetched until `end` if it has not been yet."""
+        self._known_target(end)
         return self._url
 
     def forget(self) -> None:
@@ -105,19 +106,18 @@ class Connector:
         logger.info("connected in %.0f ms", milliseconds)
         return pgconn
 
-    def _pause_or_raise(
-        self, failure: ConnectFailed, tries: int, started: float, end: float
+    def _wait_or_raise(
+        self, failure: ConnectFailedError, tries: int, started: float, end: float
     ) -> None:
-        """Return when another try makes sense, having waited for it."""
+        """Return when another try makes sense, after waiting for it."""
         refusal, text = failure.refusal, str(failure)
-        if refusal is Refusal.PASSWORD and tries == 1 and self._is_renewed():
-            self._telemetry.retries[refusal.value] += 1
-            return
-        if refusal in (Refusal.PERMANENT, Refusal.PASSWORD):
-            raise ConfigurationError(f"the database refuses to connect: {text}")
-        seconds = pause(tries, base=_BASE_SECONDS.get(refusal, 0.1))
+        seconds = 0.0
+        if not self._is_renewed(refusal, end):
+            if refusal in _PERMANENT:
+                raise ConfigurationError(f"the database refuses to connect: {text}")
+            seconds = backoff(tries, base=_BASE_SECONDS.get(refusal, 0.1))
         spent = refusal in _TWO_TRIES and tries >= 2
-        if spent or time.monotonic() + seconds >= end:
+        if spent or seconds >= remaining(end):
             raise UnavailableError(
                 f"no connection: tried {tries} times in {time.monotonic() - started:.1f} s,"
                 f" the last one: {text}",
@@ -127,16 +127,28 @@ class Connector:
         logger.info("try %d to connect failed (%s), next in %.2f s", tries, text, seconds)
         time.sleep(seconds)
 
+    def _is_renewed(self, refusal: Refusal, end: float) -> bool:
+        """Return whether what the server refused was old, and a new one is known now.
+
+        A refused password may come from an old secret, a wrong certificate from an old address.
+        """
+        if refusal is Refusal.CERTIFICATE and self._addresses:
+            self._addresses = []
+            return True
+        if refusal is not Refusal.PASSWORD or isinstance(self._source, str):
+            return False
+        before, self._target = self._url, None
+        return self.url(end) != before
+
     def _attempt(self, end: float) -> PGconnection:
-        """Every address once, on to the next only where nobody answered."""
-        target = self._known_target()
-        addresses = self._addresses = self._addresses or resolved(target)
+        """Try every address once, and go on to the next only if nobody answered."""
+        target = self._known_target(end)
+        addresses = self._addresses or resolved(target)
         for position, address in enumerate(addresses):
-            now = time.monotonic()
-            share = now + (end - now) / (len(addresses) - position)
+            share = part_of(end, len(addresses) - position)
             try:
                 pgconn = self._secured(target, address, share, end)
-            except ConnectFailed as failure:
+            except ConnectFailedError as failure:
                 if failure.refusal is not Refusal.NETWORK:
                     raise
                 last = failure
@@ -147,7 +159,7 @@ class Connector:
         raise last
 
     def _secured(self, target: Target, address: str, share: float, end: float) -> PGconnection:
-        """A connection by the way into TLS that worked before, or by another that may."""
+        """Connect by the way into TLS that worked before, or by another one that may work."""
         untried = list(target.transports)
         transport: Transport | None = self._transport or untried[0]
         while transport:
@@ -156,7 +168,7 @@ class Connector:
             tls = min(part_of(end, 3), time.monotonic() + _TLS_SECONDS) if is_guess else end
             try:
                 pgconn = _dial(target.conninfo(address, transport), _Limits(share, tls, end))
-            except ConnectFailed as failure:
+            except ConnectFailedError as failure:
                 transport = _instead_of(transport, untried, str(failure))
                 if transport is None:
                     raise
@@ -165,24 +177,17 @@ class Connector:
                 return pgconn
         raise AssertionError("unreachable: the loop returns or raises")
 
-    def _known_target(self) -> Target:
+    def _known_target(self, end: float) -> Target:
         if self._target is None:
-            self._url = self._source if isinstance(self._source, str) else self._source()
+            source = self._source
+            self._url = source if isinstance(source, str) else source(remaining(end))
             self._target = Target.of(self._url)
             self._addresses, self._transport = [], None
         return self._target
 
-    def _is_renewed(self) -> bool:
-        """Whether the source of the connection string has another one by now."""
-        if isinstance(self._source, str):
-            return False
-        before, self._target = self._url, None
-        self._known_target()
-        return self._url != before
-
 
 def _instead_of(failed: Transport, untried: list[Transport], text: str) -> Transport | None:
-    """The way to try after one that failed, if it was the way that failed."""
+    """Return the way to try next, or None if the failure has another reason."""
     if "certificate verify failed" in text:
         others = (each for each in untried if each.negotiation == failed.negotiation)
     elif "SSL" in text and failed.negotiation == "direct":
@@ -193,7 +198,7 @@ def _instead_of(failed: Transport, untried: list[Transport], text: str) -> Trans
 
 
 def _dial(conninfo: bytes, limits: _Limits) -> PGconnection:
-    """One attempt on one address, in one way."""
+    """Make one attempt on one address, in one way."""
     pgconn = PGconn.connect_start(conninfo)
     try:
         _finish(pgconn, limits)
@@ -207,17 +212,17 @@ def _finish(pgconn: PGconnection, limits: _Limits) -> None:
     events = select.POLLOUT
     while True:
         if pgconn.status == ConnStatus.BAD:
-            raise ConnectFailed(_said_by(pgconn))
+            raise ConnectFailedError(_error_message(pgconn))
         limit, stage = limits.of(pgconn.status)
         poll = select.poll()  # anew each time: libpq may have opened another socket
         poll.register(pgconn.socket, events)
-        if not poll.poll(max(0.0, (limit - time.monotonic()) * 1000)):
-            raise ConnectFailed(f"the server does not answer in time ({stage})")
+        if not poll.poll(remaining(limit) * 1000):
+            raise ConnectFailedError(f"the server does not answer in time ({stage})")
         state = pgconn.connect_poll()
         if state == PollingStatus.OK:
             return
         events = select.POLLIN if state == PollingStatus.READING else select.POLLOUT
 
 
-def _said_by(pgconn: PGconnection) -> str:
-    return " ".join(pgconn.get_error_message().split("\n")[0:1]).strip()
+def _error_message(pgconn: PGconnection) -> str:
+    return pgconn.get_error_message().partition("\n")[0].strip()

@@ -3,7 +3,8 @@
 A pipeline that holds no BEGIN is one implicit transaction up to its Sync, and one round trip:
 https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING
 The server commits when it reads the Sync. So a connection that is lost before the Sync was handed
-to the kernel has done nothing, and one that is lost afterwards may have done everything.
+to the kernel has done nothing, and one that is lost afterwards may have done everything, unless
+an error arrived: then the server has rolled back.
 """
 
 from __future__ import annotations
@@ -18,40 +19,43 @@ from typing import Any
 
 import psycopg
 from psycopg.adapt import Transformer
-from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, TransactionStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PollingStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from neon._errors import StatementError, error_of
+from neon._deadline import remaining
+from neon._errors import OutcomeUnknownError, ResultError, describe, error_of, field, is_fatal
 from neon._statement import Bound
+from neon._telemetry import Telemetry
 
-__all__ = ["Connection", "ConnectionLostError", "PreparedRefused", "Row"]
+__all__ = ["Connection", "ConnectionLostError", "PreparedRefusedError", "Row"]
 
 Row = dict[str, Any]
 _Key = tuple[bytes, tuple[int, ...]]  # a statement's text and its parameters' types
 
 _PREPARED_LIMIT = 256
-_SYNCED = ExecStatus.PIPELINE_SYNC
+_CANCEL_SECONDS = 0.25
 _FINE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
-# Prepared where another server connection has to execute; prepared twice on one: the pooler
-# keeps no account of prepared statements. And: the table changed under a plan.
-_PREPARED_REFUSALS = {b"26000", b"42P05"}
-_PLAN_CHANGED = "cached plan must not change result type"  # 0A000, as is much else
+_COPY = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
+# The statement was prepared on another server connection, or twice on this one: the pooler does
+# not track prepared statements.
+_PREPARED_REFUSALS = ("26000", "42P05")
+_PLAN_CHANGED = "cached plan must not change result type"  # 0A000, which is also much else
 # PgBouncer says these to a client that it has not given a server connection yet.
 _NEVER_FORWARDED = ("query_wait_timeout", "server_login_retry", "cannot connect to server")
 
 
 class ConnectionLostError(Exception):
-    """The connection ended, or went silent, during a batch; `sent` says after its Sync."""
+    """The connection ended, or was given up, during a batch; `sent` says after its Sync."""
 
     def __init__(self, text: str, *, sent: bool) -> None:
         super().__init__(text)
         self.sent = sent
 
 
-class PreparedRefused(Exception):
-    """The batch was rolled back because prepared statements do not work here.
+class PreparedRefusedError(Exception):
+    """The batch was rolled back because a prepared statement cannot be used.
 
-    `pooler` is False where only a plan became invalid.
+    `pooler` is False if only its plan became invalid.
     """
 
     def __init__(self, *, pooler: bool) -> None:
@@ -63,39 +67,54 @@ class Connection:
     """A connection that is idle between batches; not thread-safe, its owner locks."""
 
     def __init__(
-        self, pgconn: PGconn, *, max_idle: float, max_life: float, prepare: bool = True
+        self,
+        pgconn: PGconn,
+        telemetry: Telemetry,
+        *,
+        max_idle: float,
+        max_lifetime: float,
+        prepare: bool,
     ) -> None:
         pgconn.nonblocking = 1
         pgconn.enter_pipeline_mode()
         # Psycopg's object only for its adapters, encoding and time zone.
         self._connection = psycopg.Connection[Any](pgconn)
         self.transformer = Transformer(self._connection)
+        self.server_version = pgconn.server_version
         self._pgconn = pgconn
+        self._telemetry = telemetry
+        # Made now: libpq cannot make one from a connection that was lost.
+        self._canceller = pgconn.cancel_conn()
         pgconn.notice_handler = self._noticed
         self._poll = select.poll()
         self._poll.register(pgconn.socket, select.POLLIN)
-        self._prepared: dict[_Key, bytes] = {}
+        self._prepared: dict[_Key, bytes] = {}  # the least recently used one first
         self._max_idle = max_idle
         # Jittered, or a fleet that started together reconnects together.
-        self._max_life = max_life * random.SystemRandom().uniform(0.9, 1.0)
+        self._max_lifetime = max_lifetime * random.SystemRandom().uniform(0.9, 1.0)
         self._ended = False
         self._opened = self._used = _clocks()
         self._prepare = prepare
-        self.batches = 0
+        self._is_cancelled = False
+        self.is_guarded = False
+        self.failed_at, self.failed_with = -1, ""  # the position in the batch, the server's words
 
     # -- is it any good? ---------------------------------------------------------------------
 
     def unusable(self) -> str | None:
-        """Why the next batch needs another connection: `stale`, `expired` or None; no traffic."""
+        """Return why the next batch needs another connection: `stale`, `expired` or None.
+
+        Sends nothing.
+        """
         now = _clocks()
         if _elapsed(self._used, now) > self._max_idle:
             return "expired"
-        if _elapsed(self._opened, now) > self._max_life:
+        if _elapsed(self._opened, now) > self._max_lifetime:
             return "expired"
         return None if self._alive() else "stale"
 
     def _alive(self) -> bool:
-        """Whether the server is known to have gone; a lost FIN is not seen here."""
+        """Return False if the server is known to have gone; a lost FIN is not seen here."""
         try:
             while self._poll.poll(0):
                 # More than reading: parsing tells a NOTIFY from the server's last words.
@@ -109,125 +128,142 @@ class Connection:
         return self._pgconn.status == ConnStatus.OK
 
     def _noticed(self, notice: PGresult) -> None:
-        if _severity(notice) in (b"FATAL", b"PANIC"):
-            self._ended = True
+        self._ended = self._ended or is_fatal(notice)
 
     # -- one batch, one round trip -----------------------------------------------------------
 
-    def exchange(
-        self, batch: Sequence[Bound], end: float, *, prepare: bool = True
-    ) -> list[PGresult]:
-        """Send the batch and wait for all of its answers until `end`, by `time.monotonic`.
+    def exchange(self, batch: Sequence[Bound], end: float) -> list[PGresult]:
+        """Send the batch and wait for all of its results until `end`, by `time.monotonic`.
 
-        Raises ConnectionLostError, PreparedRefused, or the DatabaseError for which the server rolled back.
+        At `end` the server is told to stop, and what it answers to that still counts. Raises
+        ConnectionLostError, PreparedRefusedError, or the DatabaseError for which the server
+        rolled back. A connection that is not idle afterwards is closed.
         """
-        self.batches += 1
-        pending = self._queue(batch, prepare=prepare and self._prepare)
-        results = self._answers(end)
-        self._used = _clocks()
-        return self._judged(results, pending, prepared=prepare and self._prepare)
-
-    def _queue(self, batch: Sequence[Bound], *, prepare: bool) -> list[_Key | None]:
-        """Hand the batch to libpq; for each answer to come, what it prepares, if anything."""
+        self._telemetry.round_trips += 1
+        results: list[PGresult] = []
         pending: list[_Key | None] = []
         try:
+            self._queue(batch, pending)
+            if not self._receive(results, end):
+                self._finish_late(results)
+        except BaseException as error:
+            self._give_up(results)
+            if not isinstance(error, ConnectionLostError) or not _is_rolled_back(results):
+                raise
+        self._used = _clocks()
+        return self._checked(results, pending)
+
+    def _queue(self, batch: Sequence[Bound], pending: list[_Key | None]) -> None:
+        """Hand the batch to libpq; list for each result to come what it prepares, if anything."""
+        try:
+            while len(self._prepared) > _PREPARED_LIMIT:
+                self._pgconn.send_close_prepared(self._prepared.pop(next(iter(self._prepared))))
+                pending.append(_CLOSED)
             for bound in batch:
-                self._queue_one(bound, pending, prepare=prepare)
-        except psycopg.OperationalError as error:
+                self._queue_one(bound, pending)
+        except psycopg.OperationalError:
             # Long batches are sent while they are queued, but without a Sync nothing commits.
-            raise ConnectionLostError(_first_line(error), sent=False) from None
+            raise ConnectionLostError("the connection was closed", sent=False) from None
         try:
             self._pgconn.pipeline_sync()
-        except psycopg.OperationalError as error:
-            raise ConnectionLostError(_first_line(error), sent=True) from None
-        return pending
+        except psycopg.OperationalError:
+            raise ConnectionLostError("the connection was closed", sent=True) from None
 
-    def _queue_one(self, bound: Bound, pending: list[_Key | None], *, prepare: bool) -> None:
+    def _queue_one(self, bound: Bound, pending: list[_Key | None]) -> None:
         text, values, types, formats = bound
-        name = self._prepared_name((text, types), pending) if prepare else None
-        if name is None:
-            self._pgconn.send_query_params(text, values, types or None, formats)
-        else:
+        if self._prepare:
+            name = self._prepared_name((text, types), pending)
             self._pgconn.send_query_prepared(name, values, formats)
+        else:
+            self._pgconn.send_query_params(text, values, types or None, formats)
         pending.append(None)
 
-    def _prepared_name(self, key: _Key, pending: list[_Key | None]) -> bytes | None:
-        """The name to execute by; its first use sends the statement along, at no round trip."""
-        name = self._prepared.get(key)
-        if name is None and len(self._prepared) < _PREPARED_LIMIT:
-            name = _name_of(*key)
-            if key not in pending:
-                self._pgconn.send_prepare(name, *key)
-                pending.append(key)
+    def _prepared_name(self, key: _Key, pending: list[_Key | None]) -> bytes:
+        """Return the name to execute by; its first use sends the statement along, in this trip."""
+        name = self._prepared.pop(key, None)
+        if name is not None:
+            self._prepared[key] = name  # now the most recently used one
+            return name
+        name = _name_of(*key)
+        if key not in pending:
+            self._pgconn.send_prepare(name, *key)
+            pending.append(key)
         return name
 
-    def _answers(self, end: float) -> list[PGresult]:
-        results: list[PGresult] = []
+    def _receive(self, results: list[PGresult], end: float) -> bool:
+        """Collect results until the Sync's; return False if the server is silent until `end`.
+
+        Raises ConnectionLostError, also when the batch cannot be sent whole until `end`.
+        """
         try:
-            while True:
-                self._wait(end)
+            while self._wait(end):
                 self._pgconn.consume_input()
                 if self._collect(results):
-                    return results
-        except psycopg.OperationalError as error:
-            raise _lost(results, _first_line(error)) from None
+                    return True
+        except psycopg.OperationalError:
+            raise _lost(results) from None
+        return False
+
+    def _wait(self, end: float) -> bool:
+        """Wait until there is something to read, and send what is not yet sent."""
+        while self._pgconn.flush():
+            self._poll.modify(self._pgconn.socket, select.POLLIN | select.POLLOUT)
+            events = self._poll.poll(remaining(end) * 1000)
+            self._poll.modify(self._pgconn.socket, select.POLLIN)
+            if not events:
+                raise ConnectionLostError("the server took no data in time", sent=False)
+            if events[0][1] & ~select.POLLOUT:
+                return True
+        return bool(self._poll.poll(remaining(end) * 1000))
 
     def _collect(self, results: list[PGresult]) -> bool:
-        """Take the results that are complete; whether the Sync's answer was among them."""
-        pgconn = self._pgconn
+        """Take the results that are complete; return whether the Sync's was among them."""
         ends = 0
-        while not pgconn.is_busy():
-            result = pgconn.get_result()
+        while not self._pgconn.is_busy():
+            result = self._pgconn.get_result()
             if result is None:  # the end of one statement's results
                 ends += 1
                 if ends > 1:
-                    raise _lost(results, "the connection was closed")
-            elif result.status == _SYNCED:
+                    raise _lost(results)
+            elif result.status == ExecStatus.PIPELINE_SYNC:
                 return True
+            elif result.status in _COPY:
+                # Its results would never end.
+                raise OutcomeUnknownError("a unit of work cannot hold COPY; it may have been done")
             else:
                 ends = 0
                 results.append(result)
         return False
 
-    def _wait(self, end: float) -> None:
-        """Wait until there is something to read, writing what is not yet written."""
-        while self._pgconn.flush():
-            self._poll.modify(self._pgconn.socket, select.POLLIN | select.POLLOUT)
-            events = self._poll.poll(_milliseconds(end))
-            self._poll.modify(self._pgconn.socket, select.POLLIN)
-            if not events:
-                raise ConnectionLostError("the server took no data in time", sent=False)
-            if events[0][1] & ~select.POLLOUT:
-                return
-        if not self._poll.poll(_milliseconds(end)):
-            raise ConnectionLostError("no answer came in time", sent=True)
-
-    def _judged(
-        self, results: list[PGresult], pending: list[_Key | None], *, prepared: bool
-    ) -> list[PGresult]:
-        """The statements' results, or the error for which everything was rolled back.
+    def _checked(self, results: list[PGresult], pending: list[_Key | None]) -> list[PGresult]:
+        """Return the statements' results, or raise the error for which all was rolled back.
 
         One more result than expected is an error of the commit itself (a deferred constraint).
         """
-        answers = []
+        answers: list[PGresult] = []
         for position, result in enumerate(results):
             if result.status not in _FINE:
-                raise (_refused_to_prepare(result) if prepared else None) or error_of(result)
+                raise self._error_of(result, len(answers))
             key = pending[position] if position < len(pending) else None
             if key is None:
                 answers.append(result)
-            else:
+            elif key is not _CLOSED:
                 self._prepared[key] = _name_of(*key)
         return answers
+
+    def _error_of(self, result: PGresult, position: int) -> Exception:
+        """Return the error for the statement at this position of the batch."""
+        self.failed_at = position
+        self.failed_with = field(result, DiagnosticField.MESSAGE_PRIMARY)
+        refused = _refused_to_prepare(result) if self._prepare else None
+        return refused or error_of(result)
 
     def stop_preparing(self) -> None:
         """Send every statement unprepared from here on."""
         self._prepare = False
 
-    # -- afterwards --------------------------------------------------------------------------
-
     def rows(self, result: PGresult) -> list[Row]:
-        """The result's rows as dicts; none for a statement that returns none."""
+        """Return the result's rows as dicts; none for a statement that returns none."""
         if result.status != ExecStatus.TUPLES_OK:
             return []
         self.transformer.set_pgresult(result)
@@ -237,30 +273,75 @@ class Connection:
                 0, result.ntuples, lambda values: dict(zip(names, values, strict=True))
             )
         except (psycopg.Error, ValueError, OverflowError) as error:
-            raise StatementError(
+            raise ResultError(
                 f"done, but a value has no Python form ({type(error).__name__})"
             ) from None
 
+    # -- giving up ---------------------------------------------------------------------------
+
+    def _finish_late(self, results: list[PGresult]) -> None:
+        """Tell the server to stop, and take what it answers to that."""
+        limit = time.monotonic() + _CANCEL_SECONDS
+        self._cancel(limit)
+        if not self._receive(results, limit):
+            raise ConnectionLostError("no answer came in time", sent=True)
+        self._ended = True  # for the cancel request may still be on its way to this session
+
+    def _give_up(self, results: list[PGresult]) -> None:
+        """Tell the server to stop, if it may be working, and let go of the connection."""
+        is_over = self._ended or any(each.status not in _FINE for each in results)
+        if not is_over and not self._is_cancelled:
+            self._cancel(time.monotonic() + _CANCEL_SECONDS)
+        self.abandon()
+
+    def _cancel(self, limit: float) -> None:
+        """Send a cancel request, until `limit` by `time.monotonic`.
+
+        The connection has to be open still: a pooler finds the session by it.
+        """
+        self._is_cancelled = True
+        self._telemetry.cancels += 1
+        try:
+            self._canceller.start()
+            while (state := self._canceller.poll()) != PollingStatus.OK:
+                events = select.POLLOUT if state == PollingStatus.WRITING else select.POLLIN
+                poll = select.poll()
+                poll.register(self._canceller.socket, events)
+                if state == PollingStatus.FAILED or not poll.poll(remaining(limit) * 1000):
+                    return
+        except psycopg.OperationalError:
+            return  # nobody is there to be told
+        finally:
+            self._canceller.finish()
+
     @property
     def in_transaction(self) -> bool:
-        """Whether an explicit transaction is open, be it failed."""
+        """Whether a transaction is open, be it failed."""
         return self._pgconn.transaction_status != TransactionStatus.IDLE
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
+        """Whether the connection was closed or abandoned."""
         return self._connection.closed
 
     def close(self) -> None:
-        """Close it, telling the server."""
+        """Close it, telling the server. Only for an idle connection: this sends what is left."""
         self._connection.close()
 
     def abandon(self) -> None:
-        """Let go of it in a child process, without a word on the socket that the parent uses."""
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nowhere, self._pgconn.socket)
-        os.close(nowhere)
+        """Let go of the connection without another byte on its socket.
+
+        Closing would send what libpq still holds, the Sync included; in a forked child it would
+        end the parent's session.
+        """
+        if self._pgconn.status == ConnStatus.OK:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, self._pgconn.socket)
+            os.close(nowhere)
         self._connection.close()
+
+
+_CLOSED: _Key = (b"", ())  # marks the result of closing a prepared statement
 
 
 def _clocks() -> tuple[float, float]:
@@ -268,49 +349,39 @@ def _clocks() -> tuple[float, float]:
 
 
 def _elapsed(since: tuple[float, float], now: tuple[float, float]) -> float:
-    """Seconds by the clock that moved more: the monotonic one may rest while Lambda freezes."""
+    """Return seconds by the clock that moved more: one may stand still while Lambda freezes us."""
     return max(now[0] - since[0], now[1] - since[1])
 
 
-def _milliseconds(end: float) -> float:
-    return max(0.0, (end - time.monotonic()) * 1000)
-
-
 def _name_of(text: bytes, types: tuple[int, ...]) -> bytes:
-    """A name that says what it stands for.
+    """Return a name that says what it stands for.
 
-    Behind a pooler that keeps no account of them, another client's statement can be met under
-    a name; under this one it can only be the same statement.
+    Behind a pooler that does not track them, another client's statement may have the same name;
+    with this one it can only be the same statement.
     """
     return b"neon_" + blake2b(text + repr(types).encode(), digest_size=12).hexdigest().encode()
 
 
-def _refused_to_prepare(result: PGresult) -> PreparedRefused | None:
-    sqlstate = result.error_field(DiagnosticField.SQLSTATE)
+def _refused_to_prepare(result: PGresult) -> PreparedRefusedError | None:
+    sqlstate = field(result, DiagnosticField.SQLSTATE)
     if sqlstate in _PREPARED_REFUSALS:
-        return PreparedRefused(pooler=True)
-    if sqlstate == b"0A000" and _PLAN_CHANGED in _message(result):
-        return PreparedRefused(pooler=False)
+        return PreparedRefusedError(pooler=True)
+    if sqlstate == "0A000" and _PLAN_CHANGED in field(result, DiagnosticField.MESSAGE_PRIMARY):
+        return PreparedRefusedError(pooler=False)
     return None
 
 
-def _lost(results: Sequence[PGresult], text: str) -> ConnectionLostError:
-    errors = [_message(each) for each in results if each.status not in _FINE]
-    text = next((each for each in errors if each), text)
-    return ConnectionLostError(
-        text, sent=not any(fragment in text for fragment in _NEVER_FORWARDED)
-    )
+def _is_rolled_back(results: Sequence[PGresult]) -> bool:
+    """Return whether an error says that the server rolled back, or will without a doubt."""
+    return any(each.status == ExecStatus.FATAL_ERROR and not is_fatal(each) for each in results)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
-def _message(result: PGresult) -> str:
-    return (result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
-
-
-def _severity(result: PGresult) -> bytes | None:
-    return result.error_field(DiagnosticField.SEVERITY_NONLOCALIZED) or result.error_field(
-        DiagnosticField.SEVERITY
-    )
+def _lost(results: Sequence[PGresult]) -> ConnectionLostError:
+    """Return the error for a connection that ended after these results."""
+    for each in results:
+        if each.status == ExecStatus.FATAL_ERROR:
+            text = field(each, DiagnosticField.MESSAGE_PRIMARY)
+            never = any(fragment in text for fragment in _NEVER_FORWARDED)
+            sqlstate = field(each, DiagnosticField.SQLSTATE)
+            return ConnectionLostError(describe(sqlstate), sent=not never)
+    return ConnectionLostError("the connection was closed", sent=True)

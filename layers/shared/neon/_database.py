@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from threading import RLock, Thread
-
-from psycopg.pq.abc import PGresult
+from collections.abc import Callable, Mapping
+from threading import Lock, Thread
 
 from neon import _lifecycle
-from neon._connect import Connector, pause
-from neon._connection import Connection, ConnectionLostError, PreparedRefused, Row
-from neon._deadline import deadline_or, part_of, statement_timeout
+from neon._connect import Connector, backoff
+from neon._connection import Connection, ConnectionLostError, PreparedRefusedError, Row
+from neon._deadline import deadline_or, margin, remaining
+from neon._environment import url_source
 from neon._errors import (
     ConfigurationError,
     DatabaseError,
@@ -25,10 +20,9 @@ from neon._errors import (
     TimedOutError,
     UnavailableError,
 )
-from neon._secret import secret_url
-from neon._statement import Bound, Effect, Statement, bind, bind_settings
+from neon._statement import Effect, Isolation, Statement
 from neon._telemetry import Telemetry
-from neon._transaction import Transaction
+from neon._unit import UnitOfWork
 
 __all__ = ["Database"]
 
@@ -37,7 +31,7 @@ logger = logging.getLogger(__name__)
 # Lambda gives INIT 10 s, and a restore from a snapshot too.
 _WARM_SECONDS = 5.0
 _EXIT_SECONDS = 0.5
-_RESENDS = 4
+_TRIES = 5
 
 
 class Database:
@@ -45,52 +39,45 @@ class Database:
 
     Thread-safe: units of work take turns. All times are in seconds.
 
-    `url` is a connection string, or a function that fetches one; the function is asked again
-    when the password in the last one was refused. `seconds` bounds a unit of work outside of any
-    `deadline` block. A connection is replaced after `max_idle` without use (below Neon's 300 and
-    the 350 of AWS's load balancers) and, jittered, after `max_life`. When a reused connection
-    stays silent for `patience`, a unit of work that may be repeated moves to a new one.
-    `prepare=False` sends every statement unprepared.
+    `url` is a connection string, or a function that fetches one within so many seconds; it is
+    called again after the password in the last one was refused. `guard` is a statement that goes
+    ahead of the first unit of work on each connection, in its round trip and before its
+    `settings`; an SQL error that it raises refuses the unit of work as ConfigurationError.
+    `timeout` bounds a unit of work outside of any `deadline` block. A connection is replaced
+    after `max_idle` without use (below Neon's 300 and the 350 of AWS's load balancers) and,
+    jittered, after `max_lifetime`. `prepare=False` sends every statement unprepared.
     """
 
     def __init__(
         self,
-        url: str | Callable[[], str],
+        url: str | Callable[[float], str],
         *,
         guard: Statement | None = None,
-        seconds: float = 10.0,
+        timeout: float = 10.0,
         max_idle: float = 240.0,
-        max_life: float = 3600.0,
-        patience: float = 3.0,
+        max_lifetime: float = 3600.0,
         prepare: bool = True,
     ) -> None:
         self.telemetry = Telemetry()
         self._connector = Connector(url, self.telemetry)
-        self._guard = guard
         self._connection: Connection | None = None
-        self._lock = RLock()
-        self._is_in_transaction = False
+        self._lock = Lock()
         self._warming: Thread | None = None
-        self._seconds = seconds
+        self._guard = guard
+        self._timeout = timeout
         self._max_idle = max_idle
-        self._max_life = max_life
-        self._patience = patience
+        self._max_lifetime = max_lifetime
         self._prepare = prepare
         _lifecycle.watch(self)
 
     @classmethod
-    def from_environment(cls, *, fetch: Callable[[str], str] = secret_url) -> Database:
-        """The database that `DATABASE_URL` holds, or the secret that `DATABASE_SECRET` names.
+    def from_environment(cls, *, guard: Statement | None = None) -> Database:
+        """Return the database of `DATABASE_URL`, or of the secret that `DATABASE_SECRET` names.
 
-        `fetch` turns the secret's name into a connection string, when first needed. Raises
-        ConfigurationError when neither is set, or the URL is none.
+        The secret is fetched when it is first needed. Raises ConfigurationError if neither is set
+        or the URL is not one.
         """
-        url, secret = os.environ.get("DATABASE_URL", ""), os.environ.get("DATABASE_SECRET", "")
-        if url.startswith(("postgres://", "postgresql://")):
-            return cls(url)
-        if secret and not url:
-            return cls(lambda: fetch(secret))
-        raise ConfigurationError("DATABASE_URL has to be a postgresql:// connection string")
+        return cls(url_source(), guard=guard)
 
     def start_warming(self) -> None:
         """Begin to open the connection, in a thread, while the caller goes on importing.
@@ -125,56 +112,35 @@ class Database:
         effect: Effect,
         settings: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        isolation: Isolation | None = None,
     ) -> list[list[Row]]:
-        """Run the statements as one transaction in one round trip; the rows of each, as dicts.
+        """Run the statements as one transaction in one round trip; return the rows of each.
 
         `settings` hold for this transaction alone, as by `set_config(name, value, true)`.
+        `timeout` is the most seconds that the server may work on the statements; connecting does
+        not count. The `deadline` block bounds both. `isolation` is the database's default, if
+        not given.
 
-        Raises ConflictError, StatementError, ConfigurationError and UnavailableError when nothing was done, and
-        OutcomeUnknownError when the answer to a write was lost and `effect` forbids to send it again,
-        or no time is left to.
+        Raises TimedOutError when `timeout` has run out and the server has stopped; ConflictError,
+        StatementError, ConfigurationError and UnavailableError when nothing was done; ResultError
+        when it was done and a value cannot be read; and OutcomeUnknownError when the answer to a
+        write was lost and `effect` forbids to send it again, or no time is left to.
         """
-        end = own = deadline_or(self._seconds)
-        if timeout is not None:
-            end = min(end, time.monotonic() + timeout)
-        self._hold(end)
+        end = deadline_or(self._timeout)
+        unit = UnitOfWork.of(statements, effect, settings, timeout, isolation)
+        if not self._lock.acquire(timeout=remaining(end)):
+            raise UnavailableError("other threads hold the connection")
         try:
-            return self._run(statements, effect, settings or {}, end)
-        except UnavailableError as error:
-            if end < own and time.monotonic() >= end - (timeout or 0) / 4:
-                raise TimedOutError("the unit of work took longer than its timeout") from error
-            raise
+            return self._run(unit, end)
         finally:
             self._lock.release()
 
-    @contextmanager
-    def transaction(self, *, settings: Mapping[str, str] | None = None) -> Iterator[Transaction]:
-        """A transaction for what has to look at an answer before the next statement.
+    def url(self) -> str:
+        """Return the connection string, password included: never log it.
 
-        One round trip for each `run` in the block and one for the commit; none when it ran
-        nothing. It is rolled back when the block raises. Lost before its commit, it is
-        UnavailableError, and nothing was done. A commit whose answer is lost is settled on a new
-        connection by `pg_xact_status`; OutcomeUnknownError where that is out of reach until the
-        deadline. The connection is held for the whole block: keep it short.
+        Raises ConfigurationError and UnavailableError if it has to be fetched and cannot be.
         """
-        end = deadline_or(self._seconds)
-        self._hold(end)
-        transaction = Transaction(self, settings or {}, end)
-        self._is_in_transaction = True
-        try:
-            yield transaction
-            transaction._commit()
-        finally:
-            self._is_in_transaction = False
-            transaction._abort()
-            self._lock.release()
-
-    def derive_key(self, purpose: bytes) -> bytes:
-        """A secret key of 32 bytes that everybody with the same connection string derives alike.
-
-        It changes with the password. Raises ConfigurationError and UnavailableError, as connecting does.
-        """
-        return hmac.new(self._connector.url().encode(), purpose, hashlib.sha256).digest()
+        return self._connector.url(deadline_or(self._timeout))
 
     def close(self) -> None:
         """Close the connection; the next unit of work opens another."""
@@ -184,34 +150,25 @@ class Database:
 
     # -- units of work -------------------------------------------------------------------------
 
-    def _run(
-        self,
-        statements: Sequence[Statement],
-        effect: Effect,
-        settings: Mapping[str, str],
-        end: float,
-    ) -> list[list[Row]]:
-        """Send until answered, as often as `effect` allows."""
+    def _run(self, unit: UnitOfWork, end: float) -> list[list[Row]]:
+        """Send the unit of work until it is answered, as often as its effect allows."""
         self.telemetry.units += 1
         unanswered = 0
-        for tries in range(1, _RESENDS + 2):
+        for tries in range(1, _TRIES + 1):
             try:
-                return self._once(statements, effect, settings, end)
+                return self._send(unit, end)
             except ConnectionLostError as lost:
                 unanswered += lost.sent
-                failure = self._wait_to_resend(lost, effect, tries, end)
+                failure = self._wait_to_resend(lost, unit.effect, tries, end)
             except DatabaseError as error:
                 failure = error
             if failure is not None:
-                raise self._honest(failure, effect, unanswered) from failure.__cause__
-        raise AssertionError("unreachable: the last try returns or raises")
-
-    @staticmethod
-    def _honest(error: DatabaseError, effect: Effect, unanswered: int) -> DatabaseError:
-        """The error, which says that nothing was done, unless an earlier try may have done it."""
-        if unanswered and effect is Effect.REPEATABLE:
-            return OutcomeUnknownError(f"sent {unanswered} times without an answer: {error}")
-        return error
+                break
+        assert failure is not None  # noqa: S101  for the type checker
+        # The error says that nothing was done, but an earlier attempt may have done it.
+        if unanswered and unit.effect is Effect.REPEATABLE:
+            failure = OutcomeUnknownError(f"sent {unanswered} times without an answer: {failure}")
+        raise failure
 
     def _wait_to_resend(
         self, lost: ConnectionLostError, effect: Effect, tries: int, end: float
@@ -220,122 +177,62 @@ class Database:
         if lost.sent and effect is Effect.ONCE:
             return OutcomeUnknownError(f"the answer to a write was lost: {lost}")
         # The first time at once: most likely the connection had died while it was idle.
-        seconds = pause(tries) if tries > 1 else 0.0
-        if tries > _RESENDS or time.monotonic() + seconds >= end:
+        seconds = backoff(tries) if tries > 1 else 0.0
+        if tries == _TRIES or seconds >= remaining(end):
             return UnavailableError(f"no answer after {tries} tries, the last one: {lost}")
         self.telemetry.retries["lost" if lost.sent else "unsent"] += 1
         logger.info("the unit of work is sent again: %s", lost)
         time.sleep(seconds)
         return None
 
-    def _once(
-        self,
-        statements: Sequence[Statement],
-        effect: Effect,
-        settings: Mapping[str, str],
-        end: float,
-    ) -> list[list[Row]]:
+    def _send(self, unit: UnitOfWork, end: float) -> list[list[Row]]:
+        """Send it once, and once more where only its being prepared was refused."""
         connection = self._connected(end)
-        until = end
-        if connection.batches and effect is not Effect.ONCE:
-            # A reused connection may have died without a word.
-            until = min(part_of(end, 3), time.monotonic() + self._patience)
+        started = time.monotonic()
         try:
-            return self._transacted(connection, statements, settings, end, until)
-        except PreparedRefused as refused:
+            return self._exchange(connection, unit, end)
+        except PreparedRefusedError as refused:
             self._stop_preparing(connection, refused)
-            return self._transacted(connection, statements, settings, end, end)
+        except TimedOutError as error:
+            if unit.timeout is not None and time.monotonic() - started >= unit.timeout:
+                raise
+            # The deadline was nearer, or somebody cancelled it.
+            raise UnavailableError(str(error)) from None
+        finally:
+            if connection.closed:
+                self._connection = None
+        return self._send(unit, end)
 
-    def _transacted(
-        self,
-        connection: Connection,
-        statements: Sequence[Statement],
-        settings: Mapping[str, str],
-        end: float,
-        until: float,
-    ) -> list[list[Row]]:
-        local = {"statement_timeout": statement_timeout(end), **settings}
-        guards = [] if self._guard is None or connection.batches else [self._guard]
-        batch = [bind(each, connection.transformer) for each in guards]
-        batch.append(bind_settings(local))
-        batch += [bind(each, connection.transformer) for each in statements]
+    def _exchange(self, connection: Connection, unit: UnitOfWork, end: float) -> list[list[Row]]:
+        """Send it over this connection; the server stops first, then we tell it to stop."""
+        seconds = remaining(end)
+        spare = margin(seconds)
+        most = min(seconds - spare, seconds if unit.timeout is None else unit.timeout)
+        until = time.monotonic() + min(most + spare, seconds - spare / 2)
+        guard = None if connection.is_guarded else self._guard
+        batch = unit.batch(connection.transformer, most, connection.server_version, guard)
         try:
-            results = self._exchange(connection, batch, until)[len(guards) :]
-        except StatementError as error:
-            if guards:
-                self._drop()
-                raise ConfigurationError(f"the login was refused: {error}") from error
+            results = connection.exchange(batch, until)
+        except StatementError:
+            if guard and connection.failed_at == unit.guard_position:
+                text = f"the guard refuses this connection: {connection.failed_with}"
+                raise ConfigurationError(text) from None
             raise
+        connection.is_guarded = True
         if connection.in_transaction:
             self._drop()
-            raise StatementError("a unit of work cannot begin a transaction; use transaction()")
-        return [connection.rows(each) for each in results[1:]]
+            raise StatementError("a unit of work cannot begin a transaction")
+        first = len(results) - len(unit.statements)
+        return [connection.rows(each) for each in results[first:]]
 
-    def _exchange(
-        self,
-        connection: Connection,
-        batch: Sequence[Bound],
-        until: float,
-        *,
-        prepare: bool = True,
-    ) -> list[PGresult]:
-        """One round trip; a connection that did not come through it whole is closed."""
-        self.telemetry.round_trips += 1
-        try:
-            return connection.exchange(batch, until, prepare=prepare)
-        except (DatabaseError, PreparedRefused):
-            raise  # rolled back, and the connection is idle again
-        except BaseException:
-            self._drop()
-            raise
-
-    def _stop_preparing(self, connection: Connection, refused: PreparedRefused) -> None:
+    def _stop_preparing(self, connection: Connection, refused: PreparedRefusedError) -> None:
         connection.stop_preparing()
         self.telemetry.prepared_refused += 1
         if refused.pooler:
             self._prepare = False
             logger.info("the pooler keeps no prepared statements; going on without")
 
-    def _settle(self, xid: str, end: float) -> None:
-        """Return when the transaction was committed, found out on a new connection.
-
-        Raises UnavailableError when it was rolled back, OutcomeUnknownError when that cannot be found.
-        """
-        tries = 0
-        status: str | None = "in progress"
-        while status == "in progress" and time.monotonic() < end:
-            time.sleep(min(pause(tries), max(0.0, end - time.monotonic())) if tries else 0.0)
-            status = self._status_of(xid, end)
-            tries += 1
-        if status == "aborted":
-            raise UnavailableError("the connection was lost and the transaction rolled back")
-        if status != "committed":
-            raise OutcomeUnknownError(
-                "the answer to a commit was lost and its outcome is not found"
-            )
-        self.telemetry.settled += 1
-
-    def _status_of(self, xid: str, end: float) -> str | None:
-        """`committed`, `aborted`, `in progress`, or None for what is too long ago to tell."""
-        statement = Statement("SELECT pg_xact_status(%s::xid8) AS status", (xid,))
-        try:
-            rows = self._run((statement,), Effect.READ, {}, end)
-        except DatabaseError as error:
-            raise OutcomeUnknownError(
-                f"the answer to a commit was lost, and then: {error}"
-            ) from error
-        status: str | None = rows[0][0]["status"]
-        return status
-
     # -- the connection ------------------------------------------------------------------------
-
-    def _hold(self, end: float) -> None:
-        """Take the lock, to be released; UnavailableError when other threads hold it too long."""
-        if not self._lock.acquire(timeout=max(0.0, end - time.monotonic())):
-            raise UnavailableError("other threads hold the connection")
-        if self._is_in_transaction:
-            self._lock.release()
-            raise StatementError("inside a transaction() block its own run() is the one")
 
     def _connected(self, end: float) -> Connection:
         if time.monotonic() >= end:
@@ -356,14 +253,15 @@ class Database:
     def _open(self, end: float) -> Connection:
         connection = self._connection = Connection(
             self._connector.open(end),
+            self.telemetry,
             max_idle=self._max_idle,
-            max_life=self._max_life,
+            max_lifetime=self._max_lifetime,
             prepare=self._prepare,
         )
         return connection
 
     def _open_early(self) -> None:
-        end = time.monotonic() + min(_WARM_SECONDS, self._seconds)
+        end = time.monotonic() + min(_WARM_SECONDS, self._timeout)
         try:
             with self._lock:
                 self._connected(end)
@@ -388,7 +286,7 @@ class Database:
 
     def _forked(self) -> None:
         """In a forked child: the connection, and whoever held the lock, are the parent's."""
-        self._lock = RLock()
+        self._lock = Lock()
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abandon()

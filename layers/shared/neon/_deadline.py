@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["deadline", "deadline_or", "part_of", "statement_timeout"]
+__all__ = ["deadline", "deadline_or", "margin", "part_of", "remaining"]
 
 # Kept free at the end of an invocation, so that an error still becomes an answer.
 _MARGIN_SECONDS = 0.25
@@ -18,10 +18,10 @@ _end: ContextVar[float | None] = ContextVar("neon_deadline", default=None)
 def deadline(seconds: float) -> Iterator[None]:
     """Bound all work inside the block, connecting and retrying included, to `seconds`.
 
-    Pass the invocation's remaining time. A quarter of a second of it (a tenth, where that is
-    less) is left to the caller. A block inside another one can only shorten it.
+    Pass the invocation's remaining time. A quarter of a second of it (a tenth, if that is less)
+    is left to the caller. A block inside another one can only shorten it.
     """
-    end = time.monotonic() + seconds - _margin(seconds)
+    end = time.monotonic() + seconds - margin(seconds)
     outer = _end.get()
     token = _end.set(end if outer is None else min(end, outer))
     try:
@@ -31,22 +31,21 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 def deadline_or(seconds: float) -> float:
-    """When the current block ends, by `time.monotonic`; without one, `seconds` from now."""
+    """Return when the current block ends, by `time.monotonic`; without one, `seconds` from now."""
     end = _end.get()
     return time.monotonic() + seconds if end is None else end
 
 
-def statement_timeout(end: float) -> str:
-    """Milliseconds that the server may take, so that its own error comes before we give up."""
-    remaining = end - time.monotonic()
-    return str(max(1, int((remaining - _margin(remaining)) * 1000)))
+def remaining(end: float) -> float:
+    """Return the seconds until `end`, at least 0."""
+    return max(0.0, end - time.monotonic())
 
 
 def part_of(end: float, parts: int) -> float:
-    """When the first of so many equal parts of the remaining time ends."""
-    now = time.monotonic()
-    return now + (end - now) / parts
+    """Return when the first of so many equal parts of the remaining time ends."""
+    return time.monotonic() + remaining(end) / parts
 
 
-def _margin(seconds: float) -> float:
+def margin(seconds: float) -> float:
+    """Return how much of so many seconds to keep free: a quarter of a second, a tenth at most."""
     return min(_MARGIN_SECONDS, seconds / 10)

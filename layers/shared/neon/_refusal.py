@@ -1,4 +1,4 @@
-"""Why a connection was not made, told from the text: psycopg has no SQLSTATE for it.
+"""Why a connect failed, by the text of its error: psycopg has no SQLSTATE for it.
 
 Sources: Neon's proxy (`proxy/src/control_plane/errors.rs`, `messages.rs`, `auth/mod.rs`), which
 gives every error of its own the SQLSTATE XX000; Postgres; PgBouncer; libpq.
@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["ConnectFailed", "Refusal", "classify"]
+__all__ = ["ConnectFailedError", "Refusal", "classify"]
 
 
 class Refusal(Enum):
     """What a failed connect means for the next one."""
 
     PERMANENT = "permanent"  # a person has to act
+    CERTIFICATE = "certificate"  # permanent, unless the address was old
     PASSWORD = "password"  # noqa: S105  permanent, unless the secret has been changed
     TRANSIENT = "transient"
     BUSY = "busy"  # transient, and trying again soon makes it worse
     CONTROL_PLANE = "control_plane"  # may be either: two tries
-    UNKNOWN = "unknown"  # a text nobody here has seen: two tries
+    UNKNOWN = "unknown"  # a text that is not in the list below: two tries
     NETWORK = "network"  # nobody answered: the next address may
 
 
-class ConnectFailed(Exception):
+class ConnectFailedError(Exception):
     """One attempt to connect failed; never leaves this package."""
 
     def __init__(self, text: str) -> None:
@@ -31,10 +32,10 @@ class ConnectFailed(Exception):
         self.refusal = classify(text)
 
 
-# What libpq itself finds wrong, with the server's TLS or with our settings.
+# What libpq itself finds wrong with the server's certificate.
+_CERTIFICATE = ("certificate verify failed", "server certificate for")
+# What libpq itself finds wrong with the server's TLS or with our settings.
 _PERMANENT_HERE = (
-    "certificate verify failed",
-    "server certificate for",
     "root certificate file",
     "does not support ssl",
     "channel binding",
@@ -42,7 +43,7 @@ _PERMANENT_HERE = (
     "weak sslmode",
 )
 
-# What servers say. The first fit wins, so what is particular stands above what is general.
+# What servers say. The first match wins, so a specific text stands above a general one.
 _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
     (Refusal.PASSWORD, ("password authentication failed", "sasl authentication failed")),
     (Refusal.CONTROL_PLANE, ("temporarily unavailable",)),
@@ -107,14 +108,20 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
 
 
 def classify(text: str) -> Refusal:
-    """The meaning of libpq's error text for a connect that failed."""
-    # Without libpq's own prefix: host and user names in it are no evidence.
+    """Return the meaning of libpq's error text for a failed connect."""
+    # Without libpq's own prefix: it holds host and user names, which are no evidence.
     before, _, after = text.lower().partition(" failed: ")
     message = after if before.startswith("connection to server") else text.lower()
     if not message.startswith(("fatal:", "error:")):
-        is_ours = any(fragment in message for fragment in _PERMANENT_HERE)
-        return Refusal.PERMANENT if is_ours else Refusal.NETWORK
+        return _by_libpq(message)
     for refusal, fragments in _TEXTS:
         if any(fragment in message for fragment in fragments):
             return refusal
     return Refusal.UNKNOWN
+
+
+def _by_libpq(message: str) -> Refusal:
+    if any(fragment in message for fragment in _CERTIFICATE):
+        return Refusal.CERTIFICATE
+    is_permanent = any(fragment in message for fragment in _PERMANENT_HERE)
+    return Refusal.PERMANENT if is_permanent else Refusal.NETWORK

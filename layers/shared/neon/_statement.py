@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import LiteralString, NamedTuple
+from typing import Literal, LiteralString, NamedTuple
 
 import psycopg
 from psycopg.abc import Buffer, Transformer
@@ -14,9 +14,20 @@ from psycopg.adapt import PyFormat
 
 from neon._errors import StatementError
 
-__all__ = ["Bound", "Effect", "Statement", "bind", "bind_settings"]
+__all__ = ["Bound", "Effect", "Isolation", "Statement", "bind", "bind_isolation", "bind_settings"]
 
+Isolation = Literal["repeatable read", "serializable"]
+
+# The protocol counts them in 16 bits.
+_MOST_PARAMETERS = 65_535
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(s)|(%)|)")
+_SETTING = re.compile(r"[A-Za-z_][\w.$]*")
+# What would end the transaction before its time, leave it open, or never end, after any comments.
+_REFUSED = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(ABORT|BEGIN|COMMIT|COPY|END|PREPARE\s+TRANSACTION|RELEASE|ROLLBACK|SAVEPOINT|START)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Statement(NamedTuple):
@@ -29,10 +40,10 @@ class Statement(NamedTuple):
 class Effect(Enum):
     """What sending a unit of work a second time would do.
 
-    READ: nothing, it changes nothing. REPEATABLE: it leaves the same state and an answer as good,
-    when it had been done already and when the first one is still being done (`ON CONFLICT DO
-    NOTHING`, `SET done = true`; not `SET n = n + 1`, not `WHERE NOT EXISTS`, and not an update
-    that must not undo what another client wrote in between). ONCE: it would happen twice.
+    READ: nothing, because it writes nothing; the server refuses its writes. REPEATABLE: it leaves
+    the same state and gives an answer that is as good (`ON CONFLICT DO NOTHING`, `SET done =
+    true`; not `SET n = n + 1`, and no update that could undo what another client wrote in
+    between). ONCE: it would happen twice.
     """
 
     READ = "read"
@@ -56,7 +67,10 @@ class _Compiled(NamedTuple):
 
 
 def bind(statement: Statement, transformer: Transformer) -> Bound:
-    """The statement with its parameters as bytes. Raises StatementError, without their values."""
+    """Return the statement with its parameters as bytes.
+
+    Raises StatementError, without the parameters' values.
+    """
     text, names, formats = _compiled(statement.sql)
     try:
         values = _in_order(statement.params, names)
@@ -71,21 +85,38 @@ def bind(statement: Statement, transformer: Transformer) -> Bound:
     return Bound(text, dumped, tuple(transformer.types or ()), transformer.formats)
 
 
-def bind_settings(settings: Mapping[str, str]) -> Bound:
-    """One statement that makes all settings for the transaction that it is sent in."""
+def bind_settings(settings: Mapping[str, str], lock: str = "") -> Bound:
+    """Return one statement that makes all settings for the transaction that it is sent in.
+
+    With `lock`, a 64-bit number, it then waits for the transaction that holds this lock, and holds
+    the lock itself until its own transaction ends.
+    """
     try:
-        values = [word.encode() for pair in settings.items() for word in pair]
+        values = [value.encode() for value in settings.values()]
     except UnicodeEncodeError:
         raise StatementError("a setting is no valid Unicode") from None
-    for value in values:
-        if b"\0" in value:  # libpq would end the value there
-            raise StatementError("a setting cannot hold a NUL")
-    return Bound(_set_config(len(settings)), values)
+    if any(b"\0" in value for value in values):  # libpq would end the value there
+        raise StatementError("a setting cannot hold a NUL")
+    if lock:
+        values.append(lock.encode())
+    return Bound(_set_config(tuple(settings), bool(lock)), values)
 
 
-@lru_cache(maxsize=32)
-def _set_config(count: int) -> bytes:
-    calls = (f"set_config(${n}, ${n + 1}, true)" for n in range(1, 2 * count, 2))
+def bind_isolation(level: Isolation) -> Bound:
+    """Return the statement that sets the level; it has to be the first one of its transaction."""
+    if level not in ("repeatable read", "serializable"):
+        raise StatementError("the isolation level has to be 'repeatable read' or 'serializable'")
+    return Bound(f"SET TRANSACTION ISOLATION LEVEL {level}".encode())
+
+
+@lru_cache(maxsize=64)
+def _set_config(names: tuple[str, ...], is_locking: bool) -> bytes:
+    for name in names:
+        if not _SETTING.fullmatch(name):
+            raise StatementError("a setting's name consists of letters, digits, _ and .")
+    calls = [f"set_config('{name}', ${n}, true)" for n, name in enumerate(names, 1)]
+    if is_locking:
+        calls.append(f"pg_advisory_xact_lock(${len(names) + 1}::bigint)")
     return f"SELECT {', '.join(calls)}".encode()
 
 
@@ -101,7 +132,9 @@ def _in_order(
 
 @lru_cache(maxsize=512)
 def _compiled(sql: str) -> _Compiled:
-    """The statement with `$1`-style parameters; psycopg's own conversion is not public."""
+    """Return the statement with `$1`-style parameters; psycopg's own conversion is not public."""
+    if refused := _REFUSED.match(sql):
+        raise StatementError(f"a unit of work cannot hold {refused[1].upper()}")
     names: list[str] = []
     count = 0
 
@@ -122,4 +155,6 @@ def _compiled(sql: str) -> _Compiled:
     text = _PLACEHOLDER.sub(numbered, sql)
     if names and count != len(names):
         raise StatementError("named and positional parameters cannot be mixed")
+    if count > _MOST_PARAMETERS:
+        raise StatementError(f"a statement has at most {_MOST_PARAMETERS} parameters, not {count}")
     return _Compiled(text.encode(), tuple(names), [PyFormat.AUTO] * count)

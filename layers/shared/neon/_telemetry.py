@@ -1,4 +1,4 @@
-"""Counters of what operators ask about; plain numbers, to be logged or sent as metrics."""
+"""Counters of what operators ask about: plain numbers, to be logged or sent as metrics."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ __all__ = ["Telemetry"]
 
 @dataclass(slots=True)
 class Telemetry:
-    """What one Database did since it was made.
+    """What one Database has done since it was made.
 
     Times are in milliseconds. `retries` counts by class: `lost` (sent and unanswered), `unsent`,
-    and for connecting `network`, `transient`, `busy`, `control_plane`, `unknown`, `password`.
+    and for connecting `network`, `transient`, `busy`, `control_plane`, `unknown`, `password` and
+    `certificate`. `cancels` counts the units of work that the server was told to stop.
     """
 
     units: int = 0
@@ -26,9 +27,9 @@ class Telemetry:
     stale: int = 0
     expired: int = 0
     prepared_refused: int = 0
-    settled: int = 0
+    cancels: int = 0
     retries: Counter[str] = field(default_factory=Counter)
 
     def as_dict(self) -> dict[str, Any]:
-        """A copy that can be written as JSON."""
-        return asdict(self)
+        """Return a copy that can be written as JSON."""
+        return asdict(self) | {"retries": dict(self.retries)}

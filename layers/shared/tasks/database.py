@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 from functools import cache
 
-from neon import Database, Effect, Row, Statement, Telemetry, url_from_environment
+from neon import Database, Effect, Row, Statement, Telemetry
 from tasks.settings import settings
 
 
@@ -17,9 +16,7 @@ def database() -> Database:
 
     Raise neon.ConfigurationError when the environment names none, or for a bad setting.
     """
-    in_secret = os.environ.get("DATABASE_SECRET") and not os.environ.get("DATABASE_URL")
-    guard = None if settings().allow_owner_login else _GUARD
-    return Database(_fetch_url if in_secret else _fetch_url(), guard=guard)
+    return Database.from_environment(guard=None if settings().allow_owner_login else _GUARD)
 
 
 def run_as(
@@ -54,18 +51,7 @@ def derive_key(purpose: bytes) -> bytes:
     All functions with the same database derive the same key. It changes with the password. Raise
     neon.DatabaseError when the connection string cannot be fetched.
     """
-    return hmac.digest(_url().encode(), purpose, hashlib.sha256)
-
-
-@cache
-def _url() -> str:
-    return url_from_environment()
-
-
-def _fetch_url(_seconds: float = 0.0) -> str:
-    """Fetch the connection string, first of all and again when its password is refused."""
-    _url.cache_clear()
-    return _url()
+    return hmac.digest(_shared().url().encode(), purpose, hashlib.sha256)
 
 
 _shared = database

@@ -1,0 +1,188 @@
+"""A unit of work that is given up stops on the server, and its error says what is known."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from neon import (
+    ConfigurationError,
+    ConflictError,
+    Database,
+    Effect,
+    OutcomeUnknownError,
+    ResultError,
+    Statement,
+    StatementError,
+    TimedOutError,
+    UnavailableError,
+    deadline,
+)
+from tests.neon.conftest import holding, through
+from tests.neon.proxy import Fault, Proxy
+from tests.neon.servers import PgBouncer, Postgres, until
+
+READ, REPEATABLE, ONCE = Effect.READ, Effect.REPEATABLE, Effect.ONCE
+ONE = Statement("SELECT 1 AS one")
+SLEEP = Statement("SELECT pg_sleep(60)")
+UNLIMITED = {"statement_timeout": "0", "transaction_timeout": "0"}
+Connect = Callable[..., Database]
+
+
+@pytest.mark.parametrize("by", ["postgres", "pooler"])
+def test_a_statement_that_was_given_up_is_gone_from_the_server_within_a_second(
+    connect: Connect, postgres: Postgres, new_pooler: Callable[..., PgBouncer], by: str
+) -> None:
+    database = connect(postgres.url if by == "postgres" else new_pooler().url())
+    with deadline(1.0), pytest.raises(UnavailableError):
+        database.run(SLEEP, effect=ONCE, settings=UNLIMITED)
+    until(lambda: postgres.sessions("active") == 0, seconds=1.0)
+    assert database.telemetry.cancels == 1
+
+
+def test_a_read_whose_connection_was_cut_is_stopped_before_it_is_sent_again(
+    connect: Connect, proxy: Proxy, postgres: Postgres
+) -> None:
+    database = connect(through(proxy))
+    database.run(ONE, effect=READ)
+    proxy.arm(Fault.CUT_SENT)
+    with deadline(2.0), pytest.raises(UnavailableError):
+        database.run(SLEEP, effect=READ)
+    assert database.telemetry.cancels >= 1
+    until(lambda: postgres.sessions("active") == 0, seconds=2.0)
+
+
+def test_the_units_own_timeout_is_an_error_of_its_own(connect: Connect, postgres: Postgres) -> None:
+    database = connect(postgres.url)
+    with pytest.raises(TimedOutError):
+        database.run(SLEEP, effect=READ, timeout=0.2)
+    assert postgres.sessions("active") == 0
+    halves = [Statement("SELECT pg_sleep(0.2)")] * 3
+    with pytest.raises(TimedOutError):
+        database.run(*halves, effect=READ, timeout=0.3)
+    with deadline(0.3), pytest.raises(UnavailableError) as caught:
+        database.run(SLEEP, effect=READ, timeout=60)
+    assert type(caught.value) is UnavailableError
+
+
+def test_a_resend_waits_until_the_attempt_before_has_ended(
+    connect: Connect, proxy: Proxy, postgres: Postgres
+) -> None:
+    """The key's lock is the one that tasks take; neither cancelling nor a FIN ends the first."""
+    take = Statement("SELECT pg_try_advisory_xact_lock(42) AS free, pg_sleep(0.5)")
+    database = connect(through(proxy))
+    database.run(ONE, effect=READ)
+    proxy.arm(Fault.CUT_SENT)
+    ((row,),) = database.run(take, effect=REPEATABLE)
+    assert row["free"] is True
+    assert database.telemetry.retries == {"lost": 1}
+    assert postgres.sessions("active") == 0
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("copy", ["COPY hits TO STDOUT", " /* a */ copy hits FROM STDIN"])
+def test_copy_is_refused(connect: Connect, postgres: Postgres, copy: Any) -> None:
+    with pytest.raises(StatementError, match="cannot hold COPY"):
+        connect(postgres.url).run(Statement(copy), effect=ONCE)
+
+
+@pytest.mark.usefixtures("table")
+def test_a_copy_in_disguise_ends_and_drops_the_connection(
+    connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neon._statement._REFUSED", re.compile("(?!)"))
+    database = connect(postgres.url)
+    with pytest.raises(OutcomeUnknownError, match="cannot hold COPY"):
+        database.run(Statement("COPY hits (op) TO STDOUT"), effect=READ)
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+    assert database.telemetry.connects == 2
+
+
+@pytest.mark.usefixtures("table")
+def test_a_value_without_a_python_form_is_an_error_that_says_that_it_was_done(
+    connect: Connect, postgres: Postgres
+) -> None:
+    insert = Statement("INSERT INTO hits VALUES ('a') RETURNING 'infinity'::timestamptz AS at")
+    with pytest.raises(ResultError):
+        connect(postgres.url).run(insert, effect=ONCE)
+    assert len(postgres.admin("SELECT op FROM hits")) == 1
+
+
+@pytest.mark.usefixtures("table")
+def test_a_read_that_writes_is_refused_by_the_server(connect: Connect, postgres: Postgres) -> None:
+    with pytest.raises(StatementError) as caught:
+        connect(postgres.url).run(Statement("INSERT INTO hits VALUES ('a')"), effect=READ)
+    assert caught.value.sqlstate == "25006"
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_an_isolation_level_comes_in_the_same_round_trip(
+    connect: Connect, proxy: Proxy, level: Any
+) -> None:
+    database = connect(through(proxy))
+    database.run(ONE, effect=READ)
+    before = proxy.round_trips
+    show = Statement("SELECT current_setting('transaction_isolation') AS level")
+    assert database.run(show, effect=READ, isolation=level) == [[{"level": level}]]
+    assert proxy.round_trips - before == 1
+    assert database.run(show, effect=READ) == [[{"level": "read committed"}]]
+
+
+@pytest.mark.usefixtures("table")
+def test_a_serialization_failure_is_a_conflict(connect: Connect, postgres: Postgres) -> None:
+    postgres.admin("INSERT INTO hits VALUES ('a')")
+    update = Statement("UPDATE hits SET op = op")
+    late = Statement("SELECT pg_advisory_xact_lock(7)")
+    database = connect(postgres.url)
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with ThreadPoolExecutor() as threads:
+        with holding(postgres.admin_url, "SELECT pg_advisory_xact_lock(7)"):
+            running = threads.submit(
+                database.run, late, update, effect=ONCE, isolation="repeatable read"
+            )
+            until(lambda: postgres.admin(waiting))
+            postgres.admin("UPDATE hits SET op = 'b'")
+        with pytest.raises(ConflictError) as caught:
+            running.result()
+    assert caught.value.sqlstate == "40001"
+
+
+def test_a_guard_goes_ahead_of_the_first_unit_of_work_in_its_round_trip(
+    connect: Connect, proxy: Proxy
+) -> None:
+    guard = Statement("SELECT set_config('app.seen', current_setting('role'), false)")
+    database = connect(through(proxy), guard=guard)
+    database.run(ONE, effect=READ, settings={"app.user_id": "alice"})
+    seen = Statement("SELECT current_setting('app.seen', true) AS role")
+    before = proxy.round_trips
+    assert database.run(seen, effect=READ) == [[{"role": "none"}]]
+    assert proxy.round_trips - before == 1
+
+
+def test_a_guard_that_fails_refuses_the_unit_of_work(connect: Connect, postgres: Postgres) -> None:
+    guard = Statement("DO $$ BEGIN RAISE EXCEPTION 'the API is connected as its owner'; END $$")
+    database = connect(postgres.url, guard=guard)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="connected as its owner"):
+            database.run(ONE, effect=READ)
+
+
+def test_telemetry_can_be_written_as_json_after_a_retry(connect: Connect, proxy: Proxy) -> None:
+    database = connect(through(proxy))
+    database.run(ONE, effect=READ)
+    proxy.arm(Fault.CUT_ANSWERED)
+    database.run(ONE, effect=READ)
+    assert json.loads(json.dumps(database.telemetry.as_dict()))["retries"] == {"lost": 1}
+
+
+def test_too_many_parameters_are_a_statement_error(connect: Connect, postgres: Postgres) -> None:
+    database = connect(postgres.url)
+    sql: Any = "SELECT " + ", ".join(["%s"] * 65_536)
+    with pytest.raises(StatementError, match="at most 65535"):
+        database.run(Statement(sql, [1] * 65_536), effect=READ)
+    assert database.telemetry.connects <= 1
