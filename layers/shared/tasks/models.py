@@ -122,7 +122,7 @@ class TaskUpdate(BaseModel, defer_build=True):
     completed: Flag | None = None
 
     CLEARABLE: ClassVar[frozenset[str]] = frozenset()
-    """Members that null clears, where it would else change nothing. Text is not among them: the empty string clears a text."""
+    """Members that null clears. Text is not among them: the empty string clears a text."""
 
     def changes(self) -> dict[str, object]:
         """Return the members that change the task, with their new values."""
