@@ -86,7 +86,7 @@ class Client(threading.Thread):
         try:
             while not self._over.is_set():
                 self._write()
-        except BaseException as error:  # noqa: BLE001  the run fails by it
+        except BaseException as error:
             self.failure = error
         finally:
             self._database.close()

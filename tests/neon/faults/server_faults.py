@@ -53,7 +53,7 @@ class ServerFaults(threading.Thread):
                 number = kinds[name][1]()
                 self._count[name] += number
                 waiting = [each for each in waiting if each != name or not number]
-        except BaseException as error:  # noqa: BLE001  the run fails by it
+        except BaseException as error:
             self.failure = error
 
     def _signal(self, function: str, most: int) -> int:
