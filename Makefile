@@ -105,6 +105,12 @@ chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under
 	export PGBOUNCER PYTHONPATH=layers/shared
 	$(BIN)/python -m tests.chaos $(or $(SECONDS),180)
 
+.PHONY: faults
+faults: .venv/ready ## writes through a proxy that cuts, past servers that fail; a table of what became of each (SECONDS=120)
+	@PGBOUNCER=$$(.ci/pgbouncer)
+	export PGBOUNCER PYTHONPATH=layers/shared
+	$(BIN)/python -m tests.neon.faults $(or $(SECONDS),120)
+
 .PHONY: bench
 bench: .venv/ready .venv-sam/ready .venv-bench/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, ARGS="--only headline")
 	@PGBOUNCER=$$(.ci/pgbouncer) || true

@@ -68,7 +68,7 @@ class Connection:
 class Proxy:
     """Between a client and `target`, a port on loopback, until the `with` block ends."""
 
-    def __init__(self, target: int, *, latency: float = 0.0) -> None:
+    def __init__(self, target: int, *, latency: float = 0.0, buffer_bytes: int = 0) -> None:
         self.target = target
         self.latency = latency
         self.drops_fin = False
@@ -81,7 +81,11 @@ class Proxy:
         self.connections: list[Connection] = []
         self.faulted = threading.Event()
         self.before_connecting: Callable[[], object] = lambda: None
+        self.reads = threading.Event()  # while it is not set, nothing more is read from clients
+        self.reads.set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        if buffer_bytes:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
@@ -90,6 +94,7 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.reads.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
@@ -161,7 +166,7 @@ class Proxy:
             connection.ended()
 
     def _upstream(self, connection: Connection) -> None:
-        while data := _received(connection.client):
+        while data := self._read(connection.client):
             if not connection.client_spoke_last:
                 connection.round_trips += 1
                 connection.client_spoke_last = True
@@ -177,6 +182,10 @@ class Proxy:
                 self._meet(connection, data)
         if not connection.is_hole:
             connection.cut()
+
+    def _read(self, client: socket.socket) -> bytes:
+        self.reads.wait()
+        return _received(client)
 
     def _downstream(self, connection: Connection) -> None:
         while data := _received(connection.server):

@@ -343,6 +343,28 @@ def test_addresses_are_resolved_again_when_none_of_them_answers(
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
 
 
+def test_a_known_address_that_shows_a_wrong_certificate_is_resolved_again(
+    connect: Connect,
+    new_pooler: Callable[..., PgBouncer],
+    authority: Authority,
+    addresses: Addresses,
+) -> None:
+    """The address belongs to somebody else now, until the name is resolved again."""
+    name = "db.example.org"
+    ours = new_pooler(certificate=_issued(authority, name))
+    theirs = new_pooler(certificate=_issued(authority, "elsewhere.example.org"))
+    asked = addresses("127.0.0.1")
+    with Proxy(ours.port) as proxy:
+        targets = iter([ours.port, theirs.port, ours.port])
+        proxy.before_connecting = lambda: setattr(proxy, "target", next(targets))
+        database = connect(_url(name, proxy.port, f"?sslrootcert={authority.roots}"))
+        database.run(ONE, effect=READ)
+        proxy.cut_all()
+        assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+    assert asked == [name, name]
+    assert database.telemetry.retries["certificate"] == 1
+
+
 def test_a_name_that_does_not_resolve_is_unavailable(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,13 +24,16 @@ from neon import (
     UnavailableError,
     deadline,
 )
+from neon._connection import Connection
 from tests.neon.conftest import holding, through
+from tests.neon.faults.clients import small_send_buffers
 from tests.neon.proxy import Fault, Proxy
-from tests.neon.servers import PgBouncer, Postgres, until
+from tests.neon.servers import PgBouncer, Postgres, free_port, until
 
 READ, REPEATABLE, ONCE = Effect.READ, Effect.REPEATABLE, Effect.ONCE
 ONE = Statement("SELECT 1 AS one")
 SLEEP = Statement("SELECT pg_sleep(60)")
+_LOCKED = "SELECT pid FROM pg_locks WHERE relation = 'hits'::regclass AND granted"
 UNLIMITED = {"statement_timeout": "0", "transaction_timeout": "0"}
 Connect = Callable[..., Database]
 
@@ -82,6 +86,96 @@ def test_a_resend_waits_until_the_attempt_before_has_ended(
     assert row["free"] is True
     assert database.telemetry.retries == {"lost": 1}
     assert postgres.sessions("active") == 0
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("length", [44_000, 56_000, 69_000, 3_500_000])
+@pytest.mark.parametrize("effect", [REPEATABLE, ONCE])
+def test_a_write_that_was_given_up_half_sent_is_never_committed(
+    connect: Connect,
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    length: int,
+    effect: Effect,
+) -> None:
+    """The network recovers while the server is told to stop, and has room for the rest."""
+    insert = Statement("INSERT INTO hits VALUES (left(%s, 1))", ("a" * length,))
+    with Proxy(postgres.port, buffer_bytes=4096) as proxy, small_send_buffers():
+        database = connect(through(proxy))
+        database.run(ONE, effect=READ)
+        connection = database._connection
+        assert connection is not None
+        room = select.poll()
+        room.register(connection._pgconn.socket, select.POLLOUT)
+
+        def recover(*_: object) -> None:
+            proxy.reads.set()
+            assert room.poll(10_000)
+
+        monkeypatch.setattr(connection, "_cancel", recover)
+        proxy.reads.clear()
+        with deadline(0.5), pytest.raises(UnavailableError):
+            database.run(insert, effect=effect)
+        assert proxy.reads.is_set()
+        database.close()
+        until(lambda: postgres.sessions() == 0)
+    assert postgres.admin("SELECT op FROM hits") == []
+
+
+@pytest.mark.usefixtures("table")
+def test_half_a_batch_and_then_silence_keep_no_lock(
+    connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even the cancel request arrives: the server's own `transaction_timeout` is left."""
+    monkeypatch.setattr(Connection, "_cancel", lambda *_: None)
+    lock = Statement("LOCK TABLE hits")
+    large = Statement("SELECT %s", ("a" * 3_500_000,))
+    with Proxy(postgres.port, buffer_bytes=4096) as proxy, small_send_buffers():
+        database = connect(through(proxy), timeout=1.0)
+        database.run(ONE, effect=READ)
+        proxy.reads.clear()
+        with ThreadPoolExecutor() as threads:
+            running = threads.submit(database.run, lock, large, effect=ONCE)
+            until(lambda: postgres.admin(_LOCKED))
+            with pytest.raises(UnavailableError):
+                running.result()
+        until(lambda: not postgres.admin(_LOCKED), seconds=5.0)
+        assert not proxy.reads.is_set()
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("effect", [READ, REPEATABLE, ONCE])
+def test_an_error_that_was_read_before_the_cut_is_raised_without_the_servers_words(
+    connect: Connect, proxy: Proxy, effect: Effect
+) -> None:
+    """The cut is in the server's very last message, which follows the error."""
+    database = connect(through(proxy))
+    secret = "4111-1111"
+    wrong = Statement("SELECT %s::text::int", (secret,))
+    with pytest.raises(StatementError):
+        database.run(wrong, effect=effect)
+    proxy.arm(Fault.CUT_ANSWER, 0.99)
+    with pytest.raises(StatementError) as caught:
+        database.run(wrong, effect=effect)
+    assert proxy.faulted.wait(10)
+    assert caught.value.sqlstate == "22P02"
+    assert secret not in str(caught.value)
+    assert database.telemetry.retries == {}
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+    assert database.telemetry.connects == 2
+
+
+def test_the_server_ends_what_a_lost_client_could_not_tell_it_to_stop(
+    connect: Connect, proxy: Proxy, postgres: Postgres
+) -> None:
+    """The cancel request does not get through; the server looks whether its client is there."""
+    database = connect(through(proxy))
+    database.run(ONE, effect=READ)
+    proxy.target = free_port()
+    with deadline(0.6), pytest.raises(OutcomeUnknownError):
+        database.run(SLEEP, effect=ONCE, settings=UNLIMITED)
+    assert database.telemetry.cancels == 1
+    until(lambda: postgres.sessions("active") == 0, seconds=5.0)
 
 
 @pytest.mark.usefixtures("table")

@@ -9,6 +9,7 @@ import pytest
 
 from neon import ConfigurationError, Database, Effect, Statement
 from tests.aws import SecretsManager
+from tests.neon.proxy import Proxy
 from tests.neon.servers import Postgres
 
 WHO = Statement("SELECT session_user::text AS who")
@@ -92,3 +93,20 @@ def test_a_password_that_changed_before_its_secret_is_one_clear_error(
     assert "first" not in str(caught.value)
     secrets_manager.change(NAME, _url(postgres, role, "second"))
     assert _who(database) == role  # and it heals by itself
+
+
+def test_a_secret_is_fetched_again_when_a_later_attempt_is_the_refused_one(
+    role: str, postgres: Postgres
+) -> None:
+    """The first attempt finds the database asleep, and only the second one asks the password."""
+    passwords = iter(["old", "first"])
+    with Proxy(postgres.port) as proxy:
+        proxy.refuse("endpoint is idle")
+        database = Database(
+            lambda _: _url(postgres, role, next(passwords)).replace(
+                str(postgres.port), str(proxy.port)
+            )
+        )
+        assert _who(database) == role
+        assert database.telemetry.retries == {"transient": 1, "password": 1}
+        database.close()

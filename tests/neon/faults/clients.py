@@ -1,0 +1,149 @@
+"""Clients that write, and note for each write what they were told about it."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import LiteralString
+
+import pytest
+
+from neon import Database, DatabaseError, Effect, OutcomeUnknownError, Statement, deadline
+from neon._connect import Connector
+
+_KEY_ATTEMPTS = 5
+_SEND_BUFFER_BYTES = 46_000
+
+
+class Kind(Enum):
+    """What keeps a write from happening twice."""
+
+    UNKEYED = "unkeyed"  # it is sent once
+    KEYED = "keyed"  # its key is stored with it, and the client asks again until it knows
+    REPEATABLE = "repeatable"  # it looks whether it is there already
+
+
+class Told(Enum):
+    """What a client was told about a write in the end."""
+
+    DONE = "done"
+    NOTHING = "nothing was done"
+    UNKNOWN = "unknown"
+
+
+_INSERT: dict[Kind, LiteralString] = {
+    Kind.UNKEYED: "INSERT INTO fault_writes SELECT %(id)s, length(%(text)s)",
+    Kind.KEYED: """
+        WITH key AS (
+            INSERT INTO fault_keys VALUES (%(id)s) ON CONFLICT DO NOTHING RETURNING id
+        )
+        INSERT INTO fault_writes SELECT id, length(%(text)s) FROM key
+    """,
+    # No constraint helps: only one attempt at a time makes this repeatable.
+    Kind.REPEATABLE: """
+        INSERT INTO fault_writes SELECT %(id)s, length(%(text)s)
+        WHERE NOT EXISTS (SELECT FROM fault_writes WHERE id = %(id)s)
+    """,
+}
+TABLES = (
+    "CREATE TABLE fault_keys (id text PRIMARY KEY)",
+    "CREATE TABLE fault_writes (id text, length int)",
+    "CREATE INDEX ON fault_writes (id)",
+    "GRANT ALL ON fault_keys, fault_writes TO api",
+)
+
+
+@dataclass
+class Write:
+    """One write, and what its client knows of it."""
+
+    id: str
+    kind: Kind
+    told: Told = Told.UNKNOWN
+    was_read: bool = False
+
+
+class Client(threading.Thread):
+    """Writes over a Database of its own until it is told to stop."""
+
+    def __init__(self, url: str, seed: int, over: threading.Event) -> None:
+        super().__init__()
+        self.writes: list[Write] = []
+        self.missing = 0
+        self.failure: BaseException | None = None
+        self._chance = random.Random(seed)  # noqa: S311
+        self._over = over
+        self._database = Database(url)
+
+    def run(self) -> None:
+        """Write until it is over, and keep an exception that is not a DatabaseError."""
+        try:
+            while not self._over.is_set():
+                self._write()
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self._database.close()
+
+    def _write(self) -> None:
+        write = Write(uuid.uuid4().hex, self._chance.choice(list(Kind)))
+        self.writes.append(write)
+        statement = Statement(_INSERT[write.kind], {"id": write.id, "text": self._text()})
+        effect = Effect.ONCE if write.kind is Kind.UNKEYED else Effect.REPEATABLE
+        write.told = self._run(statement, effect)
+        for _ in range(_KEY_ATTEMPTS if write.kind is Kind.KEYED else 0):
+            # After an unknown attempt, "nothing was done" says nothing of that attempt.
+            if write.told is Told.UNKNOWN and self._run(statement, effect) is Told.DONE:
+                write.told = Told.DONE
+        if write.told is Told.DONE and self._chance.random() < 0.5:
+            self._read(write)
+
+    def _run(self, statement: Statement, effect: Effect) -> Told:
+        try:
+            with deadline(self._chance.uniform(0.4, 2.0)):
+                self._database.run(statement, effect=effect)
+        except OutcomeUnknownError:
+            return Told.UNKNOWN
+        except DatabaseError:
+            return Told.NOTHING
+        return Told.DONE
+
+    def _read(self, write: Write) -> None:
+        """Read a write that is done: it has to be there at once."""
+        count = Statement("SELECT count(*) AS n FROM fault_writes WHERE id = %s", (write.id,))
+        try:
+            with deadline(2.0):
+                ((row,),) = self._database.run(count, effect=Effect.READ)
+        except DatabaseError:
+            return
+        write.was_read = row["n"] > 0
+        self.missing += not write.was_read
+
+    def _text(self) -> str:
+        """Return mostly short texts, and some that are longer than what the kernel takes."""
+        draw = self._chance.random()
+        if draw < 0.75:
+            return "x" * self._chance.randint(1, 200)
+        return "x" * (self._chance.randint(44_000, 69_000) if draw < 0.98 else 3_500_000)
+
+
+@contextmanager
+def small_send_buffers() -> Iterator[None]:
+    """Let each new connection have a send buffer that long writes do not fit into."""
+    real = Connector.open
+
+    def opened(self: Connector, end: float) -> object:
+        pgconn = real(self, end)
+        with socket.socket(fileno=socket.dup(pgconn.socket)) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        return pgconn
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connector, "open", opened)
+        yield
