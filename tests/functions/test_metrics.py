@@ -9,8 +9,8 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 import observability
-import tasks
 from observability import LambdaContext, metrics, observed
+from tasks import database
 from tests.functions.handlers import TASKS, Context, event, handler, recorded
 from tests.running import ROOT
 
@@ -77,7 +77,7 @@ def test_an_unusable_database_is_counted_as_unavailable(
     user: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hush@127.0.0.1:1/tasks")
-    tasks.database.cache_clear()
+    database.database.cache_clear()
     answer = handler("list_tasks")(event("GET", TASKS, user=user), Context(remaining=1.0))
     assert answer["statusCode"] == 503
     line = _line(capsys)
@@ -127,7 +127,7 @@ def test_the_alias_follows_from_a_key_that_the_log_does_not_hold(
     user: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler("list_tasks")(event("GET", TASKS, user=user), Context())
-    monkeypatch.setattr(tasks, "derive_key", lambda _purpose: b"another key")
+    monkeypatch.setattr(database, "derive_key", lambda _purpose: b"another key")
     handler("list_tasks")(event("GET", TASKS, user=user), Context())
     first, second = (line["actor"] for line in _lines(capsys))
     assert first != second

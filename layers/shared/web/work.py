@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hmac
 
-import tasks
 from neon import DatabaseError, Telemetry
+from tasks import database
 
 _last = Telemetry()
 _before: dict[str, int] = {}
@@ -20,7 +20,7 @@ def actor(subject: str) -> str:
     It is a keyed hash, alike in every function, so that a user's requests can be counted.
     """
     try:
-        key = tasks.derive_key(b"actor")
+        key = database.derive_key(b"actor")
     except DatabaseError:
         return "unknown"
     return hmac.digest(key, subject.encode("utf-8", "surrogatepass"), "sha256")[:8].hex()
@@ -32,7 +32,7 @@ def since_the_last_request() -> dict[str, float]:
     The first request is charged with what INIT did.
     """
     global _last, _before
-    telemetry = tasks.telemetry()
+    telemetry = database.telemetry()
     before = _before if telemetry is _last else {}
     _last, _before = telemetry, _counts(telemetry)
     happened = {name: count - before.get(name, 0) for name, count in _before.items()}
