@@ -45,8 +45,9 @@ OURS = dict.fromkeys(FUNCTIONS, _ENDPOINT) | {
     | {"keys", "rotation", "settings", "strict_json", "tokens"},
     "Docs": _HTTP_ONLY,
     "Health": _SERVED,
-    "Migrate": _NEON | {"custom_resource", "http_client", "runner"},
-    "Smoke": {"api", "cloudformation", "http_client", "identity", "report", "visit"},
+    "Migrate": _NEON | {"custom_resource", "http_client", "observability", "purge", "runner"},
+    "Smoke": {"http_client", "observability"}
+    | {"api", "cloudformation", "identity", "report", "visit"},
 }
 
 _POSTGRES = {"psycopg", "psycopg_binary"}
@@ -57,8 +58,8 @@ _POWERTOOLS = {"aws_lambda_powertools", "botocore", "jmespath"}
 PACKAGES = dict.fromkeys(FUNCTIONS, _POSTGRES | _PYDANTIC | _POWERTOOLS) | {
     "Authorizer": {"_cffi_backend", "cryptography", "jwt", "typing_extensions"} | _POWERTOOLS,
     "Docs": _PYDANTIC | _POWERTOOLS,
-    "Migrate": _POSTGRES,
-    "Smoke": set[str](),
+    "Migrate": _POSTGRES | _POWERTOOLS,
+    "Smoke": _POWERTOOLS,
 }
 
 _HASHES = {"_blake2", "_hashlib", "hashlib", "hmac"}
