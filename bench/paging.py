@@ -23,7 +23,9 @@ import psycopg
 from bench import report
 from bench.contenders import ROOT
 from bench.databases import folder_for_servers, new_database
-from tasks import PageRequest, Sort, Status, store
+from tasks import store
+from tasks.orders import Sort, Status
+from tasks.paging import PageRequest
 from tests.bench import plans
 from tests.bench.filling import USER, after, fill, using
 from tests.neon.servers import Postgres

@@ -3,7 +3,8 @@
 from typing import Annotated
 
 import startup
-from tasks import Task, TaskCreate, store
+from tasks import store
+from tasks.models import Task, TaskCreate
 from web.endpoint import endpoint
 from web.parameters import Body, IdempotencyKey, UserId
 from web.representations import created, preconditions

@@ -1,7 +1,8 @@
 """GET /api/{user_id}/tasks/{task_id}: one task."""
 
 import startup
-from tasks import Task, store
+from tasks import store
+from tasks.models import Task
 from web.endpoint import endpoint
 from web.parameters import IfNoneMatch, TaskId, UserId
 from web.representations import found

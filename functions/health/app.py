@@ -1,7 +1,7 @@
 """GET /health: whether a query comes back from the database."""
 
 import startup
-import tasks
+from tasks.database import ping
 from web.endpoint import endpoint
 from web.representations import Health, represented
 from web.response import Response
@@ -12,7 +12,7 @@ from web.response import Response
 )
 def handler() -> Response[Health]:
     """200 when the database answered a query, else 503."""
-    tasks.ping()
+    ping()
     return represented(Health())
 
 

@@ -1,8 +1,9 @@
 """GET /api/{user_id}/tasks: the user's tasks, a page at a time."""
 
 import startup
-import tasks
-from tasks import PageRequest, Task, store
+from tasks import orders, store
+from tasks.models import Task
+from tasks.paging import PageRequest
 from tasks.settings import settings
 from web.endpoint import endpoint
 from web.parameters import Cursor, IfNoneMatch, Limit, Search, Sort, Status, UserId
@@ -15,14 +16,14 @@ _DEFAULT_SORT = settings().default_sort
 @endpoint("GET", "/api/{user_id}/tasks", operation="listTasks", summary="List the user's tasks")
 def handler(
     user_id: UserId,
-    status: Status = tasks.Status.ALL,
+    status: Status = orders.Status.ALL,
     sort: Sort = _DEFAULT_SORT,
     q: Search = "",
     limit: Limit = 1000,
     cursor: Cursor = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response[list[Task]]:
-    """The user's tasks, oldest first; if there are more, `Link` says where the next page is."""
+    """Return the user's tasks, a page at a time; `Link` says where the next page is."""
     wanted = PageRequest(status, sort, q, limit, cursor)
     return listed(store.list_page(user_id, wanted), wanted, user_id, if_none_match)
 

@@ -1,23 +1,21 @@
-"""Keeps the database's schema up to date, and removes what has expired.
+"""Keep the database's schema up to date, and remove what has expired.
 
 There are three kinds of events. CloudFormation's custom resource applies the migrations before
 any function that needs them is updated. The schedule's `{"action": "purge"}` removes expired
 idempotency keys. Any other event applies the migrations and returns what was done.
 """
 
-import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import custom_resource
 from purge import purge
 from runner import Runner, migrations
 
 from neon import ConfigurationError, url_from_environment
-
-logger = logging.getLogger(__name__)
+from observability import LambdaContext, logger, observed
 
 _FOLDER = Path(__file__).parent / "migrations"
 _SHARE = 0.9  # of the remaining time; the rest is for the response to CloudFormation
@@ -25,13 +23,8 @@ _IAM_SECONDS = 60.0
 _PAUSE_SECONDS = 2.0
 
 
-class Context(Protocol):
-    """What this function needs of Lambda's context."""
-
-    def get_remaining_time_in_millis(self) -> int: ...
-
-
-def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
+@observed
+def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Migrate, or purge, and return what was done.
 
     Raises MigrationError and neon.DatabaseError. A custom resource raises nothing: CloudFormation
@@ -51,6 +44,7 @@ def _migrate(seconds: float) -> dict[str, Any]:
     url = _url(end)
     runner = Runner(url, migrations(_FOLDER), seconds=end - time.monotonic())
     applied = runner.run()
+    logger.info("applied %s", ", ".join(applied) or "nothing")
     return {"applied": applied, "version": runner.version}
 
 

@@ -8,7 +8,6 @@ the template's ServiceTimeout bounds that case.
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -16,8 +15,7 @@ from threading import Lock, Timer
 from typing import Any
 
 import http_client
-
-logger = logging.getLogger(__name__)
+from observability import logger
 
 _PHYSICAL_ID = "schema"  # never another one: CloudFormation would delete this resource
 _REASON_CHARACTERS = 500  # CloudFormation takes 4096 bytes in all

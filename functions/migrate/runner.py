@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import re
 import time
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from pathlib import Path
 import psycopg
 
 from neon import direct_conninfo
-
-logger = logging.getLogger(__name__)
 
 # It excludes itself and every write, and lets others read.
 _LOCK = "LOCK TABLE schema_migrations IN SHARE ROW EXCLUSIVE MODE"
@@ -91,7 +88,6 @@ class Runner:
         applied: list[str] = []
         self._create_table(connection)
         while name := self._step(connection):
-            logger.info("applied %s", name)
             applied.append(name)
         return applied
 

@@ -5,8 +5,6 @@ the deployment back when the verdict is a failure. Any other event starts a plai
 failure raises, and the alarm SmokeErrors counts it.
 """
 
-import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,12 +14,15 @@ import report
 from api import Api
 from visit import Visit
 
+from observability import LambdaContext, logger, observed
+
 
 class SmokeFailedError(Exception):
     """A customer could not do what the API promises; the text names the step and the reason."""
 
 
-def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
+@observed
+def handler(event: Mapping[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Use the API once as a customer does, and return the summary. Raises SmokeFailedError.
 
     CloudFormation gets a failure as its response instead; a missing response would hold the
@@ -38,9 +39,9 @@ def _run(url: str) -> dict[str, Any]:
     steps = []
     for step in Visit(Api(url, identity.USER, token)).run():
         steps.append(step)
-        print(report.metric(os.environ["POWERTOOLS_SERVICE_NAME"], step))
+        report.count(step)
     summary = report.summary(steps)
-    print(json.dumps({"message": "smoke", **summary}))
+    logger.info("smoke", **summary)
     if summary["outcome"] != "ok":
         raise SmokeFailedError(f"{summary['failed']}: {summary['reason']}")
     return summary

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from observability import logger
+
 _REASON_CHARACTERS = 500  # CloudFormation takes 4096 bytes in all
 _SECONDS = 10.0
 
@@ -45,7 +47,7 @@ def respond(event: Mapping[str, Any], judge: Callable[[], object]) -> None:
         verdict = {"Status": "SUCCESS"}
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
-        print(json.dumps({"message": "verdict", "outcome": "failed", "reason": reason}))
+        logger.error("verdict", outcome="failed", reason=reason)
         verdict = {"Status": "FAILED", "Reason": reason}
     _send(event, verdict)
 

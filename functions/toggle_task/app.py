@@ -1,7 +1,8 @@
 """PATCH /api/{user_id}/tasks/{task_id}/complete: flip `completed`."""
 
 import startup
-from tasks import Task, store
+from tasks import store
+from tasks.models import Task
 from web.endpoint import endpoint
 from web.parameters import IdempotencyKey, IfMatch, TaskId, UserId
 from web.representations import changed, preconditions

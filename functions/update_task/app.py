@@ -3,7 +3,8 @@
 from typing import Annotated
 
 import startup
-from tasks import Task, TaskUpdate, store
+from tasks import store
+from tasks.models import Task, TaskUpdate
 from web.endpoint import endpoint
 from web.parameters import Body, IdempotencyKey, IfMatch, TaskId, UserId
 from web.representations import changed, preconditions

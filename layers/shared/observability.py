@@ -1,8 +1,10 @@
 """Logs and metrics of every function: Powertools' Logger and Metrics, set up once.
 
-Each function has one handler that is `observed`; an endpoint is so by itself. Add what a request's
-line should say with `metrics.add_metric` and `metrics.add_metadata`; it is written at the end of
-the invocation, in CloudWatch's embedded metric format.
+Each function has one handler that is `observed`; an endpoint is so by itself. What is added to
+`metrics` and `service_metrics` is written at the end of the invocation, in CloudWatch's embedded
+metric format. There are two, because each line has one set of dimensions: `metrics` is what every
+invocation has, by route or step; `service_metrics` is what is rare, of the whole service, and its
+line is written only when something of it happened.
 """
 
 import os
@@ -10,16 +12,18 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-__all__ = ["LambdaContext", "logger", "metrics", "observed"]
+__all__ = ["LambdaContext", "logger", "metrics", "observed", "service_metrics"]
 
-SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "task-api")
-NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
+_SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "task-api")
+_NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
 
-logger = Logger(service=SERVICE, use_rfc3339=True)
-metrics = Metrics(service=SERVICE, namespace=NAMESPACE)
+logger = Logger(service=_SERVICE, use_rfc3339=True)
+metrics = Metrics(service=_SERVICE, namespace=_NAMESPACE)
+service_metrics = EphemeralMetrics(service=_SERVICE, namespace=_NAMESPACE)
 
 R = TypeVar("R")
 LambdaHandler = Callable[[Any, LambdaContext], R]
@@ -36,6 +40,7 @@ def observed(handler: LambdaHandler[R]) -> LambdaHandler[R]:
 
     @wraps(handler)
     def invoked(event: Any, context: LambdaContext) -> R:
+        _count_cold_start()
         try:
             return handler(event, context)
         except Exception:
@@ -48,11 +53,23 @@ def observed(handler: LambdaHandler[R]) -> LambdaHandler[R]:
     return injected
 
 
-def _flush(context: LambdaContext) -> None:
-    """Write the metrics, if there are any: Powertools' own decorator warns when there are none."""
+def _count_cold_start() -> None:
     global _is_cold
     if _is_cold:
         _is_cold = False
-        metrics.provider.add_cold_start_metric(context)
-    if metrics.metric_set:
-        metrics.flush_metrics()
+        service_metrics.add_metric("ColdStarts", "Count", 1)
+
+
+def _flush(context: LambdaContext) -> None:
+    """Write what there is, with the request that it belongs to, as Logger names it."""
+    for each in (metrics, service_metrics):
+        if each.metric_set:  # Powertools' own decorator warns when there is nothing to write
+            each.add_metadata("level", "INFO")
+            each.add_metadata("function_request_id", context.aws_request_id)
+            each.add_metadata("xray_trace_id", _trace_id())
+            each.flush_metrics()
+
+
+def _trace_id() -> str:
+    """Return the trace that Lambda names, as Logger writes it."""
+    return os.environ.get("_X_AMZN_TRACE_ID", "").partition(";")[0].removeprefix("Root=")

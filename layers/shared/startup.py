@@ -1,9 +1,10 @@
 """INIT, the start of an execution environment: what happens before a function's first request.
 
 Import this before anything else. In Lambda it switches garbage collection off and begins to open
-the database connection, in a thread, while the rest is imported; `finish` waits for the connection
-and switches collection on again. What a function imports stays for its life: collecting during the
-imports finds next to nothing and takes a twelfth of a cold start (docs/performance.md).
+the database connection, in a thread, while Pydantic, the models and the rest are imported; `finish`
+waits for the connection and switches collection on again. What a function imports stays for its
+life: collecting during the imports finds next to nothing and takes a twelfth of a cold start
+(docs/performance.md).
 
 Elsewhere (in tests, while the specification is generated) importing a function does nothing.
 """

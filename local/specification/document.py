@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from local.specification import examples
 from local.specification.endpoints import Described
-from tasks import Task
+from tasks.models import Task
 from web.binding import parameters
 from web.endpoint import Endpoint
 from web.problems import MEDIA_TYPE

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import neon
-import tasks
+from tasks import errors, models
 from web import body, identity
 from web.failures import problem_of
 from web.problems import ProblemError, internal, invalid
@@ -50,17 +50,17 @@ _INVALID: dict[str, Examples] = {
             "Input should be less than or equal to 1000",
         ),
     },
-    "cursor": {"another list's cursor": tasks.InvalidCursorError()},
-    "key": {"a key that was used before": tasks.KeyReusedError()},
+    "cursor": {"another list's cursor": errors.InvalidCursorError()},
+    "key": {"a key that was used before": errors.KeyReusedError()},
 }
 """What may be wrong with a part of a request."""
 
 
 def of_model(model: Any, named: Examples) -> Examples:
     """An endpoint's examples of a success, with the members of the task that they do not name."""
-    if model is tasks.Task:
+    if model is models.Task:
         return {name: TASK | each for name, each in named.items()}
-    if model == list[tasks.Task]:
+    if model == list[models.Task]:
         return {name: [TASK | task for task in each] for name, each in named.items()}
     return named
 
@@ -97,9 +97,9 @@ def _problems() -> dict[int, dict[str, ProblemError]]:
             "an expired token": identity.unauthorized("The token has expired"),
         },
         403: {"another user's path": identity.forbidden()},
-        404: {"no such task": problem_of(tasks.TaskNotFoundError())},
-        409: {"still running": problem_of(tasks.KeyInUseError())},
-        412: {"changed since": problem_of(tasks.VersionMismatchError())},
+        404: {"no such task": problem_of(errors.TaskNotFoundError())},
+        409: {"still running": problem_of(errors.KeyInUseError())},
+        412: {"changed since": problem_of(errors.VersionMismatchError())},
         413: {"too large": body.too_large()},
         415: {"no JSON": body.unsupported_media_type()},
         500: {"anything unforeseen": internal(Exception())},

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.rows import dict_row
 
-import tasks
 from neon import Row
-from tasks import PageRequest, Task
+from tasks.database import database
+from tasks.models import Task
+from tasks.paging import PageRequest
 
 USER = "the-user"
 SHARE = 10  # every tenth task is this user's; all users' tasks come in turn, as in life
@@ -75,12 +76,12 @@ def using(url: str) -> Iterator[None]:
     """Have the tasks' functions use this database."""
     before = os.environ.get("DATABASE_URL")
     os.environ["DATABASE_URL"] = url
-    tasks.database.cache_clear()
+    database.cache_clear()
     try:
         yield
     finally:
-        tasks.database().close()
-        tasks.database.cache_clear()
+        database().close()
+        database.cache_clear()
         if before is None:
             del os.environ["DATABASE_URL"]
         else:

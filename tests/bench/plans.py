@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from neon import Effect, Statement
-from tasks import PageRequest, database, store
-from tasks.database import acting_as
+from tasks import store
+from tasks.database import acting_as, database
+from tasks.paging import PageRequest
 from tests.bench.filling import USER
 
 _READING = {"Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Heap Scan"}

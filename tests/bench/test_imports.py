@@ -28,7 +28,10 @@ _HTTP_ONLY = {"observability", "startup", "web"} | {
     f"web.{name}"
     for name in ("binding", "body", "endpoint", "identity", "problems", "request", "response")
 }
-_TASKS = {"tasks"} | {f"tasks.{name}" for name in ("database", "models", "paging", "writes")}
+_OPENING = {"tasks", "tasks.database", "tasks.orders", "tasks.settings"}
+_TASKS = _OPENING | {
+    f"tasks.{name}" for name in ("cursors", "errors", "idempotency", "models", "paging")
+}
 _SERVED = (
     _HTTP_ONLY
     | _NEON
@@ -42,20 +45,21 @@ OURS = dict.fromkeys(FUNCTIONS, _ENDPOINT) | {
     | {"keys", "rotation", "settings", "strict_json", "tokens"},
     "Docs": _HTTP_ONLY,
     "Health": _SERVED,
-    "Migrate": _NEON | {"custom_resource", "http_client", "runner"},
-    "Smoke": {"api", "cloudformation", "http_client", "identity", "report", "visit"},
+    "Migrate": _NEON | {"custom_resource", "http_client", "observability", "purge", "runner"},
+    "Smoke": {"http_client", "observability"}
+    | {"api", "cloudformation", "identity", "report", "visit"},
 }
 
 _POSTGRES = {"psycopg", "psycopg_binary"}
 _PYDANTIC = {
     *("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"),
 }
-_POWERTOOLS = {"aws_lambda_powertools", "jmespath"}
+_POWERTOOLS = {"aws_lambda_powertools", "botocore", "jmespath"}
 PACKAGES = dict.fromkeys(FUNCTIONS, _POSTGRES | _PYDANTIC | _POWERTOOLS) | {
     "Authorizer": {"_cffi_backend", "cryptography", "jwt", "typing_extensions"} | _POWERTOOLS,
     "Docs": _PYDANTIC | _POWERTOOLS,
-    "Migrate": _POSTGRES,
-    "Smoke": set[str](),
+    "Migrate": _POSTGRES | _POWERTOOLS,
+    "Smoke": _POWERTOOLS,
 }
 
 _HASHES = {"_blake2", "_hashlib", "hashlib", "hmac"}
@@ -86,6 +90,17 @@ _IN_LAMBDA = {
     "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1",
     "DATABASE_URL": "postgresql://a@127.0.0.1:1/b",
 }
+# What is imported when the connection begins, in a thread.
+_BEGUN = """
+import json, sys, threading
+begin, begun = threading.Thread.start, []
+def start(thread):
+    begun.append(sorted(sys.modules))
+    begin(thread)
+threading.Thread.start = start
+import app
+print(json.dumps(begun[0]))
+"""
 _COLLECTED = """
 import gc, json, startup
 while_importing = gc.isenabled()
@@ -158,6 +173,15 @@ def test_nothing_is_collected_in_init_and_what_it_left_is_not_looked_at_again(
     assert frozen > 10_000
     elsewhere = run(function, _COLLECTED)
     assert elsewhere == [True, True, 0]
+
+
+@pytest.mark.parametrize("function", sorted(f for f in OURS if "tasks" in OURS[f]))
+def test_the_connection_begins_before_pydantic_and_the_models_are_imported(
+    run: Run, function: str
+) -> None:
+    begun = set(run(function, _BEGUN, **_IN_LAMBDA))
+    assert {name for name in begun if name.partition(".")[0] == "tasks"} == _OPENING
+    assert not {name.partition(".")[0] for name in begun} & (_PYDANTIC | _POWERTOOLS)
 
 
 @pytest.mark.parametrize("function", sorted(f for f in OURS if "tasks" in OURS[f]))

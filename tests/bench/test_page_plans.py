@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from bench.databases import folder_for_servers, new_database
-from tasks import PageRequest, Sort, Status
+from tasks.orders import Sort, Status
+from tasks.paging import PageRequest
 from tests.bench import plans
 from tests.bench.filling import after, fill, using
 from tests.neon.servers import Postgres

@@ -90,30 +90,39 @@ def _rows(database: str) -> int:
     return int(row[0])
 
 
-def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+def _steps(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The lines of metrics that are a step's."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [line for line in lines if "step" in line]
 
 
 def test_a_visit_succeeds_in_every_step_and_leaves_nothing(
-    smoke: dict[str, Any], database: str, capsys: pytest.CaptureFixture[str]
+    smoke: dict[str, Any],
+    database: str,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO")
     assert smoke["app"].handler(recorded("smoke"), Context())["outcome"] == "ok"
-    *metrics, summary = _lines(capsys)
-    assert [line["step"] for line in metrics] == STEPS
-    assert all(line["StepSuccess"] == 1 and line["StepTime"] > 0 for line in metrics)
-    assert summary["message"] == "smoke"
+    steps = _steps(capsys)
+    assert [line["step"] for line in steps] == STEPS
+    assert all(line["StepSuccess"] == [1] and line["StepTime"][0] > 0 for line in steps)
+    assert (caplog.records[-1].getMessage(), vars(caplog.records[-1])["outcome"]) == ("smoke", "ok")
     assert _rows(database) == 0
 
 
-def test_a_metric_says_what_cloudwatch_needs_to_read_it(smoke: dict[str, Any]) -> None:
-    line = json.loads(smoke["report"].metric("task-api-dev", smoke["visit"].Step("read", 12.5)))
+def test_a_metric_says_what_cloudwatch_needs_to_read_it(
+    smoke: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    smoke["report"].count(smoke["visit"].Step("read", 12.5))
+    (line,) = _steps(capsys)
     (declared,) = line["_aws"]["CloudWatchMetrics"]
     assert declared["Namespace"] == "TaskApi"
     for names in declared["Dimensions"]:
-        assert {name: line[name] for name in names} == {"service": "task-api-dev", "step": "read"}
+        assert {name: line[name] for name in names} == {"service": "task-api", "step": "read"}
     assert {each["Name"]: line[each["Name"]] for each in declared["Metrics"]} == {
-        "StepTime": 12.5,
-        "StepSuccess": 1,
+        "StepTime": [12.5],
+        "StepSuccess": [1],
     }
     assert abs(line["_aws"]["Timestamp"] / 1000 - datetime.now(UTC).timestamp()) < 60
 
@@ -144,8 +153,10 @@ def test_a_step_that_fails_is_named_raises_and_leaves_nothing(
     broken: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The API behind a proxy that spoils the answers of one step."""
+    caplog.set_level("INFO")
     real = smoke["api"].Api.send
     spoil = {
         "create": ("POST", "title"),
@@ -170,9 +181,9 @@ def test_a_step_that_fails_is_named_raises_and_leaves_nothing(
     with pytest.raises(smoke["app"].SmokeFailedError, match=reason):
         smoke["app"].handler({}, Context())
     monkeypatch.undo()
-    *metrics, summary = _lines(capsys)
+    (summary,) = (vars(each) for each in caplog.records if each.getMessage() == "smoke")
     assert (summary["outcome"], summary["failed"]) == ("failed", broken)
-    assert [line["step"] for line in metrics if not line["StepSuccess"]] == [broken]
+    assert [line["step"] for line in _steps(capsys) if line["StepSuccess"] == [0]] == [broken]
     assert _rows(database) == 0
 
 
@@ -291,13 +302,13 @@ def test_cloudformation_is_told_that_a_customer_can_use_the_new_code(
 
 
 def test_cloudformation_is_told_why_a_customer_cannot(
-    smoke: dict[str, Any], s3: Server, capsys: pytest.CaptureFixture[str]
+    smoke: dict[str, Any], s3: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     smoke["app"].handler(_request(s3, "Update", "http://127.0.0.1:1"), Context())
     verdict = _verdict(s3)
     assert verdict["Status"] == "FAILED"
     assert verdict["Reason"].startswith("SmokeFailedError: health: no answer")
-    assert _lines(capsys)[-1]["reason"] == verdict["Reason"]
+    assert vars(caplog.records[-1])["reason"] == verdict["Reason"]
 
 
 def test_cloudformation_is_told_also_when_the_secret_cannot_be_read(

@@ -117,3 +117,16 @@ def read_variables(folder: str) -> set[str]:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+_WORDS = re.compile(
+    r"@\w+|\b(?:fields|filter|stats|sort|limit|parse|by|as|and|or|like|desc|asc)\b"
+    r"|\b(?:count|sum|pct|max|ispresent)\b"
+)
+
+
+def members_read(query: str) -> set[str]:
+    """The members of log lines that a query of Logs Insights reads; `a.0` is a list's first."""
+    text = re.sub(r'"[^"]*"|/.*/|\b(?<!\.)\d+', " ", query)
+    made = set(re.findall(r"\bas (\w+)", text)) | set(re.findall(r"\(\?<(\w+)>", query))
+    return set(re.findall(r"[A-Za-z_][\w.]*", _WORDS.sub(" ", text))) - made

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-import tasks
+from tasks.database import database
 from tests.functions.handlers import Context, handler
 
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "task-api")
@@ -26,10 +26,10 @@ def database_url(new_database: Callable[[], str]) -> str:
 def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[None]:
     """The database of these tests, and no connection that outlives one."""
     monkeypatch.setenv("DATABASE_URL", database_url)
-    tasks.database.cache_clear()
+    database.cache_clear()
     yield
-    tasks.database().close()
-    tasks.database.cache_clear()
+    database().close()
+    database.cache_clear()
 
 
 @pytest.fixture

@@ -227,18 +227,6 @@ def test_the_schedule_purges_expired_keys_and_the_log_has_their_number(
     handler("migrate")({}, Context())
     with psycopg.connect(url) as owner:
         owner.execute(
-            """
-            CREATE OR REPLACE FUNCTION purge_expired_keys() RETURNS bigint LANGUAGE sql AS $$
-                WITH gone AS (
-                    DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
-                        SELECT ctid FROM idempotency_keys
-                        WHERE created_at < now() - interval '24 hours' LIMIT 3))
-                    RETURNING 1
-                ) SELECT count(*) FROM gone
-            $$
-            """
-        )
-        owner.execute(
             "INSERT INTO idempotency_keys (user_id, scope, key, fingerprint, outcome, created_at)"
             " SELECT 'alice', 's', n::text, '', '{}', now() - (n || ' hours')::interval"
             " FROM generate_series(1, 30) AS n"

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +12,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-import tasks
 from neon import ConflictError
 from observability import logger
 from tasks import store
+from tasks.database import database
 from tests.functions.handlers import TASK, TASKS, Context, event, handler, recorded
 from web.endpoint import endpoint
 from web.response import Response
@@ -100,7 +99,7 @@ def test_403_comes_before_the_body_and_the_database(monkeypatch: pytest.MonkeyPa
     def unreachable() -> None:
         raise AssertionError("the database was touched")
 
-    monkeypatch.setattr(sys.modules["tasks.database"], "database", unreachable)
+    monkeypatch.setattr("tasks.database.database", unreachable)
     request = event("POST", TASKS, user="alice")
     request["pathParameters"]["user_id"] = "bob"
     request["body"] = "{"
@@ -231,7 +230,7 @@ def test_a_database_that_cannot_be_reached_is_503_with_retry_after(
     user: str, monkeypatch: pytest.MonkeyPatch, printed: Callable[[], list[dict[str, Any]]]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hush@127.0.0.1:1/tasks")
-    tasks.database.cache_clear()
+    database.cache_clear()
     for name, request in (
         ("list_tasks", event("GET", TASKS, user=user)),
         ("create_task", event("POST", TASKS, user=user, body={"title": "x"})),

@@ -3,59 +3,75 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 import observability
-import tasks
 from observability import LambdaContext, metrics, observed
+from tasks import database
+from tests.deploy.transformed import members_read
 from tests.functions.handlers import TASKS, Context, event, handler, recorded
 from tests.running import ROOT
 
 ALWAYS = {"Requests", "Errors", "RoundTrips", "Latency"}
+RARE = {"ColdStarts", "Connects", "ConnectTime", "Reconnects", "Retries", "PoolWaits"}
+RARE |= {"Unavailable"}
+BY_ROUTE, OF_THE_SERVICE = ["route", "service"], ["service"]
 
 
 @pytest.fixture(autouse=True)
-def started(capsys: pytest.CaptureFixture[str]) -> None:
-    """A first invocation has happened: it writes a line of its own."""
-    handler("docs")(recorded("docs"), Context())
-    capsys.readouterr()
+def started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first invocation has happened: it counts a cold start."""
+    monkeypatch.setattr(observability, "_is_cold", False)
 
 
-def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def _lines(
+    capsys: pytest.CaptureFixture[str], dimensions: list[str] = BY_ROUTE
+) -> list[dict[str, Any]]:
+    """The lines of metrics with these dimensions, each of them well formed."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    return [line for line in lines if "_aws" in line]
+    found = [line for line in lines if "_aws" in line]
+    return [line for line in found if _dimensions(line) == dimensions]
 
 
-def _line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    (line,) = _lines(capsys)
+def _dimensions(line: dict[str, Any]) -> list[str]:
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "TaskApi"
+    (names,) = directive["Dimensions"]
+    assert all(isinstance(line[each], str) for each in names)
+    return sorted(names)
+
+
+def _line(capsys: pytest.CaptureFixture[str], dimensions: list[str] = BY_ROUTE) -> dict[str, Any]:
+    (line,) = _lines(capsys, dimensions)
     return line
 
 
 def _declared(line: dict[str, Any]) -> set[str]:
-    """The metrics of a line, by route and of the whole service; the line has all their values."""
+    """The metrics of a line, which has all their values."""
     (directive,) = line["_aws"]["CloudWatchMetrics"]
-    assert directive["Namespace"] == "TaskApi"
-    assert directive["Dimensions"] == [["route", "service"], ["service"]]
-    assert all(isinstance(line[each], str) for each in ("route", "service"))
     names = {metric["Name"] for metric in directive["Metrics"]}
     assert all(isinstance(value, float) for each in names for value in line[each])
     return names
 
 
-def test_the_first_request_tells_its_connect_and_the_next_one_only_itself(
+def test_a_request_writes_one_line_and_a_second_one_only_if_something_rare_happened(
     user: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     listing = event("GET", TASKS, user=user)
     handler("list_tasks")(listing, Context())
-    first = _line(capsys)
+    first, rare = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (_dimensions(first), _declared(first)) == (BY_ROUTE, ALWAYS)
     assert first["route"] == "GET /api/{user_id}/tasks"
     assert (first["Requests"], first["Errors"], first["RoundTrips"]) == ([1], [0], [1])
-    assert _declared(first) == ALWAYS | {"Connects", "ConnectTime"}
-    assert first["Connects"] == [1]
-    assert first["ConnectTime"][0] > 0
+    assert (_dimensions(rare), _declared(rare)) == (OF_THE_SERVICE, {"Connects", "ConnectTime"})
+    assert rare["Connects"] == [1]
+    assert rare["ConnectTime"][0] > 0
+    assert rare["function_request_id"] == first["function_request_id"]
     handler("list_tasks")(listing, Context())
     again = _line(capsys)
     assert again["RoundTrips"] == [1]
@@ -64,7 +80,8 @@ def test_the_first_request_tells_its_connect_and_the_next_one_only_itself(
 
 def test_the_units_are_those_of_cloudwatch(user: str, capsys: pytest.CaptureFixture[str]) -> None:
     handler("list_tasks")(event("GET", TASKS, user=user), Context())
-    directives = _line(capsys)["_aws"]["CloudWatchMetrics"]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    directives = [each for line in lines for each in line["_aws"]["CloudWatchMetrics"]]
     units = {each["Name"]: each["Unit"] for one in directives for each in one["Metrics"]}
     assert {name for name, unit in units.items() if unit == "Milliseconds"} == {
         "Latency",
@@ -77,14 +94,14 @@ def test_an_unusable_database_is_counted_as_unavailable(
     user: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hush@127.0.0.1:1/tasks")
-    tasks.database.cache_clear()
+    database.database.cache_clear()
     answer = handler("list_tasks")(event("GET", TASKS, user=user), Context(remaining=1.0))
     assert answer["statusCode"] == 503
-    line = _line(capsys)
+    line, rare = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert line["Errors"] == [1]
-    assert _declared(line) >= {"Unavailable", "Retries"}
-    assert line["Unavailable"] == [1]
-    assert line["Retries"][0] > 0
+    assert _declared(rare) == {"Unavailable", "Retries"}
+    assert rare["Unavailable"] == [1]
+    assert rare["Retries"][0] > 0
 
 
 @pytest.mark.parametrize("status", [401, 403, 422])
@@ -127,7 +144,7 @@ def test_the_alias_follows_from_a_key_that_the_log_does_not_hold(
     user: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler("list_tasks")(event("GET", TASKS, user=user), Context())
-    monkeypatch.setattr(tasks, "derive_key", lambda _purpose: b"another key")
+    monkeypatch.setattr(database, "derive_key", lambda _purpose: b"another key")
     handler("list_tasks")(event("GET", TASKS, user=user), Context())
     first, second = (line["actor"] for line in _lines(capsys))
     assert first != second
@@ -150,31 +167,74 @@ def test_an_observed_handler_logs_its_error_with_the_traceback_and_raises_it(
     (logged,) = caplog.records
     assert logged.exc_info
     assert "the reason" in str(logged.exc_info[1])
-    assert _line(capsys)["Tried"] == [1]
+    assert _line(capsys, OF_THE_SERVICE)["Tried"] == [1]
 
 
+@pytest.mark.parametrize("name", ["authorizer", "docs", "migrate"])
 def test_the_first_invocation_of_any_function_counts_a_cold_start(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(observability, "_is_cold", True)
-    context: Any = Context(function_name="TaskApi-Migrate")
-    quiet = observed(lambda _event, _context: "done")
-    assert [quiet({}, context), quiet({}, context)] == ["done", "done"]
-    line = _line(capsys)
-    assert (line["ColdStart"], line["function_name"]) == ([1], "TaskApi-Migrate")
-    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["function_name", "service"]]
+    for _ in range(2):
+        handler(name)(recorded(name), Context())
+    line = _line(capsys, OF_THE_SERVICE)
+    assert (line["ColdStarts"], _declared(line)) == ([1], {"ColdStarts"})
+
+
+# --- what the template makes of it ---
+
+
+TEMPLATE = (ROOT / "template.yaml").read_text()
+
+
+def _resources(type_: str) -> Iterator[dict[str, Any]]:
+    for each in yaml_parse(TEMPLATE)["Resources"].values():
+        if each["Type"] == type_:
+            yield each["Properties"]
 
 
 def test_every_metric_that_the_template_looks_at_is_one_that_is_written() -> None:
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    layer = ROOT / "layers" / "shared" / "web"
-    written = "".join((layer / name).read_text() for name in ("endpoint.py", "work.py"))
-    alarms = [
-        each["Properties"]
-        for each in template["Resources"].values()
-        if each["Type"] == "AWS::CloudWatch::Alarm"
-    ]
-    plain = {each["MetricName"] for each in alarms if each.get("Namespace") == "TaskApi"}
-    assert plain
-    for name in plain:
-        assert f'"{name}"' in written
+    """By a request, by Smoke, or by a filter of the access log."""
+    filtered = {
+        metric["MetricName"]
+        for each in _resources("AWS::Logs::MetricFilter")
+        for metric in each["MetricTransformations"]
+    }
+    assert filtered == {"Refused"}
+    plain = {
+        (each["MetricName"], *(dimension["Name"] for dimension in each["Dimensions"]))
+        for each in _resources("AWS::CloudWatch::Alarm")
+        if each.get("Namespace") == "TaskApi"
+    }
+    assert plain <= {(name, "service") for name in RARE | filtered}
+    selected = set(re.findall(r"SELECT \w+\((\w+)\) FROM SCHEMA\(TaskApi, (.+?)\)", TEMPLATE))
+    assert selected == {("Errors", "route, service")}
+    searched = set(re.findall(r"{TaskApi,(.+?)} .*?MetricName=.{2}(\w+)", TEMPLATE))
+    assert {(name, dimensions) for dimensions, name in searched} == {
+        ("Latency", "route,service"),
+        ("RoundTrips", "route,service"),
+        ("StepTime", "service,step"),
+    }
+    shown = set(re.findall(r'"TaskApi", "(\w+)", "service"', TEMPLATE))
+    assert shown <= RARE | filtered
+    for name in RARE | ALWAYS:  # what this test calls written
+        assert any(f'"{name}"' in path.read_text() for path in _WRITERS), name
+
+
+_LAYER = ROOT / "layers" / "shared"
+_WRITERS = [_LAYER / "observability.py", _LAYER / "web" / "endpoint.py", _LAYER / "web" / "work.py"]
+
+
+def test_the_saved_queries_read_members_that_a_requests_line_has(
+    user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Logs Insights names the values of a list `Latency.0`, `Latency.1` and so on."""
+    handler("list_tasks")(event("GET", TASKS, user=user), Context())
+    line = _line(capsys)
+    members = {f"{name}.0" if isinstance(value, list) else name for name, value in line.items()}
+    queries = [each["QueryString"] for each in _resources("AWS::Logs::QueryDefinition")]
+    of_requests = [query for query in queries if 'message = "request"' in query]
+    assert len(of_requests) == 3
+    assert line["message"] == "request"
+    for query in of_requests:
+        assert members_read(query) <= members, query

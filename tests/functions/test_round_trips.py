@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import tasks
+from tasks.database import database
 from tests.functions.events import as_sent
 from tests.functions.handlers import TASKS, Context, event, handler, recorded
 from tests.neon.proxy import Proxy
@@ -36,10 +36,10 @@ def wire(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     with Proxy(server.port) as proxy:
         url = server.url.replace(str(server.port), str(proxy.port))
         monkeypatch.setenv("DATABASE_URL", url)
-        tasks.database.cache_clear()
+        database.cache_clear()
         handler("health")(recorded("health"), Context())  # connects
         yield proxy
-        tasks.database().close()
+        database().close()
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)

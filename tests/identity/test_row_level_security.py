@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -17,17 +16,13 @@ import psycopg
 import pytest
 
 import neon
-import tasks
-from tasks import (
-    PageRequest,
-    Preconditions,
-    Task,
-    TaskCreate,
-    TaskNotFoundError,
-    TaskUpdate,
-    store,
-)
+from tasks import database as tasks_database
+from tasks import store
 from tasks.database import acting_as
+from tasks.errors import TaskNotFoundError
+from tasks.idempotency import Preconditions
+from tasks.models import Task, TaskCreate, TaskUpdate
+from tasks.paging import PageRequest
 from tasks.settings import settings
 from tests.identity.conftest import (
     Cluster,
@@ -136,7 +131,7 @@ def test_no_statement_of_the_store_reaches_the_database_without_the_acting_user(
 ) -> None:
     one_each("bob")
     without_user = {"role": "task_api"}
-    monkeypatch.setattr(sys.modules["tasks.database"], "acting_as", lambda _user: without_user)
+    monkeypatch.setattr(tasks_database, "acting_as", lambda _user: without_user)
     assert listed("bob") == []
     with refused():
         one_each("bob")
@@ -343,7 +338,7 @@ def test_health_needs_no_user(urls: dict[str, str], monkeypatch: pytest.MonkeyPa
     for url in urls.values():
         with closing(neon.Database(url)) as opened:
             use_database(monkeypatch, partial(lambda same: same, opened))
-            tasks.ping()
+            tasks_database.ping()
 
 
 def test_every_table_that_the_acting_role_may_touch_has_forced_row_level_security(
@@ -379,7 +374,7 @@ def connected_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ne
         forget()
         monkeypatch.setenv("DATABASE_URL", url)
         monkeypatch.setenv("ALLOW_OWNER_LOGIN", allow_owner_login)
-        return tasks.database()
+        return tasks_database.database()
 
     yield connect
     forget()
@@ -387,10 +382,10 @@ def connected_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ne
 
 def forget() -> None:
     """Close the database, and have it and the settings read from the environment again."""
-    if tasks.database.cache_info().currsize:
-        tasks.database().close()
+    if tasks_database.database.cache_info().currsize:
+        tasks_database.database().close()
     settings.cache_clear()
-    tasks.database.cache_clear()
+    tasks_database.database.cache_clear()
 
 
 @pytest.mark.parametrize("who", ["owner", "superuser"])
@@ -400,11 +395,11 @@ def test_a_login_that_row_level_security_does_not_bind_is_refused(
     connected_as(urls[who])
     for _ in range(2):
         with pytest.raises(neon.ConfigurationError):
-            tasks.ping()
+            tasks_database.ping()
         with pytest.raises(neon.ConfigurationError):
             listed("alice")
     connected_as(urls[who], allow_owner_login="true")
-    tasks.ping()
+    tasks_database.ping()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-import tasks
+from tasks.database import database
 from tasks.settings import Settings, settings
 from tests.identity.conftest import migrate
 
@@ -28,14 +28,14 @@ def url(tasks_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("DATABASE_URL", tasks_url)
     forget()
     yield tasks_url
-    tasks.database().close()
+    database().close()
     forget()
 
 
 def forget() -> None:
     """Have the settings and the database read from the environment again."""
     settings.cache_clear()
-    tasks.database.cache_clear()
+    database.cache_clear()
 
 
 @pytest.fixture

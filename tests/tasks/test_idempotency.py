@@ -13,16 +13,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tasks import (
-    Preconditions,
-    Task,
-    TaskCreate,
-    TaskNotFoundError,
-    TaskUpdate,
-    WriteResult,
-    store,
-)
-from tasks.models import TEXTS
+from tasks import store
+from tasks.errors import TaskNotFoundError
+from tasks.idempotency import Preconditions, WriteResult
+from tasks.models import TEXTS, Task, TaskCreate, TaskUpdate
 from tests.identity.conftest import execute, migrate
 from tests.running import ROOT
 

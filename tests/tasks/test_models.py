@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import ClassVar
 
-from tasks import TaskUpdate
-from tasks.models import TEXTS
+from tasks.models import TEXTS, TaskUpdate
 
 
 class WithDueDay(TaskUpdate):

@@ -8,7 +8,10 @@ import psycopg
 import pytest
 
 import neon
-from tasks import InvalidCursorError, PageRequest, TaskCreate, store
+from tasks import store
+from tasks.errors import InvalidCursorError
+from tasks.models import TaskCreate
+from tasks.paging import PageRequest
 from tests.identity.conftest import execute
 from tests.tasks.conftest import Configure
 

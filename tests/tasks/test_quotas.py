@@ -10,7 +10,10 @@ from uuid import uuid4
 import pytest
 
 import neon
-from tasks import Preconditions, QuotaExceededError, TaskCreate, TaskUpdate, store
+from tasks import store
+from tasks.errors import QuotaExceededError
+from tasks.idempotency import Preconditions
+from tasks.models import TaskCreate, TaskUpdate
 from tests.identity.conftest import execute
 from tests.identity.harness import use_database
 from tests.tasks.conftest import Configure

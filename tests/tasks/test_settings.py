@@ -47,10 +47,11 @@ def test_a_bad_setting_is_one_sentence_that_names_it(name: str, text: str) -> No
 def test_importing_tasks_opens_nothing_and_changes_nothing() -> None:
     code = """
 import gc, threading
-import tasks, tasks.store
+import tasks.store
+from tasks.database import database
 assert gc.isenabled() and gc.get_freeze_count() == 0
 assert threading.active_count() == 1
-assert tasks.database.cache_info().currsize == 0
+assert database.cache_info().currsize == 0
 """
     environment = {
         "PYTHONPATH": str(ROOT / "layers" / "shared"),

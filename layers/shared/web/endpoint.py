@@ -8,13 +8,12 @@ middleware, so identity cannot come first; and it answers 404 for a user id with
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-from observability import SERVICE, LambdaContext, logger, metrics, observed
+from observability import LambdaContext, logger, metrics, observed, service_metrics
 from web import identity
 from web.binding import Binding
 from web.problems import ProblemError, internal
@@ -66,7 +65,7 @@ class Endpoint:
         started = time.perf_counter()
         with self._work.deadline(context.get_remaining_time_in_millis() / 1000):
             response = self._respond(Request(event), context.aws_request_id)
-        self._account(response, (time.perf_counter() - started) * 1000, context.aws_request_id)
+        self._account(response, (time.perf_counter() - started) * 1000)
         return response.payload(_HEADERS | {"X-Request-Id": context.aws_request_id})
 
     def _respond(self, request: Request, request_id: str) -> Response[Any]:
@@ -89,22 +88,17 @@ class Endpoint:
         metrics.add_metadata("actor", self._work.actor(subject))
         identity.require_owner(subject, self._binding.owner(request))
 
-    def _account(self, response: Response[Any], milliseconds: float, request_id: str) -> None:
+    def _account(self, response: Response[Any], milliseconds: float) -> None:
         """Say what became of the request, and nothing of what it said."""
         metrics.add_dimension("route", f"{self.method} {self.path}")
-        metrics.add_dimensions(service=SERVICE)
         metrics.add_metric("Requests", "Count", 1)
         metrics.add_metric("Errors", "Count", int(response.is_fault))
         metrics.add_metric("Latency", "Milliseconds", round(milliseconds, 1))
-        for name, value in self._work.counts().items():
-            metrics.add_metric(name, "Milliseconds" if name == "ConnectTime" else "Count", value)
-        if response.is_fault and response.status == 503:
-            metrics.add_metric("Unavailable", "Count", 1)
-        metrics.add_metadata("level", "INFO")
         metrics.add_metadata("message", "request")
         metrics.add_metadata("status", response.status)
-        metrics.add_metadata("function_request_id", request_id)
-        metrics.add_metadata("xray_trace_id", _trace_id())
+        self._work.account()
+        if response.is_fault and response.status == 503:
+            service_metrics.add_metric("Unavailable", "Count", 1)
 
 
 def endpoint(
@@ -135,7 +129,7 @@ class _Work(NamedTuple):
 
     deadline: Callable[[float], AbstractContextManager[Any]]
     actor: Callable[[str], str]
-    counts: Callable[[], Mapping[str, float]]
+    account: Callable[[], object]
     problem_of: Callable[[Exception], ProblemError]
 
 
@@ -143,12 +137,7 @@ def _with_database() -> _Work:
     import neon  # an endpoint without a database starts without the driver
     from web import failures, work
 
-    return _Work(neon.deadline, work.actor, work.since_the_last_request, failures.problem_of)
+    return _Work(neon.deadline, work.actor, work.account, failures.problem_of)
 
 
-_WITHOUT = _Work(nullcontext, lambda _subject: "unknown", dict, internal)
-
-
-def _trace_id() -> str:
-    """The trace that Lambda names, as Powertools' Logger writes it."""
-    return os.environ.get("_X_AMZN_TRACE_ID", "").partition(";")[0].removeprefix("Root=")
+_WITHOUT = _Work(nullcontext, lambda _subject: "unknown", lambda: None, internal)

@@ -6,24 +6,24 @@ import math
 from collections.abc import Callable
 
 import neon
-import tasks
+from tasks import errors
 from web.problems import ProblemError, internal, invalid
 
 _OF_TASKS: dict[type[Exception], Callable[[], ProblemError]] = {
-    tasks.TaskNotFoundError: lambda: ProblemError(404, "Task not found"),
-    tasks.VersionMismatchError: lambda: ProblemError(
+    errors.TaskNotFoundError: lambda: ProblemError(404, "Task not found"),
+    errors.VersionMismatchError: lambda: ProblemError(
         412, "The task was changed since; nothing was done"
     ),
-    tasks.KeyInUseError: lambda: ProblemError(
+    errors.KeyInUseError: lambda: ProblemError(
         409, "A request with this Idempotency-Key is still running", {"Retry-After": "1"}
     ),
-    tasks.KeyReusedError: lambda: _refused(
+    errors.KeyReusedError: lambda: _refused(
         "header",
         "idempotency-key",
         "idempotency_key_reused",
         "Idempotency-Key was used before with another body",
     ),
-    tasks.InvalidCursorError: lambda: _refused(
+    errors.InvalidCursorError: lambda: _refused(
         "query", "cursor", "cursor_invalid", "Cursor should be one that this very list has given"
     ),
 }
@@ -41,7 +41,7 @@ def problem_of(error: Exception) -> ProblemError:
             {"Retry-After": "1"},
             slug="outcome-unknown",
         )
-    if isinstance(error, tasks.QuotaExceededError):
+    if isinstance(error, errors.QuotaExceededError):
         return ProblemError(403, f"{error}", slug="quota-exceeded")
     if isinstance(error, neon.TimedOutError):
         return ProblemError(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-import tasks
+from tasks import models, orders
 from tasks.models import NO_NUL, NoNul
 from web.binding import Body, Parameter
 
@@ -26,24 +26,26 @@ __all__ = [
 
 
 UserId = Annotated[
-    tasks.UserId, Parameter("path", description="Who the tasks belong to: the token's `sub`.")
+    models.UserId, Parameter("path", description="Who the tasks belong to: the token's `sub`.")
 ]
-TaskId = Annotated[tasks.TaskId, Parameter("path", description="The task's id, a UUID.")]
+TaskId = Annotated[models.TaskId, Parameter("path", description="The task's id, a UUID.")]
 
 Limit = Annotated[
     int,
-    Parameter("query", ge=1, le=tasks.PAGE_LIMIT, description="How many tasks a page has at most."),
+    Parameter(
+        "query", ge=1, le=models.PAGE_LIMIT, description="How many tasks a page has at most."
+    ),
 ]
 Cursor = Annotated[
     Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"})] | None,
     Parameter("query", min_length=1, max_length=4096, description="From the `Link` of a page."),
 ]
-Status = Annotated[tasks.Status, Parameter("query", description="Which tasks to show.")]
+Status = Annotated[orders.Status, Parameter("query", description="Which tasks to show.")]
 Sort = Annotated[
-    tasks.Sort, Parameter("query", description="The order; a leading `-` turns it round.")
+    orders.Sort, Parameter("query", description="The order; a leading `-` turns it round.")
 ]
 Search = Annotated[
-    Annotated[str, Field(max_length=tasks.SEARCH_LENGTH, json_schema_extra=NO_NUL), NoNul],
+    Annotated[str, Field(max_length=models.SEARCH_LENGTH, json_schema_extra=NO_NUL), NoNul],
     Parameter(
         "query",
         description="Show tasks with this text in their title or description, in any case.",

@@ -8,8 +8,9 @@ from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel
 
-from tasks import DeleteResult, Page, PageRequest, Preconditions, Task, WriteResult
-from tasks.models import DESCRIPTION_LENGTH, TASKS, TITLE_LENGTH, USER_ID_LENGTH
+from tasks.idempotency import DeleteResult, Preconditions, WriteResult
+from tasks.models import DESCRIPTION_LENGTH, TASKS, TITLE_LENGTH, USER_ID_LENGTH, Task
+from tasks.paging import Page, PageRequest
 from tasks.settings import settings
 from web.etags import etag, etag_of_page, is_seen, versions
 from web.response import Response

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hmac
 
-import tasks
 from neon import DatabaseError, Telemetry
+from observability import metrics, service_metrics
+from tasks import database
 
 _last = Telemetry()
 _before: dict[str, int] = {}
@@ -20,27 +21,30 @@ def actor(subject: str) -> str:
     It is a keyed hash, alike in every function, so that a user's requests can be counted.
     """
     try:
-        key = tasks.derive_key(b"actor")
+        key = database.derive_key(b"actor")
     except DatabaseError:
         return "unknown"
     return hmac.digest(key, subject.encode("utf-8", "surrogatepass"), "sha256")[:8].hex()
 
 
-def since_the_last_request() -> dict[str, float]:
-    """The round trips of this request, and what is rare if it happened.
+def account() -> None:
+    """Count the round trips since the last request, and what is rare if it happened.
 
     The first request is charged with what INIT did.
     """
     global _last, _before
-    telemetry = tasks.telemetry()
+    telemetry = database.telemetry()
     before = _before if telemetry is _last else {}
     _last, _before = telemetry, _counts(telemetry)
-    happened = {name: count - before.get(name, 0) for name, count in _before.items()}
-    work: dict[str, float] = {"RoundTrips": happened.pop("RoundTrips")}
-    work |= {name: count for name, count in happened.items() if count}
-    return (
-        work | {"ConnectTime": round(telemetry.last_connect_ms, 1)} if "Connects" in work else work
-    )
+    for name, count in _before.items():
+        happened = count - before.get(name, 0)
+        if name == "RoundTrips":
+            metrics.add_metric(name, "Count", happened)
+        elif happened:
+            service_metrics.add_metric(name, "Count", happened)
+    if telemetry.connects > before.get("Connects", 0):
+        connect_ms = round(telemetry.last_connect_ms, 1)
+        service_metrics.add_metric("ConnectTime", "Milliseconds", connect_ms)
 
 
 def _counts(telemetry: Telemetry) -> dict[str, int]:
