@@ -160,7 +160,7 @@ def test_what_is_deployed_is_the_build_with_its_versions_named(
         assert _make(project, "build").returncode == 0
     result = _make(project, "deploy", "ENV=dev", *built)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert ("Build Succeeded" in result.stdout) is not built
+    assert ("Build Succeeded" in result.stdout) == (not built)
     toy = account.templates[-1]["Resources"]["Toy"]["Properties"]
     assert toy["CodeUri"].startswith("s3://aws-sam-cli-managed-default-")
     assert re.fullmatch("[0-9a-f]{64}", toy["AutoPublishCodeSha256"])

@@ -185,7 +185,8 @@ def test_the_role_cannot_widen_itself(pipeline: dict[str, Any]) -> None:
     assert changes - reads - {"iam:UpdateRoleDescription"} <= set(deny["Action"])
 
 
-NAMED = {  # type: the member that may give a name, the statement, what is ahead of the name
+# By type: the member that may give a name, the statement, and what is ahead of the name.
+NAMED = {
     "AWS::Lambda::Function": ("FunctionName", "Functions", ":function:"),
     "AWS::Lambda::LayerVersion": ("LayerName", "Layers", ":layer:"),
     "AWS::Logs::LogGroup": ("LogGroupName", "Logs", ":log-group:"),
