@@ -183,8 +183,9 @@ deploy: .venv-sam/ready $(if $(BUILT),,runtime-python) ## build and deploy; the 
 	@$(DEPLOY) deploy "$(ENV)" $(if $(BUILT),--built) $(CONFIRM)
 
 .PHONY: secrets
-secrets: .venv/ready ## replace the connection strings; asks for the owner's and makes the API's: make secrets ENV=dev
-	@$(DEPLOY) secrets "$(ENV)"
+secrets: .venv/ready ## replace the connection strings; asks for the owner's and makes the API's: make secrets ENV=dev (ROTATE=jwt: the tokens' secret)
+	@case "$(ROTATE)" in ""|jwt) ;; *) echo "ROTATE has to be jwt" >&2; exit 1;; esac
+	$(DEPLOY) secrets "$(ENV)" $(if $(ROTATE),--rotate=$(ROTATE))
 
 .PHONY: smoke
 smoke: .venv/ready ## use an API once as a customer does: make smoke ENV=dev, or URL=http://127.0.0.1:8000

@@ -15,10 +15,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deploy.deployment import deploy, destroy, owner_url
 from deploy.environments import DeployError, Environment, read_environment
 from deploy.pipeline import make_pipeline
-from deploy.secret_store import has_connection_strings, replace, store_missing
+from deploy.secret_store import has_connection_strings, replace, rotate_jwt, store_missing
 from deploy.smoke import invoke_smoke, visit
 from deploy.target import Target, find_target
-from deploy.terminal import confirm
+from deploy.terminal import ask_secret, confirm
 
 _USAGE = "usage: python -m deploy {deploy|destroy|pipeline|secrets|smoke} ENVIRONMENT ..."
 
@@ -44,7 +44,8 @@ def _run(command: str, environment: Environment, rest: list[str]) -> int:
     print(target, flush=True)
     match command:
         case "secrets":
-            _show(_replace_secrets(environment, target))
+            change = _rotate_jwt if rest == ["--rotate=jwt"] else _replace_secrets
+            _show(change(environment, target))
         case "deploy":
             options = [each for each in rest if each != "--built"]
             _show(deploy(environment, target, built="--built" in rest, options=options))
@@ -60,12 +61,20 @@ def _run(command: str, environment: Environment, rest: list[str]) -> int:
 
 
 def _replace_secrets(environment: Environment, target: Target) -> Iterable[str]:
-    """Store the owner's connection string; production's is replaced after a question only."""
+    """Store the owner's connection string. A protected environment's is replaced after a question."""
     url = owner_url()
-    if environment.is_production and has_connection_strings(environment):
-        confirm(target.stack, "This replaces the connection strings of production.")
+    if environment.is_protected and has_connection_strings(environment):
+        confirm(target.stack, "This replaces the connection strings.")
     yield from replace(environment, url)
     yield from store_missing(environment, owner_url)
+
+
+def _rotate_jwt(environment: Environment, target: Target) -> Iterable[str]:
+    """Store another secret that signs tokens: what is typed, or a random one."""
+    secret = ask_secret("The new secret (empty for a random one):")
+    if environment.is_protected:
+        confirm(target.stack, "This replaces the secret that signs tokens.")
+    yield from rotate_jwt(environment, secret)
 
 
 def _show(lines: Iterable[str]) -> None:

@@ -42,7 +42,7 @@ def deploy(
     found = outputs(target.stack)
     if not found:
         raise DeployError(f"Nothing was deployed: {target.stack} has no outputs.")
-    if environment.is_production:
+    if environment.is_protected:
         _protect(target, is_protected=True)
     yield from _summary(environment, found)
 
@@ -50,10 +50,10 @@ def deploy(
 def destroy(environment: Environment, target: Target) -> Iterator[str]:
     """Delete the stack and its secrets; yield what was done. Raises DeployError.
 
-    In production a person types the stack's name first, and then its protection is taken away.
+    A person types the name of a protected stack first, and then its protection is taken away.
     """
-    if environment.is_production:
-        confirm(target.stack, "This deletes production: the API, its logs and its secrets.")
+    if environment.is_protected:
+        confirm(target.stack, "This deletes what customers use: the API, its logs and its secrets.")
         _protect(target, is_protected=False)
     sam("delete", "--config-env", environment.name, "--region", target.region, "--no-prompts")
     yield from forget(environment)

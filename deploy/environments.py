@@ -14,16 +14,15 @@ class DeployError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One section of samconfig.toml: its name, its stack, and the parameters that it sets."""
+    """One section of samconfig.toml: its name, its stack, and the parameters that it sets.
+
+    Customers use an environment that `is_protected`: a person has to confirm what cannot be undone.
+    """
 
     name: str
     stack: str
     parameters: Mapping[str, str]
-
-    @property
-    def is_production(self) -> bool:
-        """Tell whether customers use it, so that a person has to confirm what cannot be undone."""
-        return self.name == "prod"
+    is_protected: bool = False
 
     @property
     def owner_secret(self) -> str:
@@ -40,4 +39,9 @@ def read_environment(path: Path, name: str) -> Environment:
         known = ", ".join(key for key, value in sections.items() if "global" in value)
         raise DeployError(f"samconfig.toml has no environment {name!r}; ENV is one of {known}.")
     overrides = (each.partition("=") for each in settings["parameter_overrides"])
-    return Environment(name, settings["stack_name"], {key: value for key, _, value in overrides})
+    return Environment(
+        name,
+        settings["stack_name"],
+        {key: value for key, _, value in overrides},
+        is_protected=settings.get("termination_protection", False),
+    )

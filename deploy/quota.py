@@ -35,7 +35,7 @@ def needed_executions(environment: Environment) -> int:
     """Return how many concurrent executions the account has to allow for this environment."""
     if reserved := sum(_reservations(environment)):
         return reserved + _UNRESERVED
-    return _PRODUCTION if environment.is_production else _NEW_ACCOUNT
+    return _PRODUCTION if environment.is_protected else _NEW_ACCOUNT
 
 
 def _reservations(environment: Environment) -> list[int]:

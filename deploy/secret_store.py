@@ -7,8 +7,11 @@ an environment variable, a template parameter or a line of output.
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -21,6 +24,7 @@ from deploy.environments import DeployError, Environment
 _JWT = "JwtSecretId"
 _NAMES = ("DatabaseSecret", "MigrationSecret", _JWT)  # the template parameters that name secrets
 _RECOVERY_DAYS = 7
+_AUTHORIZER = Path(__file__).resolve().parents[1] / "functions" / "authorizer"
 
 
 def store_missing(environment: Environment, ask_url: Callable[[], str]) -> Iterator[str]:
@@ -32,7 +36,7 @@ def store_missing(environment: Environment, ask_url: Callable[[], str]) -> Itera
         yield from replace(environment, ask_url())
     client = boto3.client("secretsmanager")
     if _state(client, environment.parameters[_JWT]) != "there":
-        yield _put(client, environment.parameters[_JWT], secrets.token_urlsafe(48))
+        yield _put(client, environment.parameters[_JWT], _random_secret())
 
 
 def replace(environment: Environment, url: str) -> Iterator[str]:
@@ -51,6 +55,19 @@ def replace(environment: Environment, url: str) -> Iterator[str]:
     login = str(conninfo_to_dict(own)["user"])
     close_login(url, environment.name, login)
     yield f"The API connects as {login} from its next connection on"
+
+
+def rotate_jwt(environment: Environment, secret: str = "") -> Iterator[str]:
+    """Store a new version of the secret that signs tokens, random if `secret` is empty.
+
+    The authorizer accepts the version before as well, until the next rotation. Raises DeployError
+    when the authorizer would refuse to start with this secret.
+    """
+    if secret:
+        _check_jwt_secret(secret)
+    client = boto3.client("secretsmanager")
+    yield _put(client, environment.parameters[_JWT], secret or _random_secret())
+    yield "Tokens of the version before stay good until the next rotation"
 
 
 def forget(environment: Environment) -> Iterator[str]:
@@ -81,6 +98,20 @@ def owner_version(environment: Environment) -> str:
             stored = each["CreatedDate"].astimezone(UTC)
             return f"{stored:%Y-%m-%dT%H:%M:%SZ}/{each['VersionId']}"
     raise DeployError(f"The secret {environment.owner_secret} has no current version.")
+
+
+def _random_secret() -> str:
+    return secrets.token_urlsafe(48)
+
+
+def _check_jwt_secret(secret: str) -> None:
+    """Ask the authorizer's own rules. Raises DeployError, which does not repeat the secret."""
+    sys.path.insert(0, str(_AUTHORIZER))
+    settings = import_module("settings")
+    try:
+        settings.check_secret(secret, "The secret")
+    except settings.SettingsError as error:
+        raise DeployError(f"{error}.") from None
 
 
 def _user(client: Any, name: str) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import boto3
 import httpx
+from samtranslator.yaml_helper import yaml_parse
 
 _SETTINGS = "/2016-08-19/account-settings"
 _PROTECTED = b"""<UpdateTerminationProtectionResponse>
@@ -23,7 +24,8 @@ _NOT_FORWARDED = {"host", "content-length", "connection", "accept-encoding"}
 class Account(http.server.ThreadingHTTPServer):
     """Lambda and CloudFormation; `executions` is the quota, `protected` has the stacks' protection.
 
-    `report` is what every function returns, with an error when `is_failing`.
+    `report` is what every function returns, with an error when `is_failing`. `templates` are those
+    that were deployed.
     """
 
     daemon_threads = True
@@ -34,6 +36,7 @@ class Account(http.server.ThreadingHTTPServer):
         self.executions = 1000
         self.protected: dict[str, bool] = {}
         self.invoked: list[str] = []
+        self.templates: list[dict[str, Any]] = []
         self.report: Any = {"outcome": "ok"}
         self.is_failing = False
 
@@ -70,11 +73,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - http.server's names
 
     def _with_template(self, form: dict[str, str]) -> bytes:
-        """Put the template itself in place of its address, which moto looks for in real S3."""
+        """Put the template itself in place of its address, which moto looks for in real S3.
+
+        moto knows no SAM, so it does not get the functions.
+        """
         _, bucket, key = urlsplit(form.pop("TemplateURL")).path.split("/", 2)
         client = boto3.client("s3", endpoint_url=self.server.moto)
         template = client.get_object(Bucket=bucket, Key=key)["Body"].read().decode()
-        return urlencode(form | {"TemplateBody": template}).encode()
+        self.server.templates.append(yaml_parse(template))
+        known = yaml_parse(template)
+        known["Resources"] = {
+            name: resource
+            for name, resource in known["Resources"].items()
+            if not resource["Type"].startswith("AWS::Serverless::")
+        }
+        return urlencode(form | {"TemplateBody": json.dumps(known)}).encode()
 
     def _forward(self, body: bytes) -> None:
         headers = {k: v for k, v in self.headers.items() if k.lower() not in _NOT_FORWARDED}

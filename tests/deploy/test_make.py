@@ -149,6 +149,39 @@ def test_a_deployment_says_where_it_acts_and_ends_with_the_address_a_curl_and_th
     assert account.protected == {}
 
 
+@pytest.mark.parametrize("built", [(), ("BUILT=1",)], ids=["built here", "built before"])
+def test_what_is_deployed_is_the_build_with_its_versions_named(
+    project: Path, account: Account, secrets_manager: SecretsManager, built: tuple[str, ...]
+) -> None:
+    """`sam build`, the names of versions, `sam deploy`: what AWS gets has all three."""
+    _deployed(STACK, secrets_manager)
+    _write_toy(project)
+    if built:
+        assert _make(project, "build").returncode == 0
+    result = _make(project, "deploy", "ENV=dev", *built)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert ("Build Succeeded" in result.stdout) == (not built)
+    toy = account.templates[-1]["Resources"]["Toy"]["Properties"]
+    assert toy["CodeUri"].startswith("s3://aws-sam-cli-managed-default-")
+    assert re.fullmatch("[0-9a-f]{64}", toy["AutoPublishCodeSha256"])
+
+
+def _write_toy(project: Path) -> None:
+    """A template with a function, in place of the real one."""
+    template = _small_template()
+    template["Transform"] = "AWS::Serverless-2016-10-31"
+    template["Resources"]["Toy"] = {
+        "Type": "AWS::Serverless::Function",
+        "Metadata": {"BuildMethod": "makefile"},
+        "Properties": {"CodeUri": "toy", "Handler": "app.handler", "Runtime": "python3.13"},
+    }
+    (project / "template.yaml").unlink()
+    (project / "template.yaml").write_text(json.dumps(template))
+    (project / "toy").mkdir()
+    (project / "toy" / "app.py").write_text("def handler(event, context): ...\n")
+    (project / "toy" / "Makefile").write_text("build-Toy:\n\tcp app.py $(ARTIFACTS_DIR)\n")
+
+
 def test_a_deployment_ignores_exported_secrets_and_hands_none_of_them_to_sam(
     project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
 ) -> None:
@@ -287,6 +320,50 @@ def test_make_secrets_replaces_productions_only_after_the_stacks_name(
     assert result.returncode == 0, result.stderr
     assert secrets_manager.text("task-api/prod/database") == changed
     assert account.protected == {}
+
+
+def test_a_rotation_keeps_the_tokens_former_secret_as_the_version_before(
+    project: Path, account: Account, secrets_manager: SecretsManager
+) -> None:
+    _deployed(STACK, secrets_manager)
+    given = "typed-by-a-person-0123456789-abcdefghij"
+    for typed, expected in ((given, given), ("", None)):
+        before = secrets_manager.text("task-api/dev/jwt")
+        result = _make(project, "secrets", "ENV=dev", "ROTATE=jwt", typed=f"{typed}\n")
+        assert result.returncode == 0, result.stderr
+        current = secrets_manager.text("task-api/dev/jwt")
+        assert current != before
+        assert expected in (None, current)
+        assert current not in result.stdout + result.stderr
+        assert _previous(secrets_manager, "task-api/dev/jwt") == before
+    assert secrets_manager.text("task-api/dev/database") == URL
+    assert account.invoked == []
+
+
+def _previous(secrets_manager: SecretsManager, name: str) -> str:
+    stage = {"SecretId": name, "VersionStage": "AWSPREVIOUS"}
+    return str(secrets_manager.client.get_secret_value(**stage)["SecretString"])
+
+
+def test_a_tokens_secret_that_the_authorizer_would_refuse_is_not_stored_and_not_shown(
+    project: Path, account: Account, secrets_manager: SecretsManager
+) -> None:
+    _deployed(STACK, secrets_manager)
+    result = _make(project, "secrets", "ENV=dev", "ROTATE=jwt", typed="hush" * 9 + "\n")
+    assert "The secret has to be random" in result.stderr
+    assert "hush" not in result.stdout + result.stderr
+    assert secrets_manager.text("task-api/dev/jwt") == "x" * 64
+    assert account.invoked == []
+
+
+def test_productions_tokens_secret_is_rotated_only_after_the_stacks_name(
+    project: Path, account: Account, secrets_manager: SecretsManager
+) -> None:
+    _deployed(PRODUCTION, secrets_manager)
+    result = _make(project, "secrets", "ENV=prod", "ROTATE=jwt", typed="\nyes\n")
+    assert result.stderr.startswith(f"Nothing was changed: the answer was not {PRODUCTION}.")
+    assert secrets_manager.text("task-api/prod/jwt") == "x" * 64
+    assert account.invoked == []
 
 
 # -- destroy -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from fnmatch import fnmatch
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from deploy.environments import read_environment
-from tests.deploy.transformed import ENVIRONMENTS, document, resolved
+from tests.deploy.transformed import ENVIRONMENTS, document, resolved, resources
 from tests.running import ROOT
 from tests.sam import sam
 
@@ -30,13 +31,7 @@ VALUES = {
     "AWS::StackName": "task-api-dev-pipeline",
 }
 
-# A custom resource is a call of its function. The optional domain and a metric out of a log.
-CUSTOM = {"lambda:InvokeFunction"}
-OPTIONAL = {
-    "AWS::ApiGatewayV2::ApiMapping",
-    "AWS::ApiGatewayV2::DomainName",
-    "AWS::Logs::MetricFilter",
-}
+CUSTOM = {"lambda:InvokeFunction"}  # a custom resource is a call of its function
 # The calls of `sam deploy`, of deploy/*.py, and of the gateway when it begins to write its log.
 OWN = {
     "cloudformation:CreateChangeSet",
@@ -114,7 +109,7 @@ def _permissions() -> dict[str, set[str]]:
 
 def _types() -> set[str]:
     translated = [document(environment) for environment in ENVIRONMENTS]
-    return OPTIONAL | {each["Type"] for one in translated for each in one["Resources"].values()}
+    return {each["Type"] for one in translated for each in one["Resources"].values()}
 
 
 def _needed_by(kind: str) -> set[str]:
@@ -190,23 +185,36 @@ def test_the_role_cannot_widen_itself(pipeline: dict[str, Any]) -> None:
     assert changes - reads - {"iam:UpdateRoleDescription"} <= set(deny["Action"])
 
 
-def test_names_that_the_template_gives_are_names_that_the_role_may_use(
-    pipeline: dict[str, Any],
+# By type: the member that may give a name, the statement, and what is ahead of the name.
+NAMED = {
+    "AWS::Lambda::Function": ("FunctionName", "Functions", ":function:"),
+    "AWS::Lambda::LayerVersion": ("LayerName", "Layers", ":layer:"),
+    "AWS::Logs::LogGroup": ("LogGroupName", "Logs", ":log-group:"),
+    "AWS::CloudWatch::Alarm": ("AlarmName", "Alarms", ":alarm:"),
+    "AWS::CloudWatch::Dashboard": ("DashboardName", "Dashboard", ":dashboard/"),
+    "AWS::IAM::Role": ("RoleName", "Roles", ":role/"),
+    "AWS::IAM::ManagedPolicy": ("ManagedPolicyName", "Policies", ":policy/"),
+    "AWS::SNS::Topic": ("TopicName", "Topic", ":123456789012:"),
+    "AWS::Scheduler::Schedule": ("Name", "Schedules", ":schedule/default/"),
+    "AWS::CodeDeploy::Application": ("ApplicationName", "Rollouts", ":application:"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_every_name_in_the_stack_is_one_that_the_role_may_use(
+    pipeline: dict[str, Any], kind: str
 ) -> None:
-    """Names that CloudFormation makes begin with the stack's name; these are the other ones."""
-    stack = document("dev")
+    """CloudFormation makes a name of the stack's and the resource's where none is given."""
+    stack = document("staging")
     stack = stack | {"_values": stack["_values"] | {"AWS::StackName": "task-api-dev"}}
-    limits = {
-        ("AWS::Lambda::Function", "FunctionName"): ("Functions", ":function:"),
-        ("AWS::Logs::LogGroup", "LogGroupName"): ("Logs", ":log-group:"),
-        ("AWS::CloudWatch::Dashboard", "DashboardName"): ("Dashboard", ":dashboard/"),
-    }
-    for resource in stack["Resources"].values():
-        for (kind, name), (sid, before) in limits.items():
-            if resource["Type"] == kind and name in resource["Properties"]:
-                given = str(resolved(stack, resource["Properties"][name]))
-                patterns = [each.partition(before)[2] for each in _resources(pipeline, sid)]
-                assert any(fnmatch(given, pattern) for pattern in patterns), given
+    member, sid, before = NAMED[kind]
+    patterns = [each.partition(before)[2] for each in _resources(pipeline, sid)]
+    found = list(resources(stack, kind))
+    assert found
+    for logical, properties in found:
+        made = f"task-api-dev-{logical}-1A2B3C4D5E6F"
+        given = str(resolved(stack, properties.get(member, made)))
+        assert any(pattern and fnmatch(given, pattern) for pattern in patterns), given
 
 
 def test_only_jobs_of_the_environment_in_the_repository_may_take_the_role(
@@ -236,8 +244,6 @@ def test_cfn_lint_finds_nothing_wrong_with_the_pipelines_template() -> None:
 
 
 def test_a_failed_creation_leaves_no_stack_that_could_not_be_updated() -> None:
-    import tomllib
-
     settings = tomllib.loads((ROOT / "samconfig.toml").read_text())
     for environment in ENVIRONMENTS:
         assert settings[environment]["deploy"]["parameters"]["on_failure"] == "DELETE"

@@ -35,7 +35,8 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _needed(name: str, **parameters: str) -> int:
-    return quota.needed_executions(Environment(name, f"task-api-{name}", parameters))
+    environment = Environment(name, f"task-api-{name}", parameters, is_protected=name == "prod")
+    return quota.needed_executions(environment)
 
 
 def test_what_the_functions_reserve_comes_on_top_of_what_aws_keeps_free() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploy.environments import read_environment
 from local.intrinsics import function_arn
 from tests.deploy.transformed import (
     ENVIRONMENTS,
@@ -21,6 +22,7 @@ from tests.deploy.transformed import (
     source,
     statements,
 )
+from tests.routes import FUNCTIONS, ROUTES, TASK_ROUTES
 from tests.running import ROOT
 
 FUNCTION, ALARM = "AWS::Lambda::Function", "AWS::CloudWatch::Alarm"
@@ -28,7 +30,11 @@ PUBLIC = {("get", "/health"), ("get", "/docs"), ("get", "/openapi.json")}
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 DEPLOYING = (ROOT / "docs" / "deploying.md").read_text()
 DATABASE = {"DATABASE_URL", "DATABASE_SECRET"}  # read by the layer
-ENDPOINTS = set(functions()) - {"Authorizer", "Migrate", "Smoke"}
+OWN_SETTING = {"JWT_PREVIOUS_SECRET"}  # the authorizer's own word for the version AWSPREVIOUS
+ENDPOINTS = {name for name, folder in FUNCTIONS.items() if folder in {r.folder for r in ROUTES}}
+PUBLIC_ENDPOINTS = ENDPOINTS - {
+    name for name, folder in FUNCTIONS.items() if folder in {r.folder for r in TASK_ROUTES}
+}
 
 
 @pytest.fixture(params=ENVIRONMENTS)
@@ -115,15 +121,9 @@ def test_the_access_log_names_no_user(stack: dict[str, Any]) -> None:
 
 
 def _table() -> dict[str, set[str]]:
-    """The table of docs/operations.md: function, and the actions that it may take."""
-    rows = re.findall(
-        r"^\| ((?:`\w+` ?)+) \| (.+?) \|", OPERATIONS.partition("## Wildcards")[0], re.M
-    )
-    return {
-        name: set(re.findall(r"`(\w+:\w+)`", actions))
-        for names, actions in rows
-        for name in re.findall(r"`(\w+)`", names)
-    }
+    """The table of docs/operations.md: role, and the actions that it may take."""
+    rows = re.findall(r"^\| `(\w+Role)`.*? \| (.+?) \|", OPERATIONS, re.M)
+    return {name: set(re.findall(r"`(\w+:\w+)`", actions)) for name, actions in rows}
 
 
 def _role(properties: dict[str, Any]) -> str:
@@ -135,8 +135,8 @@ def test_every_functions_role_allows_what_the_table_says_and_nothing_else(
     stack: dict[str, Any],
 ) -> None:
     allowed = {
-        name: {action for action, _, _ in statements(stack, _role(properties))}
-        for name, properties in resources(stack, FUNCTION)
+        _role(properties): {action for action, _, _ in statements(stack, _role(properties))}
+        for _, properties in resources(stack, FUNCTION)
     }
     assert allowed == _table()
 
@@ -166,7 +166,8 @@ def test_no_wildcard_is_without_its_written_reason(stack: dict[str, Any]) -> Non
         for action, resource, _ in statements(stack, name)
         if "*" in action or "*" in resource
     }
-    assert wild == set(re.findall(r"`(\w+:\w+)`.*\| `\*`", OPERATIONS.partition("## Wildcards")[2]))
+    table = OPERATIONS.partition("## Wildcards")[2].partition("\n## ")[0]
+    assert wild == set(re.findall(r"^\| `(\w+:\w+)` \| `.*\*` \|", table, re.M))
 
 
 def test_the_rollouts_role_touches_its_own_functions_alone(stack: dict[str, Any]) -> None:
@@ -176,19 +177,8 @@ def test_the_rollouts_role_touches_its_own_functions_alone(stack: dict[str, Any]
         "lambda:UpdateAlias",
         "lambda:GetProvisionedConcurrencyConfig",
     }
-    watched = {
-        group.removesuffix("DeploymentGroup")
-        for group, _ in resources(document("prod"), "AWS::CodeDeploy::DeploymentGroup")
-    }
-    ((_, policy),) = resources(stack, "AWS::IAM::Policy")
-    *_, aliases = policy["PolicyDocument"]["Statement"]
-    named = [r["Fn::GetAtt"][0] if "Fn::GetAtt" in r else r["Ref"] for r in aliases["Resource"]]
-    assert sorted(named) == sorted(watched | {f"{name}Aliaslive" for name in watched})
-
-
-def test_no_alias_waits_for_what_needs_its_function(stack: dict[str, Any]) -> None:
-    """The policy of the rollout refers to all functions; a role that did so would be a circle."""
-    assert not {name for name, _ in resources(stack, FUNCTION)} & needs(stack, "RolloutRole")
+    assert {resource for _, resource, _ in allowed} == {f"{function_arn('local')}-*"}
+    assert stack["_values"].get("AWS::StackName", "local") == "local"
 
 
 def test_a_function_reads_only_the_secret_that_it_needs() -> None:
@@ -242,7 +232,7 @@ def test_a_function_gets_the_shared_settings_and_what_its_code_reads(
     shared = set(source()["Globals"]["Function"]["Environment"]["Variables"])
     for name, properties in resources(stack, FUNCTION):
         read = read_variables(functions()[name]["CodeUri"])
-        own = {each for each in read if each.startswith(("JWT_", "STACK_"))}
+        own = {each for each in read if each.startswith(("JWT_", "STACK_"))} - OWN_SETTING
         if name not in ("Docs", "Authorizer", "Smoke"):
             own |= DATABASE
         assert set(properties["Environment"]["Variables"]) - shared == own, name
@@ -262,11 +252,31 @@ def test_limits_reach_the_functions_as_their_parameters_say() -> None:
     assert {name: variables["Variables"][name] for name in expected} == expected
 
 
-def test_only_dev_lets_the_owner_serve(stack: dict[str, Any]) -> None:
-    is_dev = stack["_values"]["EnvironmentName"] == "dev"
+@pytest.mark.parametrize(("owner", "allowed"), [("task-api/dev/owner", ""), ("", "1")])
+def test_the_owner_serves_only_where_the_api_has_no_login_of_its_own(
+    owner: str, allowed: str
+) -> None:
+    stack = document("dev", MigrationSecret=owner)
     for name, properties in resources(stack, FUNCTION):
         variables = resolved(stack, properties["Environment"]["Variables"])
-        assert variables["ALLOW_OWNER_LOGIN"] == ("1" if is_dev else ""), name
+        assert variables["ALLOW_OWNER_LOGIN"] == allowed, name
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_environment_has_a_login_of_the_apis_own_and_names_secrets_after_itself(
+    environment: str,
+) -> None:
+    named = read_environment(ROOT / "samconfig.toml", environment).parameters
+    secrets = {"DatabaseSecret": "database", "MigrationSecret": "owner", "JwtSecretId": "jwt"}
+    assert {key: named[key] for key in secrets} == {
+        key: f"task-api/{environment}/{name}" for key, name in secrets.items()
+    }
+
+
+def test_the_subjects_that_the_secret_may_sign_for_reach_the_authorizer() -> None:
+    stack = document("prod", JwtSubjects="task-api-smoke")
+    variables = resolved(stack, stack["Resources"]["Authorizer"]["Properties"]["Environment"])
+    assert variables["Variables"]["JWT_SUBJECTS"] == "task-api-smoke"
 
 
 REFUSED = [
@@ -329,7 +339,7 @@ def test_parameters_outputs_and_the_deploying_page_agree() -> None:
     for name, parameter in template["Parameters"].items():
         assert parameter["Description"], name
         constrained = {"AllowedValues", "AllowedPattern", "MinValue"} & set(parameter)
-        free = {"JwtIssuers", "JwtIssuer", "JwtAudience", "CorsOrigins"}
+        free = {"JwtIssuers", "JwtIssuer", "JwtAudience", "JwtSubjects", "CorsOrigins"}
         assert constrained or name in free, name
     documented = set(re.findall(r"^\| `(\w+)` \|", DEPLOYING, re.M))
     assert documented == set(template["Parameters"]) | set(template["Outputs"])
@@ -346,9 +356,9 @@ def test_each_step_waits_for_the_one_before(stack: dict[str, Any]) -> None:
     for name in ENDPOINTS:
         assert "AuthorizerAliaslive" in needs(stack, name), name
     last = needs(stack, "SmokeTest")
-    assert {f"{name}Aliaslive" for name in functions()} <= last
+    assert {f"{name}Aliaslive" for name in functions()} - last == set()
     permissions = {name for name, _ in resources(stack, "AWS::Lambda::Permission")}
-    assert permissions <= last
+    assert permissions - last == set(), "template.yaml: add it to DependsOn of SmokeTest"
 
 
 def test_smoke_is_updated_before_what_it_judges(stack: dict[str, Any]) -> None:
@@ -360,11 +370,13 @@ def test_smoke_is_updated_before_what_it_judges(stack: dict[str, Any]) -> None:
 def test_every_change_of_what_serves_is_judged_once() -> None:
     stack = document("prod")
     judged = stack["Resources"]["SmokeTest"]["Properties"]
-    assert {each["Ref"] for each in judged["Versions"]} == {
+    served = {
         name
         for name, version in resources(stack, "AWS::Lambda::Version")
         if version["FunctionName"]["Ref"] in ENDPOINTS | {"Authorizer"}
     }
+    listed = {each["Ref"] for each in judged["Versions"]}
+    assert listed == served, "template.yaml: add the function to Versions of SmokeTest"
     assert judged["ServiceToken"] == {"Ref": "SmokeAliaslive"}
     assert judged["ServiceTimeout"] > stack["Resources"]["Smoke"]["Properties"]["Timeout"]
     for _, alias in resources(stack, "AWS::Lambda::Alias"):
@@ -426,7 +438,7 @@ def test_the_canary_sees_every_new_version_alone_and_by_share() -> None:
             "Average",  # of 0 and 1: the share
         )
         for name in ENDPOINTS | {"Authorizer"}
-    }
+    }, "template.yaml: add the function's version to the metrics of CanaryErrors"
     assert len(alarms["CanaryErrors"]["Metrics"]) - 1 <= 10, "split it: CloudWatch takes ten"
 
 
@@ -506,15 +518,14 @@ def test_a_flood_without_credentials_cannot_use_up_the_account() -> None:
     for environment in ("staging", "prod"):
         reserved = _reserved(document(environment))
         kept = {name: int(number) for name, number in reserved.items() if number}
-        assert set(kept) == {"Authorizer", "Health", "Docs"}
+        assert set(kept) == PUBLIC_ENDPOINTS | {"Authorizer"}
         assert sum(kept.values()) <= 200
 
 
 def test_the_tasks_functions_reserve_what_the_parameter_says() -> None:
     reserved = _reserved(document("dev", ReservedConcurrency="20"))
     kept = {name for name, number in reserved.items() if number == "20"}
-    assert kept >= ENDPOINTS - {"Health", "Docs"}
-    assert not kept & {"Health", "Docs", "Authorizer"}
+    assert kept == set(FUNCTIONS) - PUBLIC_ENDPOINTS - {"Authorizer"}
 
 
 # -- watching ------------------------------------------------------------------------------------
@@ -523,16 +534,11 @@ def test_the_tasks_functions_reserve_what_the_parameter_says() -> None:
 def test_every_alarm_tells_the_topic_and_has_its_section_in_the_runbook(
     stack: dict[str, Any],
 ) -> None:
-    headings = {
-        line.lstrip("# ").strip().lower() for line in OPERATIONS.splitlines() if line[:4] == "### "
-    }
-    anchors = {part.strip("` ") for heading in headings for part in heading.split(",")}
     for name, alarm in resources(stack, ALARM):
         action = "InsufficientDataActions" if name == "SmokeMissing" else "AlarmActions"
         assert alarm[action] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
         assert alarm["AlarmDescription"].endswith(f"docs/operations.md#{name.lower()}"), name
-        assert f'<a id="{name.lower()}"></a>' in OPERATIONS, name
-    assert anchors
+        assert f'<a id="{name.lower()}"></a>\n### {name}\n' in OPERATIONS, name
 
 
 def test_every_alarm_is_on_the_dashboard() -> None:
@@ -644,7 +650,6 @@ def test_a_saved_query_reads_only_what_is_written(stack: dict[str, Any]) -> None
 # They are names within something that is one stack's own: a function, a role, an API, a namespace.
 INNER_NAMES = {
     ("AWS::ApiGatewayV2::Stage", "StageName", "$default"),
-    ("AWS::IAM::Policy", "PolicyName", "rollout"),
     ("AWS::Lambda::Alias", "Name", "live"),
 }
 

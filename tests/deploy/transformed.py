@@ -64,9 +64,6 @@ def statements(document: Document, role: str) -> list[tuple[str, str, tuple[str,
     """What a role may do: (action, what its resource is, conditions), one by one."""
     properties = document["Resources"][role]["Properties"]
     policies = [each["PolicyDocument"] for each in properties.get("Policies", [])]
-    for _, policy in resources(document, "AWS::IAM::Policy"):
-        if {"Ref": role} in policy["Roles"]:
-            policies.append(policy["PolicyDocument"])
     for reference in properties.get("ManagedPolicyArns", []):
         if "Ref" in reference:
             managed = document["Resources"][reference["Ref"]]

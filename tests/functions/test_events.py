@@ -40,6 +40,7 @@ ELSEWHERE = {
     "migrate",
     "migrate_create",
     "migrate_delete",
+    "migrate_purge",
     "migrate_rollback",
     "migrate_update",
     "smoke",
@@ -68,6 +69,8 @@ def assert_expected(name: str, answer: dict[str, Any]) -> None:
     elif name == "migrate":
         assert answer["applied"] == []
         assert answer["version"] >= 1
+    elif name == "migrate_purge":
+        assert answer["purged"] >= 0
     else:
         expected = STATUS[name]
         assert answer["statusCode"] in ({200, 201} if expected == 200 else {expected})
@@ -122,6 +125,10 @@ def test_the_authorizer_lets_a_bad_token_through_with_the_reason(
 
 def test_the_migrate_event_finds_nothing_left_to_do() -> None:
     assert_expected("migrate", handler("migrate")(recorded("migrate"), Context()))
+
+
+def test_the_schedules_event_purges() -> None:
+    assert_expected("migrate_purge", handler("migrate")(recorded("migrate_purge"), Context()))
 
 
 def test_the_docs_page_is_handed_over_compressed() -> None:

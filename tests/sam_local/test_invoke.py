@@ -17,7 +17,7 @@ _UP_TO = {
     "smoke": "api_url",
     "smoke_deployment": "_send",
 }
-_NAMES = (*STATUS, *AUTHORIZER, "migrate", *_UP_TO)
+_NAMES = (*STATUS, *AUTHORIZER, "migrate", "migrate_purge", *_UP_TO)
 
 
 @pytest.mark.parametrize("name", _NAMES)
