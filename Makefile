@@ -105,6 +105,10 @@ chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under
 	export PGBOUNCER PYTHONPATH=layers/shared
 	$(BIN)/python -m tests.chaos $(or $(SECONDS),180)
 
+.PHONY: flood
+flood: .venv/ready ## honest clients beside a flood of junk tokens: none fails, their p99 stays within twice (ROUNDS=6)
+	@PYTHONPATH=layers/shared $(BIN)/python -m tests.flood $(or $(ROUNDS),6)
+
 .PHONY: bench
 bench: .venv/ready .venv-sam/ready .venv-bench/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, ARGS="--only headline")
 	@PGBOUNCER=$$(.ci/pgbouncer) || true
