@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -175,6 +176,33 @@ def test_every_metric_that_the_template_looks_at_is_one_that_is_written() -> Non
         if each["Type"] == "AWS::CloudWatch::Alarm"
     ]
     plain = {each["MetricName"] for each in alarms if each.get("Namespace") == "TaskApi"}
+    counted = {
+        made["MetricName"]
+        for each in template["Resources"].values()
+        if each["Type"] == "AWS::Logs::MetricFilter"
+        for made in each["Properties"]["MetricTransformations"]
+    }
     assert plain
-    for name in plain:
+    for name in plain - counted:
         assert f'"{name}"' in written
+
+
+@pytest.mark.parametrize("query", ["FailedRequests", "SlowRequests", "WhoCostsMost"])
+def test_every_field_of_a_saved_query_is_in_a_requests_line(
+    user: str, query: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler("list_tasks")(event("GET", TASKS, user=user), Context())
+    line = _line(capsys)
+    discovered = {
+        f"{name}.{position}" if isinstance(value, list) else name
+        for name, value in line.items()
+        for position in range(len(value) if isinstance(value, list) else 1)
+    }
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    text = template["Resources"][f"{query}Query"]["Properties"]["QueryString"]
+    named = set(
+        re.findall(r"\b(?:sum|pct|max|ispresent)\(([^,)]+)|\bby (\w+)|\b([A-Z]\w+(?:\.\d)?)", text)
+    )
+    fields = {field for groups in named for field in groups if field}
+    assert fields >= {"Latency.0"}
+    assert fields <= discovered
