@@ -111,6 +111,10 @@ faults: .venv/ready ## writes through a proxy that cuts, past servers that fail;
 	export PGBOUNCER PYTHONPATH=layers/shared
 	$(BIN)/python -m tests.neon.faults $(or $(SECONDS),120)
 
+.PHONY: flood
+flood: .venv/ready ## honest clients beside a flood of junk tokens: none fails, their p99 stays within twice (ROUNDS=6)
+	@PYTHONPATH=layers/shared $(BIN)/python -m tests.flood $(or $(ROUNDS),6)
+
 .PHONY: bench
 bench: .venv/ready .venv-sam/ready .venv-bench/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, ARGS="--only headline")
 	@PGBOUNCER=$$(.ci/pgbouncer) || true

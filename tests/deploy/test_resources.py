@@ -108,6 +108,7 @@ def test_the_stage_throttles_and_gives_public_routes_less(stack: dict[str, Any])
     assert set(stage["RouteSettings"]) == {f"{m.upper()} {path}" for m, path in PUBLIC}
     for settings in stage["RouteSettings"].values():
         assert settings["ThrottlingRateLimit"] <= 5
+    assert stage["RouteSettings"]["GET /docs"]["ThrottlingRateLimit"] == 1, "its traffic is billed"
 
 
 def test_the_access_log_names_no_user(stack: dict[str, Any]) -> None:

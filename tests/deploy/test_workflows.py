@@ -69,3 +69,9 @@ def test_no_workflow_reads_a_secret_of_ours() -> None:
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
         assert "get-secret-value" not in path.read_text()
         assert "JWT_SECRET" not in path.read_text()
+
+
+def test_what_needs_minutes_runs_every_night() -> None:
+    night = _jobs("test")["nightly"]
+    assert night["if"] == "github.event_name == 'schedule'"
+    assert _positions(night["steps"], "make chaos", "make flood")

@@ -9,9 +9,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-import tasks
 from neon._connection import Connection
-from tasks import Preconditions, TaskCreate, store
+from tasks import database as tasks_database
+from tasks import store
+from tasks.idempotency import Preconditions
+from tasks.models import TaskCreate
 from tests.identity.conftest import migrate
 from tests.neon.conftest import postgres as postgres
 from tests.neon.conftest import through
@@ -32,7 +34,7 @@ def proxy(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy
         monkeypatch.setenv("ALLOW_OWNER_LOGIN", "true")
         forget()
         yield between
-        tasks.database().close()
+        tasks_database.database().close()
         forget()
 
 

@@ -1,0 +1,1 @@
+"""A flood of requests with junk tokens, with honest clients beside it."""

@@ -1,0 +1,122 @@
+"""What stops a user who asks for too much, and that it is never counted as our failure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tasks.settings import settings
+from tests.functions.handlers import TASK, TASKS, Context, event, handler, recorded
+
+SLOW_SEARCH = "q=" + "a" * 99 + "b"
+
+
+@pytest.fixture(autouse=True)
+def low_limits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[None]:
+    """Two tasks and two keys for each user, and little time for a list."""
+    monkeypatch.setenv("MAX_TASKS_PER_USER", "2")
+    monkeypatch.setenv("MAX_KEYS_PER_USER", "2")
+    monkeypatch.setenv("LIST_TIMEOUT_SECONDS", "0.2")
+    settings.cache_clear()
+    handler("health")(recorded("health"), Context())  # connects
+    capsys.readouterr()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture
+def long_texts(database_url: str, user: str) -> str:
+    """A user whose texts are the worst case of a search; enough of them to take seconds."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO tasks (user_id, id, title, description) SELECT"
+            " %s, gen_random_uuid(), 'x', repeat('a', 5000) FROM generate_series(1, 3000)",
+            (user,),
+        )
+    return user
+
+
+def ask(
+    function: str, request: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The answer, and the request's line with its metrics."""
+    answer = handler(function)(request, Context())
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (line,) = [line for line in lines if "_aws" in line]
+    return answer, line
+
+
+def create(user: str, key: str | None = None) -> dict[str, Any]:
+    request = event("POST", TASKS, user=user, body={"title": "one more"})
+    request["headers"] |= {"idempotency-key": key} if key else {}
+    return request
+
+
+def test_a_list_that_takes_too_long_is_503_too_slow_and_no_failure_of_ours(
+    long_texts: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = event("GET", TASKS, user=long_texts) | {"rawQueryString": SLOW_SEARCH}
+    answer, line = ask("list_tasks", request, capsys)
+    assert answer["statusCode"] == 503
+    assert json.loads(answer["body"])["type"] == "/problems/too-slow"
+    assert int(answer["headers"]["Retry-After"]) >= 1
+    assert (line["status"], line["Errors"]) == (503, [0])
+    assert "Unavailable" not in line
+
+
+def test_beyond_a_quota_a_write_is_403_quota_exceeded_in_one_round_trip(
+    user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert ask("create_task", create(user), capsys)[0]["statusCode"] == 201
+    for key in (None, str(uuid4())):
+        answer, line = ask("create_task", create(user, key), capsys)
+        assert answer["statusCode"] == 403
+        problem = json.loads(answer["body"])
+        assert problem["type"] == "/problems/quota-exceeded"
+        assert problem["detail"].startswith("You have 2 tasks")
+        assert (line["status"], line["Errors"], line["RoundTrips"]) == (403, [0], [1])
+
+
+def test_beyond_the_quota_of_keys_a_write_with_a_key_is_403_and_one_without_is_done(
+    user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = json.loads(ask("create_task", create(user), capsys)[0]["body"])
+    toggle = event("PATCH", f"{TASK}/complete", user=user, task_id=task["id"])
+    answers = [
+        ask("toggle_task", toggle | {"headers": {"idempotency-key": str(uuid4())}}, capsys)
+        for _ in range(3)
+    ]
+    assert [answer["statusCode"] for answer, _ in answers] == [200, 200, 403]
+    refused, line = answers[-1]
+    assert json.loads(refused["body"])["type"] == "/problems/quota-exceeded"
+    assert (line["Errors"], line["RoundTrips"]) == ([0], [1])
+    assert ask("toggle_task", toggle, capsys)[0]["statusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "change"),
+    [
+        (404, {}),
+        (412, {"headers": {"if-match": '"1"'}}),
+        (413, {"body": json.dumps({"title": "x" * 1_000_001})}),
+        (415, {"headers": {"content-type": "text/plain"}}),
+        (422, {"body": "{"}),
+    ],
+)
+def test_no_refusal_is_counted_as_a_failure(
+    status: int, change: dict[str, Any], user: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = json.loads(ask("create_task", create(user), capsys)[0]["body"])
+    id_ = str(uuid4()) if status == 404 else task["id"]
+    request = event("PUT", TASK, user=user, task_id=id_, body={"title": "y"})
+    answer, line = ask("update_task", request | change, capsys)
+    assert answer["statusCode"] == status
+    assert (line["status"], line["Errors"]) == (status, [0])
