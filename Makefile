@@ -78,6 +78,14 @@ token: .venv/ready ## print a token for a user: make token USER=alice
 logs: .venv/ready ## follow what the functions of `make run` write
 	@exec $(BIN)/python -m local logs
 
+.PHONY: psql
+psql: .venv/ready ## open psql on the embedded database, whether `make run` is up or not
+	@exec $(BIN)/python -m local psql
+
+.PHONY: reset
+reset: .venv/ready ## delete the embedded database; asks first (YES=1)
+	@exec $(BIN)/python -m local reset
+
 .PHONY: invoke
 invoke: .venv/ready ## run one function once: make invoke F=CreateTask [E=events/create_task.json]
 	@$(BIN)/python -m local invoke "$$F" $${E:+"$$E"}

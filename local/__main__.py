@@ -1,4 +1,4 @@
-"""The command line: `python -m local [run | logs | invoke FUNCTION [EVENT] | events | migrate]`.
+"""The command line: `python -m local COMMAND`, where the Makefile has the commands.
 
 It works on the folder that it is called in. An error is one sentence on stderr and exit status 1;
 Ctrl-C and SIGTERM end everything and are no error.
@@ -14,7 +14,10 @@ from pathlib import Path
 
 from local.errors import LocalError
 
-_USAGE = "usage: python -m local [run | logs | invoke FUNCTION [EVENT] | events | migrate]"
+_USAGE = (
+    "usage: python -m local"
+    " [run | logs | psql | reset | invoke FUNCTION [EVENT] | events | migrate]"
+)
 
 
 def main() -> None:
@@ -41,6 +44,7 @@ async def _until_signalled(arguments: list[str]) -> int:
 
 async def _command(arguments: list[str]) -> int:
     # These imports take most of a second; Ctrl-C is already taken care of by now.
+    from local.database import psql, reset
     from local.invoke import invoke, migrate, play_all
     from local.logs import follow
     from local.run import run
@@ -52,6 +56,10 @@ async def _command(arguments: list[str]) -> int:
             return await run(settings)
         case ["logs"]:
             return await follow(settings.state / "logs")
+        case ["psql"]:
+            return await psql(settings)
+        case ["reset"]:
+            return await reset(settings)
         case ["invoke", function, *rest] if len(rest) < 2:
             return await invoke(settings, function, rest[0] if rest else None)
         case ["events"]:

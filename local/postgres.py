@@ -20,7 +20,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +74,33 @@ class Postgres:
         """Tell whether a server accepts connections on this socket, whoever started it."""
         command = [str(_binaries() / "pg_isready"), "--quiet", f"--host={self._socket_folder}"]
         return subprocess.run(command, check=False, env={}).returncode == 0
+
+    def exists(self) -> bool:
+        """Tell whether the database was made."""
+        return (self._data / "PG_VERSION").exists()
+
+    def psql(self) -> Path:
+        """Return Postgres' own client; raises LocalError where there is none."""
+        program = _binaries() / "psql"
+        found = program if program.exists() else shutil.which("psql")
+        if not found:
+            raise LocalError(
+                "psql is missing: install it (Debian: apt-get install postgresql-client)."
+            )
+        return Path(found)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other user of the data away; raises LocalError when there is one."""
+        self._take_lock()
+        with self._lock_file:
+            yield
+
+    def delete(self) -> None:
+        """Delete the data, once no server works on it; call it within `locked`."""
+        if self._has_server():
+            self._pg_ctl("stop", "--mode=fast", *_WAIT)
+        shutil.rmtree(self._data)
 
     def start(self) -> None:
         """Create the database when there is none, and start the server or take over a running one.
@@ -165,7 +192,7 @@ class Postgres:
 
     def _create_if_missing(self) -> None:
         version = _binary_version()
-        if (self._data / "PG_VERSION").exists():
+        if self.exists():
             found = (self._data / "PG_VERSION").read_text().strip()
             if found != version:
                 raise LocalError(

@@ -16,7 +16,8 @@ from pathlib import Path
 from local.errors import LocalError
 
 HOST = "127.0.0.1"
-SECRET_BYTES = 32  # RFC 7518, section 3.2: a key of the hash's size or larger
+_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key of the hash's size or larger
+_DISTINCT_CHARACTERS = 8  # what the authorizer asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         raise LocalError(f"There is no template.yaml in {root}.")
     given = {name: value for name, value in environ.items() if value}
     given["JWT_SECRET"] = _jwt_secret(given.get("JWT_SECRET"), root / ".local" / "jwt_secret")
+    if "JWT_PREVIOUS_SECRET" in given:
+        _check_secret(given["JWT_PREVIOUS_SECRET"], "JWT_PREVIOUS_SECRET")
     return Settings(
         root=root,
         port=_number(given, "PORT", default=8000, least=0, most=65535),
@@ -74,9 +77,19 @@ def _number(given: Mapping[str, str], name: str, *, default: int, least: int, mo
 
 def _jwt_secret(given: str | None, kept: Path) -> str:
     secret, source = (given, "JWT_SECRET") if given else (_kept_secret(kept), str(kept))
-    if len(secret.encode(errors="surrogateescape")) < SECRET_BYTES:
-        raise LocalError(f"{source} is shorter than {SECRET_BYTES} bytes.")
+    _check_secret(secret, source)
     return secret
+
+
+def _check_secret(secret: str, source: str) -> None:
+    """Refuse what the authorizer would refuse on every request; raises LocalError."""
+    if len(secret.encode(errors="surrogateescape")) < _SECRET_BYTES:
+        raise LocalError(f"{source} is shorter than {_SECRET_BYTES} bytes.")
+    if len(set(secret)) < _DISTINCT_CHARACTERS:
+        raise LocalError(
+            f"{source} has to be random: it has fewer than {_DISTINCT_CHARACTERS} different"
+            " characters."
+        )
 
 
 def _kept_secret(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,6 +22,8 @@ logging.getLogger("samtranslator").setLevel(logging.ERROR)
 
 _FUNCTION = "AWS::Lambda::Function"
 _API = "AWS::ApiGatewayV2::Api"
+# What no template parameter is for, and what a developer may still want to try (docs/identity.md).
+_OF_AUTHORIZERS = ("JWT_PREVIOUS_SECRET", "JWT_SUBJECTS")
 _SOURCE_OF = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
 
@@ -95,7 +97,6 @@ class Template:
 def read_template(path: Path, environ: Mapping[str, str]) -> Template:
     """Read and translate the template; parameters come from `environ` (DatabaseUrl: DATABASE_URL).
 
-
     Raises LocalError with one sentence when the template cannot be read, is invalid, or when a
     parameter's value breaks the rules that the template sets for it.
     """
@@ -103,7 +104,18 @@ def read_template(path: Path, environ: Mapping[str, str]) -> Template:
     parameters = _parameter_values(source.get("Parameters", {}), environ)
     folders = _take_local_folders(source, path.parent)
     document = _translate(source, parameters, path)
-    return _Reader(document, parameters, folders).template()
+    template = _Reader(document, parameters, folders).template()
+    given = {name: environ[name] for name in _OF_AUTHORIZERS if name in environ}
+    return _with_variables(template, given) if given else template
+
+
+def _with_variables(template: Template, given: Mapping[str, str]) -> Template:
+    """Give the authorizers variables beside those of the template."""
+    functions = dict(template.functions)
+    for name in {each.function for each in template.authorizers.values()}:
+        function = functions[name]
+        functions[name] = replace(function, environment={**function.environment, **given})
+    return replace(template, functions=functions)
 
 
 def parameter_names(path: Path) -> set[str]:

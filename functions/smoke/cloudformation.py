@@ -5,12 +5,13 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+
+import http_client
 
 from observability import logger
 
@@ -65,13 +66,12 @@ def _send(event: Mapping[str, Any], verdict: Mapping[str, str]) -> None:
     """PUT the response to a presigned address of S3, whose signature allows no content type."""
     same = {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
     body = {"PhysicalResourceId": "smoke-test", **same, **verdict}
-    parts = urlsplit(event["ResponseURL"])
-    connection = http.client.HTTPSConnection(parts.netloc, timeout=_SECONDS)
-    try:
-        target = f"{parts.path}?{parts.query}"
-        connection.request("PUT", target, json.dumps(body).encode(), {"Content-Type": ""})
-        status = connection.getresponse().status
-        if status != http.client.OK:
-            raise http.client.HTTPException(f"S3 answered {status} to CloudFormation's response")
-    finally:
-        connection.close()
+    response = http_client.request(
+        "PUT",
+        event["ResponseURL"],
+        timeout=_SECONDS,
+        body=json.dumps(body).encode(),
+        headers={"Content-Type": ""},
+    )
+    if response.status != HTTPStatus.OK:
+        raise http_client.HTTPClientError(f"CloudFormation's answer was {response.status}")

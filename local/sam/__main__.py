@@ -16,10 +16,9 @@ from pathlib import Path
 from local.errors import LocalError
 from local.recorded import find_event, read_event
 from local.sam import processes
-from local.sam.commands import check, debugger_options, sam_local
+from local.sam.commands import api_options, check, debugger_options, sam_local
 from local.sam.docker import Docker
 from local.settings import HOST, Settings, read_settings
-from local.stack import MIGRATE
 from local.started import announced
 from local.template import function_names
 
@@ -54,23 +53,14 @@ def _command(arguments: list[str]) -> int:
 
 def _api(settings: Settings) -> int:
     with sam_local(settings, _build(settings), _say) as sam:
-        _say("Applying the schema ...")
-        sam.migrate()
-        address = ("--host", HOST, "--port", str(settings.port))
-        debugger = debugger_options(settings, _say)
-        if settings.debug:
-            debugger += ["--debug-function", settings.debug]
+        options = api_options(settings, _say)
         _say(f"Starting on http://{HOST}:{settings.port} (`make token USER=alice` makes a token)")
         with announced(settings, settings.port):
-            return _until_ended(
-                sam.start("start-api", *address, "--warm-containers", "EAGER", *debugger)
-            )
+            return _until_ended(sam.start("start-api", *options))
 
 
 def _invoke(settings: Settings, function: str, event: Path) -> int:
     with sam_local(settings, _build(settings), _say) as sam:
-        if sam.is_fresh and function != MIGRATE:
-            sam.migrate()
         debugger = debugger_options(settings, _say)
         return _until_ended(sam.start("invoke", function, "--event", str(event), *debugger))
 

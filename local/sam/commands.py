@@ -9,23 +9,23 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from local.errors import LocalError
 from local.packages import Packages
 from local.postgres import Postgres
 from local.sam import processes
 from local.sam.docker import Docker
-from local.sam.relay import connector, reachable
-from local.settings import Settings
-from local.stack import MIGRATE, embedded_postgres, environ_with, let_the_api_in
+from local.sam.relay import reachable
+from local.settings import HOST, Settings
+from local.stack import embedded_postgres, environ_with, serving_api
 from local.template import parameter_names, read_template, variable_name
+from local.terminal import Terminal
 
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 _DEBUGGER = "/tmp/lambci_debug_files/debugpy"  # noqa: S108 - where SAM mounts a debugger
@@ -38,9 +38,7 @@ Progress = Callable[[str], None]
 class Sam:
     """SAM CLI, ready to run what `build` holds; `options` belong to every `sam local`.
 
-    `environ` is SAM's own, never the functions'. `database_url` is where the schema belongs, if
-    that is on this machine. `postgres` is the embedded one, unless DATABASE_URL names another;
-    `is_fresh` tells that it was started for this, and may lack the schema.
+    `environ` is SAM's own, never the functions'.
     """
 
     docker: Docker
@@ -48,9 +46,6 @@ class Sam:
     build: Path
     environ: Mapping[str, str]
     options: list[str]
-    database_url: str | None
-    postgres: Postgres | None
-    is_fresh: bool
 
     def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
         """Start `sam local COMMAND`; SIGINT ends it, containers included."""
@@ -75,17 +70,6 @@ class Sam:
                 raise
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
-    def migrate(self) -> None:
-        """Bring the schema up to date by the function that does it, and see that it is there.
-
-        Raises LocalError when the function fails, or when it worked on another database.
-        """
-        version = _migrated(self.invoke(MIGRATE, self.root / "events" / "migrate.json"))
-        if self.database_url and _schema_version(self.database_url) < version:
-            raise LocalError("The schema was applied, but not to the database of DATABASE_URL.")
-        if self.postgres:
-            let_the_api_in(self.postgres)
-
 
 @contextlib.contextmanager
 def sam_local(settings: Settings, build: Path, progress: Progress) -> Iterator[Sam]:
@@ -99,9 +83,10 @@ def sam_local(settings: Settings, build: Path, progress: Progress) -> Iterator[S
     if "--invoke-image" not in options:
         _have_image(docker, progress)
     with contextlib.ExitStack() as stack:
-        postgres, is_fresh = stack.enter_context(_database(settings, progress))
+        postgres = stack.enter_context(_database(settings, progress))
+        progress("Applying the schema ...")
+        asyncio.run(_apply_schema(settings))
         environ = dict(environ_with(settings, postgres))
-        owner_url = environ.get("OWNER_DATABASE_URL", environ["DATABASE_URL"])
         for name in _URLS & environ.keys():
             environ[name], found = stack.enter_context(reachable(environ[name], docker.bridge()))
             options += [option for option in found if option not in options]
@@ -115,9 +100,6 @@ def sam_local(settings: Settings, build: Path, progress: Progress) -> Iterator[S
             build=build,
             environ=_environ(docker, _variables(build, environ)),
             options=["--parameter-overrides", f"file://{parameters}", *options],
-            database_url=owner_url if connector(owner_url) else None,
-            postgres=postgres,
-            is_fresh=is_fresh,
         )
 
 
@@ -126,6 +108,19 @@ def check(settings: Settings, docker: Docker) -> None:
     if not (settings.root / ".venv-sam" / "bin" / "sam").exists():
         raise LocalError("SAM CLI is not installed: run `make .venv-sam/ready`.")
     docker.check()
+
+
+def api_options(settings: Settings, progress: Progress) -> list[str]:
+    """Return the options of `sam local start-api`; raises LocalError for the debugger."""
+    address = ["--host", HOST, "--port", str(settings.port)]
+    debugged = ["--debug-function", settings.debug] if settings.debug else []
+    return [
+        *address,
+        "--warm-containers",
+        "EAGER",
+        *debugged,
+        *debugger_options(settings, progress),
+    ]
 
 
 def debugger_options(settings: Settings, progress: Progress) -> list[str]:
@@ -176,51 +171,37 @@ def _environ(docker: Docker, variables: set[str]) -> dict[str, str]:
     }
 
 
-def _migrated(result: subprocess.CompletedProcess[str]) -> int:
-    """Return the version that Migrate reached; raises LocalError with its error, or SAM's."""
-    answer: Any = None
-    with contextlib.suppress(ValueError):
-        answer = json.loads(result.stdout)
-    if isinstance(answer, dict) and isinstance(answer.get("version"), int):
-        return int(answer["version"])
-    said = (result.stdout or result.stderr).strip().splitlines() or ["it said nothing"]
-    reason = answer.get("errorMessage") if isinstance(answer, dict) else None
-    raise LocalError(f"The schema cannot be applied: {reason or said[-1]}")
-
-
-def _schema_version(url: str) -> int:
-    """Return how far the schema of a database is; 0 without any. Raises LocalError."""
-    try:
-        with psycopg.connect(url, autocommit=True) as connection:
-            row = connection.execute("SELECT max(version) FROM schema_migrations").fetchone()
-    except psycopg.errors.UndefinedTable:
-        return 0
-    except psycopg.Error as error:
-        raise LocalError(f"The database cannot be asked for its schema: {error}") from error
-    return int(row[0] or 0) if row else 0
-
-
 @contextlib.contextmanager
-def _database(settings: Settings, progress: Progress) -> Iterator[tuple[Postgres | None, bool]]:
-    """Yield this checkout's Postgres and whether it was started for this; None for another.
+def _database(settings: Settings, progress: Progress) -> Iterator[Postgres | None]:
+    """Have this checkout's Postgres running, unless DATABASE_URL names another database.
 
-    `make run` may have started it already.
+    `make run` may have started it already; it stays up then.
     """
     postgres = embedded_postgres(settings, progress)
     if postgres is None:
-        yield None, False
+        yield None
         return
     try:
         postgres.start()
     except LocalError:
         if not postgres.is_running():
             raise
-        yield postgres, False
+        yield postgres
         return
     try:
-        yield postgres, True
+        yield postgres
     finally:
         postgres.stop()
+
+
+async def _apply_schema(settings: Settings) -> None:
+    """Apply the schema as `make run` does; raises LocalError when that fails."""
+    terminal = Terminal(settings.state / "logs", sys.stderr, quiet=True)
+    try:
+        async with serving_api(settings, 0, terminal, shares_database=True):
+            pass
+    finally:
+        terminal.close()
 
 
 @contextlib.contextmanager

@@ -1,8 +1,12 @@
 """A Lambda authorizer with simple responses: who is asked, when, and what becomes of the answer."""
 
+from collections.abc import Callable
+
 import pytest
 
-from tests.local.toy import Toy, message
+from tests.contract.client import Client
+from tests.local.toy import SECRET, Toy, message
+from tests.running import running
 
 
 def test_without_an_identity_the_authorizer_is_not_asked(toy: Toy) -> None:
@@ -40,3 +44,17 @@ def test_an_answer_is_remembered_for_each_identity(toy: Toy) -> None:
     first = calls("first")
     assert calls("second") > first
     assert calls("first") == first
+
+
+def test_the_previous_secret_and_the_only_users_reach_it(new_database: Callable[[], str]) -> None:
+    secrets = {"JWT_SECRET": f"new {SECRET}", "JWT_PREVIOUS_SECRET": f"old {SECRET}"}
+    with running({**secrets, "JWT_SUBJECTS": "alice", "DATABASE_URL": new_database()}) as api:
+
+        def status(user: str, secret: str) -> int:
+            client = Client(api.url, secret, user)
+            return client.send("GET", client.path()).status_code
+
+        assert status("alice", secrets["JWT_SECRET"]) == 200
+        assert status("alice", secrets["JWT_PREVIOUS_SECRET"]) == 200
+        assert status("alice", SECRET) == 401
+        assert status("bob", secrets["JWT_SECRET"]) == 401

@@ -13,6 +13,8 @@ import pytest
 from tests.local.toy import SECRET, command, kill, served
 from tests.running import ROOT
 
+FIRST, OTHER = f"first {SECRET}", f"other {SECRET}"
+
 
 def test_token_prints_a_token_and_nothing_else(folder: Path) -> None:
     done = command(folder, "local.token", "alice", JWT_SECRET=SECRET)
@@ -38,7 +40,7 @@ def test_a_token_is_for_the_api_that_is_running(folder: Path) -> None:
     def secret_of(*ports: str) -> str:
         port = {"PORT": ports[0]} if ports else {}
         token = command(folder, "local.token", "alice", **port).stdout.strip()
-        for secret in ("first" * 8, "other" * 8, (folder / ".local/jwt_secret").read_text()):
+        for secret in (FIRST, OTHER, (folder / ".local/jwt_secret").read_text()):
             with contextlib.suppress(jwt.InvalidSignatureError):
                 jwt.decode(token, secret, algorithms=["HS256"])
                 return secret[:5]
@@ -46,9 +48,9 @@ def test_a_token_is_for_the_api_that_is_running(folder: Path) -> None:
 
     command(folder, "local.token", "alice")
     kept = (folder / ".local/jwt_secret").read_text()[:5]
-    with served(folder, JWT_SECRET="first" * 8) as first:
+    with served(folder, JWT_SECRET=FIRST) as first:
         assert secret_of() == "first"
-        with served(folder, JWT_SECRET="other" * 8) as other:
+        with served(folder, JWT_SECRET=OTHER) as other:
             assert secret_of() == "other"  # the one that was started last
             assert secret_of(str(first.address[1])) == "first"
             kill(other.running.process)

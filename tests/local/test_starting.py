@@ -157,6 +157,11 @@ def test_a_second_run_on_the_same_data_is_refused(with_database: Path) -> None:
         ({"PORT": "http"}, "PORT has to be a whole number from 0 to 65535."),
         ({"CONCURRENCY": "0"}, "CONCURRENCY has to be a whole number from 1 to 1000."),
         ({"JWT_SECRET": "short"}, "JWT_SECRET is shorter than 32 bytes."),
+        (
+            {"JWT_SECRET": "a" * 32},
+            "JWT_SECRET has to be random: it has fewer than 8 different characters.",
+        ),
+        ({"JWT_PREVIOUS_SECRET": "short"}, "JWT_PREVIOUS_SECRET is shorter than 32 bytes."),
         ({"GREETING": "ahoy"}, "GREETING has to be one of hello, welcome."),
         ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL is wrong."),
         (

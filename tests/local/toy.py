@@ -220,11 +220,14 @@ def refused(folder: Path, **settings: str) -> str:
     return output.splitlines()[-1]
 
 
-def command(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def command(
+    folder: Path, *arguments: str, stdin: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Run `python -m ...` in `folder`."""
     return subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=folder,
+        input=stdin,
         env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **environment(settings)},
         capture_output=True,
         text=True,

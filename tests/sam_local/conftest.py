@@ -16,7 +16,7 @@ import pytest
 
 from local.errors import LocalError
 from local.sam import processes
-from local.sam.commands import Sam, sam_local
+from local.sam.commands import Sam, api_options, sam_local
 from local.settings import HOST, read_settings
 from tests.contract.client import Client
 from tests.functions.handlers import EVENTS
@@ -86,7 +86,6 @@ def sam(build: Path, database_url: str) -> Iterator[Sam]:
             for name, value in {**docker.environ, **SHELL}.items():
                 shell.setenv(name, value)
             ready = stack.enter_context(sam_local(settings, build, print))
-        ready.migrate()
         yield ready
 
 
@@ -141,19 +140,18 @@ def _after(others: list[Invocation], sam: Sam) -> "CompletedProcess[str]":
 def api(sam: Sam, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """`sam local start-api` with warm containers."""
     port, log = free_port(), tmp_path_factory.mktemp("start-api") / "log"
-    address = ("--host", HOST, "--port", str(port))
+    settings = read_settings(ROOT, {"PORT": str(port), "JWT_SECRET": SECRET})
     with log.open("w") as output:
-        process = sam.start(
-            "start-api", *address, "--warm-containers", "EAGER", stdout=output, stderr=output
-        )
+        options = api_options(settings, print)
+        process = sam.start("start-api", *options, stdout=output, stderr=output)
     try:
-        _wait_until_ready(process, log)
+        wait_until_ready(process, log)
         yield Api(f"http://{HOST}:{port}", log)
     finally:
         processes.end(process, signal.SIGINT)
 
 
-def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> None:
+def wait_until_ready(process: subprocess.Popen[str], log: Path) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if re.search(r"Running on http", log.read_text(errors="replace")):

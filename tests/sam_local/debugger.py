@@ -1,5 +1,7 @@
 """A debugger as an editor is one: it attaches, sets a breakpoint, sees it hit, and goes on.
 
+What it attaches with is a configuration of .vscode/launch.json.
+
 https://microsoft.github.io/debug-adapter-protocol/specification
 """
 
@@ -12,17 +14,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.running import ROOT
+
 _SECONDS = 60.0
 
 
 class Debugger:
     """One attached client of the Debug Adapter Protocol."""
 
-    def __init__(self, port: int, local: Path, remote: Path) -> None:
-        self._socket = _connected(port)
+    def __init__(self, name: str) -> None:
+        self._configuration = configuration(name)
+        self._socket = _connected(**self._configuration["connect"])
         self._stream = self._socket.makefile("rwb")
         self._number = 0
-        self._mapping = {"localRoot": str(local), "remoteRoot": str(remote)}
 
     def __enter__(self) -> Debugger:
         return self
@@ -39,7 +43,7 @@ class Debugger:
     def attach(self, file: Path, line: int) -> None:
         """Attach, and set a breakpoint."""
         self._send("initialize", {"adapterID": "test", "pathFormat": "path"})
-        self._send("attach", {"pathMappings": [self._mapping], "justMyCode": False})
+        self._send("attach", self._configuration)
         self._until(event="initialized")
         place = {"source": {"path": str(file)}, "breakpoints": [{"line": line}]}
         self._send("setBreakpoints", place)
@@ -82,12 +86,25 @@ class Debugger:
         return message
 
 
-def _connected(port: int) -> socket.socket:
+def configuration(name: str) -> dict[str, Any]:
+    """Return what VS Code attaches with: variables replaced, prompts answered with the default."""
+    launch = json.loads((ROOT / ".vscode" / "launch.json").read_text())
+    variables = {f"${{input:{each['id']}}}": each["default"] for each in launch["inputs"]}
+    (found,) = (each for each in launch["configurations"] if each["name"] == name)
+    text = json.dumps(found)
+    for variable, value in {**variables, "${workspaceFolder}": str(ROOT)}.items():
+        text = text.replace(variable, value)
+    assert "${" not in text
+    chosen: dict[str, Any] = json.loads(text)
+    return chosen
+
+
+def _connected(host: str, port: int) -> socket.socket:
     """A connection, once somebody really listens: Docker accepts before its container does."""
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         try:
-            connection = socket.create_connection(("127.0.0.1", port), timeout=_SECONDS)
+            connection = socket.create_connection((host, port), timeout=_SECONDS)
         except OSError:
             time.sleep(0.2)
             continue

@@ -1,54 +1,69 @@
-"""A debugger can be attached to a function, in `make run` and in `sam local`."""
+"""VS Code can be attached to a function, in `make run` and in `sam local`, as it is set up here.
 
-import dataclasses
+The configurations name the port, so these tests need it for themselves.
+"""
+
 import json
 import signal
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local.sam import processes
-from local.sam.commands import Sam, debugger_options
+from local.sam.commands import Sam, api_options
 from local.settings import read_settings
 from tests.contract.client import Client
-from tests.functions.handlers import EVENTS
 from tests.running import ROOT, free_port, running
-from tests.sam_local.conftest import SECRET
-from tests.sam_local.debugger import Debugger
+from tests.sam_local.conftest import SECRET, wait_until_ready
+from tests.sam_local.debugger import Debugger, configuration
 
-APP = ROOT / "functions" / "docs" / "app.py"
+DEBUG = "CreateTask"
+APP = ROOT / "functions" / "create_task" / "app.py"
 LINES = APP.read_text().splitlines()
-LINE = next(n for n, line in enumerate(LINES, 1) if "in accept_encoding" in line)  # of GET /docs
+LINE = next(n for n, line in enumerate(LINES, 1) if "return created(" in line)
 
 
 def test_a_function_of_make_run_stops_at_a_breakpoint(new_database: Callable[[], str]) -> None:
-    port = free_port()
-    settings = {"DATABASE_URL": new_database(), "JWT_SECRET": SECRET}
-    with running({**settings, "DEBUG": "Docs", "DEBUG_PORT": str(port)}) as api:
+    settings = {"DATABASE_URL": new_database(), "JWT_SECRET": SECRET, "DEBUG": DEBUG}
+    with running(settings) as api:
         client = Client(api.url, SECRET)
-        client.send("GET", "/docs")  # starts the function
-        with ThreadPoolExecutor() as pool, Debugger(port, APP.parent, APP.parent) as debugger:
-            debugger.attach(APP, LINE)
-            answer = pool.submit(client.send, "GET", "/docs")
-            assert debugger.stopped_at() == (str(APP), LINE)
-            assert not answer.done()
-            debugger.go_on()
-            assert answer.result().status_code == 200
+        client.create()  # starts the function
+        _stops_at_a_breakpoint("make run", client)
 
 
-def test_a_function_of_sam_local_stops_at_a_breakpoint(sam: Sam) -> None:
+def test_a_function_of_sam_local_stops_at_a_breakpoint(sam: Sam, tmp_path: Path) -> None:
     port = free_port()
-    settings = read_settings(ROOT, {"JWT_SECRET": SECRET})
-    settings = dataclasses.replace(settings, debug="Docs", debug_port=port)
-    command = ("invoke", "Docs", "--event", str(EVENTS / "docs.json"))
-    options = debugger_options(settings, print)
-    process = sam.start(*command, *options, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    given = {"PORT": str(port), "JWT_SECRET": SECRET, "DEBUG": DEBUG}
+    with (tmp_path / "log").open("w") as log:
+        options = api_options(read_settings(ROOT, given), print)
+        process = sam.start("start-api", *options, stdout=log, stderr=log)
     try:
-        with Debugger(port, APP.parent, Path("/var/task")) as debugger:
-            debugger.attach(APP, LINE)
-            assert debugger.stopped_at() == (str(APP), LINE)
-            debugger.go_on()
-            assert json.loads(process.communicate()[0])["statusCode"] == 200
+        wait_until_ready(process, tmp_path / "log")
+        _stops_at_a_breakpoint("sam local", Client(f"http://127.0.0.1:{port}", SECRET))
     finally:
         processes.end(process, signal.SIGINT)
+
+
+def test_the_port_to_attach_to_is_the_one_that_is_opened() -> None:
+    port = read_settings(ROOT, {}).debug_port
+    for name in ("make run", "sam local"):
+        assert configuration(name)["connect"] == {"host": "127.0.0.1", "port": port}
+
+
+def test_the_editor_finds_the_interpreter_and_the_layer() -> None:
+    settings = json.loads((ROOT / ".vscode" / "settings.json").read_text())
+    interpreter = settings["python.defaultInterpreterPath"].partition("/")[2]
+    assert (ROOT / interpreter).exists()
+    assert [ROOT / path for path in settings["python.analysis.extraPaths"]] == [
+        ROOT / "layers" / "shared"
+    ]
+
+
+def _stops_at_a_breakpoint(name: str, client: Client) -> None:
+    with ThreadPoolExecutor() as pool, Debugger(name) as debugger:
+        debugger.attach(APP, LINE)
+        task = pool.submit(client.create)
+        assert debugger.stopped_at() == (str(APP), LINE)
+        assert not task.done()
+        debugger.go_on()
+        assert task.result()["title"] == "A task"

@@ -1,0 +1,89 @@
+"""`make psql` and `make reset`, beside an API that runs and without one."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from local.postgres import Postgres
+from tests.local.toy import command, environment
+from tests.running import start, stop, until_ready
+
+COUNT = "SELECT 'tasks: ' || count(*) FROM kept"
+
+
+@pytest.fixture
+def database(folder: Path) -> Path:
+    """A checkout whose embedded database has a table with one row."""
+    with Postgres(folder / ".local/postgres") as server, psycopg.connect(server.url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1")
+    return folder
+
+
+@pytest.fixture
+def in_use(database: Path) -> Iterator[Path]:
+    """The same, while an API uses it."""
+    template = database / "template.yaml"
+    parameter = "Parameters:\n  DatabaseUrl: {Type: String}"
+    template.write_text(template.read_text().replace("Parameters:", parameter, 1))
+    process = start(environment({}), cwd=database)
+    until_ready(process)
+    yield database
+    stop(process)
+
+
+def psql(folder: Path, query: str) -> "subprocess.CompletedProcess[str]":
+    return command(folder, "local", "psql", stdin=query)
+
+
+def test_psql_opens_the_database_of_a_stopped_api_and_stops_it_again(database: Path) -> None:
+    done = psql(database, COUNT)
+    assert (done.returncode, "tasks: 1" in done.stdout) == (0, True), done.stderr
+    assert not Postgres(database / ".local/postgres").is_running()
+
+
+def test_psql_opens_the_database_of_a_running_api_and_leaves_it_running(in_use: Path) -> None:
+    assert "tasks: 1" in psql(in_use, COUNT).stdout
+    assert Postgres(in_use / ".local/postgres").is_running()
+
+
+def test_psql_without_a_database_says_who_makes_one(folder: Path) -> None:
+    done = psql(folder, COUNT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "There is no database yet: `make run` makes it.\n"
+
+
+@pytest.mark.parametrize(("said", "is_there"), [("y\n", False), ("\n", True), ("", True)])
+def test_reset_deletes_the_database_once_a_person_agrees(
+    database: Path, said: str, is_there: bool
+) -> None:
+    done = command(database, "local", "reset", stdin=said)
+    assert done.returncode == is_there
+    assert len(done.stderr.splitlines()) == is_there
+    assert Postgres(database / ".local/postgres").exists() is is_there
+
+
+def test_reset_asks_nobody_with_yes(database: Path) -> None:
+    for _ in range(2):  # the second finds nothing, which is no error
+        assert command(database, "local", "reset", YES="1").returncode == 0
+    with (
+        Postgres(database / ".local/postgres") as server,
+        psycopg.connect(server.url) as connection,
+    ):
+        assert connection.execute("SELECT to_regclass('kept')").fetchone() == (None,)
+
+
+def test_reset_leaves_a_database_alone_that_is_in_use(in_use: Path) -> None:
+    done = command(in_use, "local", "reset", YES="1")
+    assert done.returncode == 1
+    assert "is in use by process" in done.stderr
+    assert "tasks: 1" in psql(in_use, COUNT).stdout
+
+
+@pytest.mark.parametrize("name", ["psql", "reset"])
+def test_another_database_is_never_opened_or_emptied(database: Path, name: str) -> None:
+    done = command(database, "local", name, YES="1", DATABASE_URL="postgresql://a@127.0.0.1:1/b")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("DATABASE_URL names another database")
