@@ -12,7 +12,6 @@ from http import HTTPStatus
 from typing import Any
 
 import http_client
-
 from observability import logger
 
 _REASON_CHARACTERS = 500  # CloudFormation takes 4096 bytes in all

@@ -55,6 +55,13 @@ _INVALID: dict[str, Examples] = {
 }
 """What may be wrong with a part of a request."""
 
+_INVALID_USER = (
+    ("path", "user_id"),
+    "string_too_long",
+    "String should have at most 255 characters",
+)
+"""What may be wrong with any request: the example of an endpoint that takes nothing else."""
+
 
 def of_model(model: Any, named: Examples) -> Examples:
     """An endpoint's examples of a success, with the members of the task that they do not name."""
@@ -74,12 +81,13 @@ def problems(status: int, parts: set[str]) -> Examples:
 
 
 def _invalid(parts: set[str]) -> dict[str, ProblemError]:
-    return {
+    found = {
         name: _refused(wrong)
         for part, named in _INVALID.items()
         if part in parts
         for name, wrong in named.items()
     }
+    return found or {"too long a user": _refused(_INVALID_USER)}
 
 
 def _refused(wrong: Any) -> ProblemError:
