@@ -23,7 +23,7 @@ def handler(
     cursor: Cursor = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response[list[Task]]:
-    """Return the user's tasks, a page at a time; `Link` says where the next page is."""
+    """The user's tasks, oldest first; if there are more, `Link` says where the next page is."""
     wanted = PageRequest(status, sort, q, limit, cursor)
     return listed(store.list_page(user_id, wanted), wanted, user_id, if_none_match)
 

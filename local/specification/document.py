@@ -199,9 +199,14 @@ def _errors(endpoint: Endpoint) -> dict[int, Any]:
         errors[401] = _problem("No token, or one that is not valid.")
         errors[403] = _problem("The token belongs to another user than the path.")
         errors[422] = _problem("The request says something wrong.", ValidationProblem)
+    if "cursor" in parts:
+        errors[503] = _problem("The database is not available, or the list takes too long.")
     if "task_id" in parts:
         errors[404] = _problem("There is no such task, or it is another user's.")
     if "key" in parts:
+        errors[403] = _problem(
+            "The token belongs to another user than the path, or a quota is used up."
+        )
         errors[409] = _problem("A request with this Idempotency-Key is still running.")
     if "if_match" in parts:
         errors[412] = _problem("The task no longer has the tag of If-Match; nothing was done.")

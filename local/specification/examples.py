@@ -73,8 +73,8 @@ def of_model(model: Any, named: Examples) -> Examples:
 
 
 def problems(status: int, parts: set[str]) -> Examples:
-    """The errors of a status, by what is wrong; of a 422 those that the request's parts allow."""
-    found = _invalid(parts) if status == 422 else _problems().get(status, {})
+    """Return the errors of a status that the request's parts allow, by what is wrong."""
+    found = _invalid(parts) if status == 422 else _problems(parts).get(status, {})
     return {
         name: json.loads(str(problem.response(_REQUEST).content)) for name, problem in found.items()
     }
@@ -97,14 +97,15 @@ def _refused(wrong: Any) -> ProblemError:
     return invalid([{"loc": loc, "type": type_, "msg": message}])
 
 
-def _problems() -> dict[int, dict[str, ProblemError]]:
+def _problems(parts: set[str]) -> dict[int, dict[str, ProblemError]]:
+    too_slow = {"the list takes too long": problem_of(neon.TimedOutError(""))}
     return {
         401: {
             "no token": identity.unauthorized(),
             "a bad token": identity.unauthorized("The token is not valid"),
             "an expired token": identity.unauthorized("The token has expired"),
         },
-        403: {"another user's path": identity.forbidden()},
+        403: {"another user's path": identity.forbidden()} | _quotas(parts),
         404: {"no such task": problem_of(errors.TaskNotFoundError())},
         409: {"still running": problem_of(errors.KeyInUseError())},
         412: {"changed since": problem_of(errors.VersionMismatchError())},
@@ -114,5 +115,17 @@ def _problems() -> dict[int, dict[str, ProblemError]]:
         503: {
             "the database is not available": problem_of(neon.UnavailableError("")),
             "the outcome of a write is not known": problem_of(neon.OutcomeUnknownError("")),
-        },
+        }
+        | (too_slow if "cursor" in parts else {}),
+    }
+
+
+def _quotas(parts: set[str]) -> dict[str, ProblemError]:
+    """Return what a write may exceed: a new task the one quota, a key the other."""
+    is_new = "title" in parts and "task_id" not in parts
+    exceeded = {"too many tasks": "tasks"} if is_new else {}
+    exceeded |= {"too many keys": "keys"} if "key" in parts else {}
+    quota = 10_000  # the default of both
+    return {
+        name: problem_of(errors.QuotaExceededError(what, quota)) for name, what in exceeded.items()
     }

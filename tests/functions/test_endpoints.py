@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ from neon import ConflictError
 from observability import logger
 from tasks import store
 from tasks.database import database
+from tasks.settings import settings
 from tests.functions.handlers import TASK, TASKS, Context, event, handler, recorded
 from web.endpoint import endpoint
 from web.response import Response
@@ -189,7 +190,7 @@ def test_a_request_writes_one_line_with_its_metrics_and_nothing_that_it_said(
     lines = printed()
     assert SECRET_TEXT not in str(lines)
     assert "secret-token" not in str(lines)
-    (line,) = lines
+    line, _connect = lines
     assert line["message"] == "request"
     assert line["function_request_id"] == context.aws_request_id
     assert (line["route"], line["status"]) == (f"POST {TASKS}", 201)
@@ -202,7 +203,7 @@ def test_the_line_of_a_request_names_its_trace(
     trace = "1-6920367a-1c0f3f0d5a7b4e2f9d8c6b5a"
     monkeypatch.setenv("_X_AMZN_TRACE_ID", f"Root={trace};Parent=1c0f3f0d5a7b4e2f;Sampled=1")
     handler("list_tasks")(event("GET", TASKS, user=user), Context())
-    (line,) = printed()
+    line, _connect = printed()
     assert line["xray_trace_id"] == trace
 
 
@@ -299,6 +300,72 @@ def test_a_transaction_that_met_another_one_may_be_tried_again(
     answer = handler("list_tasks")(event("GET", TASKS, user=user), Context())
     assert answer["statusCode"] == status
     assert ("Retry-After" in answer["headers"]) is (status == 503)
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Set variables of the tasks' settings, which are read once."""
+
+    def limit(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        settings.cache_clear()
+
+    yield limit
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_a_list_that_takes_too_long_is_stopped_and_is_no_failure_of_ours(
+    user: str,
+    database_url: str,
+    limits: Callable[..., None],
+    printed: Callable[[], list[dict[str, Any]]],
+) -> None:
+    limits(LIST_TIMEOUT_SECONDS="0.3")
+    with psycopg.connect(database_url) as holder:
+        holder.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+        answer = handler("list_tasks")(event("GET", TASKS, user=user), Context())
+        still_there = holder.execute(
+            "SELECT query FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND state = 'active'"
+        ).fetchall()
+    assert answer["statusCode"] == 503
+    assert json.loads(answer["body"])["type"] == "/problems/too-slow"
+    assert answer["headers"]["Retry-After"] == "1"
+    assert still_there == []
+    lines = printed()
+    assert [line["Errors"] for line in lines if "Errors" in line] == [[0]]
+    assert not any("Unavailable" in line for line in lines)
+    assert not any(line.get("level") == "ERROR" for line in lines)
+
+
+def test_one_task_more_than_the_quota_is_403_with_a_sentence(
+    user: str, limits: Callable[..., None]
+) -> None:
+    limits(MAX_TASKS_PER_USER="1")
+    create = event("POST", TASKS, user=user, body={"title": "x"})
+    assert handler("create_task")(create, Context())["statusCode"] == 201
+    _assert_beyond_quota(handler("create_task")(create, Context()), "tasks")
+    kept = handler("list_tasks")(event("GET", TASKS, user=user), Context())
+    assert len(json.loads(kept["body"])) == 1
+
+
+def test_one_key_more_than_the_quota_is_403_and_the_known_key_still_replays(
+    user: str, limits: Callable[..., None]
+) -> None:
+    limits(MAX_KEYS_PER_USER="1")
+    first, second = (event("POST", TASKS, user=user, body={"title": "x"}) for _ in range(2))
+    first["headers"]["idempotency-key"], second["headers"]["idempotency-key"] = "one", "two"
+    assert handler("create_task")(first, Context())["statusCode"] == 201
+    _assert_beyond_quota(handler("create_task")(second, Context()), "keys")
+    assert handler("create_task")(first, Context())["headers"]["Idempotency-Replayed"] == "true"
+
+
+def _assert_beyond_quota(answer: dict[str, Any], what: str) -> None:
+    assert answer["statusCode"] == 403
+    assert json.loads(answer["body"])["type"] == "/problems/quota-exceeded"
+    assert what in _detail(answer)
 
 
 @pytest.mark.parametrize("text", ["x", '"', "\\", "\x01", "\x7f", "é", "🍵", "🍵\x01x"])
