@@ -61,7 +61,7 @@ def _run(command: str, environment: Environment, rest: list[str]) -> int:
 
 
 def _replace_secrets(environment: Environment, target: Target) -> Iterable[str]:
-    """Store the owner's connection string. A protected environment's is replaced after a question."""
+    """Store the owner's connection string; ask before a protected environment's is replaced."""
     url = owner_url()
     if environment.is_protected and has_connection_strings(environment):
         confirm(target.stack, "This replaces the connection strings.")
