@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from observability import SERVICE
+from observability import logger
 from tests.identity.attacks import (
     API,
     ATTACKS,
@@ -72,7 +72,7 @@ def test_an_attack_is_answered_401_on_every_route_for_the_right_reason(
 ) -> None:
     build, why = ATTACKS[attack]
     authorization = build(world)
-    with caplog.at_level(logging.INFO, logger=SERVICE):
+    with caplog.at_level(logging.INFO, logger=logger.service):
         answer = world.gateway.call(function, authorization, body=fitting_body(function))
     assert answer.status == 401
     assert answer.headers["WWW-Authenticate"].startswith('Bearer error="invalid_token", error_desc')
