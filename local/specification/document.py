@@ -207,6 +207,9 @@ def _errors(endpoint: Endpoint) -> dict[int, Any]:
         errors[403] = _problem(
             "The token belongs to another user than the path, or a quota is used up."
         )
+        errors.setdefault(
+            404, _problem("An earlier request with this Idempotency-Key made a task that is gone.")
+        )
         errors[409] = _problem("A request with this Idempotency-Key is still running.")
     if "if_match" in parts:
         errors[412] = _problem("The task no longer has the tag of If-Match; nothing was done.")
