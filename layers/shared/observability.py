@@ -18,12 +18,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 __all__ = ["LambdaContext", "logger", "metrics", "observed", "service_metrics"]
 
-_SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "task-api")
-_NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
+SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "task-api")
+NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
 
-logger = Logger(service=_SERVICE, use_rfc3339=True)
-metrics = Metrics(service=_SERVICE, namespace=_NAMESPACE)
-service_metrics = EphemeralMetrics(service=_SERVICE, namespace=_NAMESPACE)
+logger = Logger(service=SERVICE, use_rfc3339=True)
+metrics = Metrics(service=SERVICE, namespace=NAMESPACE)
+service_metrics = EphemeralMetrics(service=SERVICE, namespace=NAMESPACE)
 
 R = TypeVar("R")
 LambdaHandler = Callable[[Any, LambdaContext], R]

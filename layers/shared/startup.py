@@ -30,7 +30,7 @@ def begin() -> None:
 def finish(*, database: bool = True) -> None:
     """End INIT, where the CPU is at its fullest, with an open connection.
 
-    Collect garbage from here on, but never look again at what INIT has left. Raises
+    Collect garbage from here on, but never look again at what INIT has left. Raise
     neon.ConfigurationError when the function needs a database and none is set.
     """
     if not IN_LAMBDA:

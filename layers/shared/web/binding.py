@@ -52,14 +52,14 @@ class Binding:
         self._owner: TypeAdapter[str] = TypeAdapter(owner)
 
     def owner(self, request: Request) -> str:
-        """The user id of the path. Raises a 422 ProblemError for one that no user can have."""
+        """Return the user id of the path. Raise a 422 ProblemError if no user can have it."""
         try:
             return self._owner.validate_python(request.path.get("user_id"))
         except ValidationError as error:
             raise invalid([{**e, "loc": ("path", "user_id")} for e in error.errors()]) from error
 
     def arguments(self, request: Request) -> dict[str, Any]:
-        """The handler's arguments. Raises a 422 ProblemError that lists all that is wrong."""
+        """Return the handler's arguments. Raise a 422 ProblemError that lists all that is wrong."""
         given = self._given(request)
         values = {
             name: given[place][key]
@@ -73,7 +73,7 @@ class Binding:
         return arguments
 
     def _given(self, request: Request) -> dict[str, Mapping[str, Any]]:
-        """What the request says, by place and name; only the places that are used are read."""
+        """Return what the request says, by place and name; read only the places that are used."""
         return {
             "path": request.path,
             "query": request.query if "query" in self._used else {},
@@ -86,13 +86,13 @@ class Binding:
         return invalid([{**each, "loc": self._shown(each["loc"])} for each in found])
 
     def _shown(self, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
-        """The place of an error as clients know it: by the parameter's name in the request."""
+        """Return the place of an error as clients know it: by the parameter's name."""
         place, key = self._places[str(loc[0])]
         return (place, *([key] if key else []), *loc[1:])
 
 
 def parameters(handler: Callable[..., Any]) -> dict[str, tuple[Any, Parameter, Any]]:
-    """What a handler declares: each argument's type, its Parameter, and its default (or `...`)."""
+    """Return each argument's type, its Parameter, and its default (or `...`)."""
     hints = get_type_hints(handler, include_extras=True)
     return {
         name: (hints[name], hints[name].__metadata__[-1], _default(each))
@@ -101,7 +101,7 @@ def parameters(handler: Callable[..., Any]) -> dict[str, tuple[Any, Parameter, A
 
 
 def _digits(value: object) -> object:
-    """Take digits for a number, and none of the signs, blanks and underscores of Pydantic's."""
+    """Accept digits alone for a number; Pydantic would also take signs, blanks, underscores."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise PydanticKnownError("int_parsing")
     return value
@@ -112,7 +112,7 @@ def _default(parameter: inspect.Parameter) -> Any:
 
 
 def _place(parameter: Parameter, name: str) -> tuple[str, str]:
-    """Where an argument is in a request and what it is called there; the body has no name."""
+    """Return where an argument is in a request and its name there; the body has no name."""
     if parameter.place == "body":
         return "body", ""
     return parameter.place, (parameter.name or name).lower()

@@ -15,17 +15,17 @@ MAX_BYTES = 1_000_000
 
 
 def too_large() -> ProblemError:
-    """A 413."""
+    """Make the 413."""
     return ProblemError(413, f"The body is larger than {MAX_BYTES:,} bytes")
 
 
 def unsupported_media_type() -> ProblemError:
-    """A 415."""
+    """Make the 415."""
     return ProblemError(415, "Send the body as application/json")
 
 
 def read(event: Mapping[str, Any]) -> bytes:
-    """The body's bytes; the gateway hands over in base64 what is not text."""
+    """Return the body's bytes; the gateway hands over in base64 what is not text."""
     body = event.get("body")
     if not isinstance(body, str):
         return b""
@@ -38,7 +38,7 @@ def read(event: Mapping[str, Any]) -> bytes:
 
 
 def parse(raw: bytes, content_type: str) -> dict[str, Any]:
-    """The JSON object that the body holds.
+    """Return the JSON object that the body holds.
 
     Raises ProblemError: 413 if the body is too large, 415 if its media type is not JSON, 422 if its
     text is not JSON. Pydantic's parser is used because it bounds nesting and refuses what is not

@@ -83,7 +83,7 @@ class Endpoint:
             return problem.response(request_id)
 
     def _admit(self, request: Request) -> None:
-        """Identity first, then the path's owner; then come the body and, last, the database."""
+        """Check the identity, then the path's owner; the body and the database come later."""
         subject = identity.caller(request.event)
         metrics.add_metadata("actor", self._work.actor(subject))
         identity.require_owner(subject, self._binding.owner(request))

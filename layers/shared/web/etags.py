@@ -17,19 +17,19 @@ _VERSION = re.compile(r"[1-9a-f][0-9a-f]{0,13}")
 
 
 def etag(task: Task) -> str:
-    """The strong tag of a task: the microseconds of its last change."""
+    """Return the strong tag of a task: the microseconds of its last change."""
     return f'"{(task.updated_at - _EPOCH) // _MICROSECOND:x}"'
 
 
 def etag_of_page(shown: bytes, cursor: str | None) -> str:
-    """The strong tag of a page: what it shows, and what follows it."""
+    """Return the strong tag of a page: what it shows, and what follows it."""
     digest = hashlib.sha256(shown)
     digest.update((cursor or "").encode())
     return f'"{digest.hexdigest()[:32]}"'
 
 
 def versions(if_match: str | None) -> frozenset[datetime] | None:
-    """The versions that a write may replace (RFC 9110, 13.1.1); None for whichever there is.
+    """Return the versions that a write may replace (RFC 9110, 13.1.1); None for any.
 
     A weak tag or one that is not ours matches nothing.
     """
@@ -42,7 +42,7 @@ def versions(if_match: str | None) -> frozenset[datetime] | None:
 
 
 def is_seen(if_none_match: str | None, current: str) -> bool:
-    """Whether the client has the current version (RFC 9110, 13.1.2)."""
+    """Tell whether the client has the current version (RFC 9110, 13.1.2)."""
     if if_none_match is None:
         return False
     tags = {f'"{tag}"' for _, tag in _TAG.findall(if_none_match)}

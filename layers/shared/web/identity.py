@@ -15,7 +15,7 @@ from web.problems import ProblemError
 
 
 def caller(event: Mapping[str, Any]) -> str:
-    """The caller's user id. Raises a 401 ProblemError without a valid, unexpired identity."""
+    """Return the caller's user id. Raise a 401 ProblemError without a valid identity."""
     claims = _claims(event)
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject or "\x00" in subject:
@@ -29,18 +29,18 @@ def caller(event: Mapping[str, Any]) -> str:
 
 
 def require_owner(subject: str, user_id: str) -> None:
-    """Let the caller act under their own path only. Raises a 403 ProblemError."""
+    """Let the caller act under their own path only. Raise a 403 ProblemError."""
     if not hmac.compare_digest(_bytes(subject), _bytes(user_id)):
         raise forbidden()
 
 
 def forbidden() -> ProblemError:
-    """A 403."""
+    """Make the 403 for another user's path."""
     return ProblemError(403, "The token belongs to another user than the path")
 
 
 def unauthorized(reason: str | None = None) -> ProblemError:
-    """A 401 with the challenge of RFC 6750: a reason only when a token was sent."""
+    """Make a 401 with the challenge of RFC 6750: a reason only when a token was sent."""
     if reason is None:
         return ProblemError(401, "Send a token: Authorization: Bearer <JWT>", _challenge("Bearer"))
     safe = "".join(c for c in reason if " " <= c <= "~" and c not in '"\\')
@@ -50,9 +50,9 @@ def unauthorized(reason: str | None = None) -> ProblemError:
 
 
 def _claims(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What our authorizer (`lambda`) or the gateway's own JWT authorizer (`jwt`) said.
+    """Return what our authorizer (`lambda`) or the gateway's JWT authorizer (`jwt`) said.
 
-    Raises a 401 ProblemError when ours refused the token. The claims of `jwt` are the token's own:
+    Raise a 401 ProblemError when ours refused the token. The claims of `jwt` are the token's own:
     an `error` among them is not a refusal.
     """
     authorizer = _mapping(_mapping(event.get("requestContext")).get("authorizer"))

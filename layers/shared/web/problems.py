@@ -50,7 +50,7 @@ class ProblemError(Exception):
         self.is_fault = status >= 500 if is_fault is None else is_fault
 
     def response(self, request_id: str) -> Response[str]:
-        """The response; it names the request, so that its log can be found."""
+        """Return the response; it names the request, so that its log can be found."""
         body = {
             "type": f"/problems/{self.slug}",
             "title": self.title,
@@ -63,7 +63,7 @@ class ProblemError(Exception):
 
 
 def invalid(errors: Sequence[Any]) -> ProblemError:
-    """A 422 that lists each error as FastAPI's clients expect it."""
+    """Make a 422 that lists each error as FastAPI's clients expect it."""
     return ProblemError(
         422,
         [
@@ -74,5 +74,5 @@ def invalid(errors: Sequence[Any]) -> ProblemError:
 
 
 def internal(_error: Exception) -> ProblemError:
-    """A 500 that says nothing of the error."""
+    """Make a 500 that says nothing of the error."""
     return ProblemError(500, "Something went wrong; the request id names it in the logs")

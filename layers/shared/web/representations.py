@@ -41,19 +41,19 @@ class Health(BaseModel, defer_build=True):
 
 
 def preconditions(if_match: str | None = None, key: str | None = None) -> Preconditions:
-    """The preconditions of a write, from its request's headers."""
+    """Return the preconditions of a write, from its request's headers."""
     return Preconditions(versions(if_match), key)
 
 
 def represented(
     model: BaseModel, status: int = 200, headers: Headers | None = None
 ) -> Response[Any]:
-    """The model as JSON, written by the model itself."""
+    """Return the model as JSON, written by the model itself."""
     return _json(status, model.model_dump_json(), headers)
 
 
 def found(task: Task, if_none_match: str | None) -> Response[Task]:
-    """The task, or 304 when the client has this version."""
+    """Return the task, or 304 when the client has this version."""
     tag = etag(task)
     if is_seen(if_none_match, tag):
         return _not_modified(tag)
@@ -63,7 +63,7 @@ def found(task: Task, if_none_match: str | None) -> Response[Task]:
 def listed(
     page: Page, wanted: PageRequest, user_id: str, if_none_match: str | None
 ) -> Response[list[Task]]:
-    """The page, or 304, with a `Link` to the next page if there is one.
+    """Return the page, or 304, with a `Link` to the next page if there is one.
 
     The page is cut where it would pass what Lambda can return.
     """
@@ -81,18 +81,18 @@ def listed(
 
 
 def created(written: WriteResult) -> Response[Task]:
-    """201 with the task and where it can be found."""
+    """Return 201 with the task and where it can be found."""
     headers: Headers = {"Location": f"{_tasks_path(written.task.user_id)}/{written.task.id}"}
     return represented(written.task, 201, _of_write(written) | headers)
 
 
 def changed(written: WriteResult) -> Response[Task]:
-    """The task as the write left it."""
+    """Return the task as the write left it."""
     return represented(written.task, headers=_of_write(written))
 
 
 def deleted(written: DeleteResult) -> Response[Deleted]:
-    """The message that clients parse."""
+    """Return the message that clients parse."""
     return represented(Deleted(), headers=_replayed(written.replayed))
 
 
@@ -101,7 +101,7 @@ def _tasks_path(user_id: str) -> str:
 
 
 def _link(user_id: str, following: PageRequest) -> str:
-    """The link to another page, with the parameters that are not the default.
+    """Return the link to another page, with the parameters that are not the default.
 
     The path is left out where it would make the header too long; a client takes it from the
     request (RFC 3986, section 5.2).
@@ -113,7 +113,7 @@ def _link(user_id: str, following: PageRequest) -> str:
 
 
 def _json(status: int, text: str, headers: Headers | None) -> Response[Any]:
-    """A response whose body is JSON already; the caller says what it is the JSON of."""
+    """Return a response whose body is JSON already; the caller says what it is the JSON of."""
     return Response(status, "application/json", text, headers)
 
 
@@ -130,12 +130,12 @@ def _replayed(replayed: bool) -> Headers:
 
 
 def _that_fit(tasks: list[Task]) -> int:
-    """How many of the tasks one response can hold; at least one always does."""
+    """Count how many of the tasks one response can hold; at least one always fits."""
     if len(tasks) <= _ALWAYS_FIT:
         return len(tasks)
     letters = sum(len(t.title) + len(t.description or "") + len(t.user_id) for t in tasks)
     if letters * _BYTES_A_LETTER + len(tasks) * _BYTES_AROUND <= _PAGE_BYTES:
-        return len(tasks)  # nearly always; it is found out without writing any of them down
+        return len(tasks)  # nearly always so, and no task had to be serialized
     room = _PAGE_BYTES
     for number, task in enumerate(tasks):
         room -= len(json.dumps(task.model_dump_json()))

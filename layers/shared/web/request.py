@@ -26,7 +26,7 @@ class Request:
 
     @property
     def query(self) -> Mapping[str, str | list[str]]:
-        """The query as it was sent: the gateway's own reading joins repeated values by commas."""
+        """Return the query as it was sent: the gateway's own reading joins repeated values."""
         query = self.event.get("rawQueryString")
         if not isinstance(query, str) or not query:
             return {}
@@ -36,12 +36,12 @@ class Request:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The body's JSON object. Raises ProblemError: 413, 415 or 422."""
+        """Return the body's JSON object. Raise ProblemError: 413, 415 or 422."""
         return body.parse(body.read(self.event), self.headers.get("content-type", ""))
 
 
 def _strings(value: object, name: Callable[[Any], str] = str) -> dict[str, str]:
-    """The text members of what should be a mapping of texts."""
+    """Return the text members of what should be a mapping of texts."""
     if not isinstance(value, Mapping):
         return {}
     return {name(key): text for key, text in value.items() if isinstance(text, str)}

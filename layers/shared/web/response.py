@@ -31,7 +31,7 @@ class Response(Generic[T]):
         self.is_fault = is_fault
 
     def payload(self, defaults: Mapping[str, str]) -> dict[str, Any]:
-        """What the gateway takes; `defaults` are headers that the response may set otherwise."""
+        """Return what the gateway takes; the response's own headers replace the `defaults`."""
         content = self.content
         return {
             "statusCode": self.status,
