@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from tests.contract.client import Client
 from tests.functions.handlers import Context, modules, recorded
 from tests.https import Asked, Server, serving
 from tests.neon.servers import Authority
+from tests.routes import ROUTES
 from tests.running import ROOT, Running, running
 
 SECRET = "a-secret-that-only-these-tests-know-0123456789"
@@ -109,6 +111,25 @@ def test_a_visit_succeeds_in_every_step_and_leaves_nothing(
     assert all(line["StepSuccess"] == [1] and line["StepTime"][0] > 0 for line in steps)
     assert (caplog.records[-1].getMessage(), vars(caplog.records[-1])["outcome"]) == ("smoke", "ok")
     assert _rows(database) == 0
+
+
+def test_a_visit_uses_every_route_of_the_template(
+    smoke: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, used = smoke["api"].Api.send, set()
+
+    def send(self: Any, method: str, path: str, *rest: Any, **named: Any) -> Any:
+        used.update(r.key for r in ROUTES if r.method == method and _fits(r.path, path))
+        return real(self, method, path, *rest, **named)
+
+    monkeypatch.setattr(smoke["api"].Api, "send", send)
+    smoke["app"].handler({}, Context())
+    assert used == {route.key for route in ROUTES}, "functions/smoke/visit.py: add a step"
+
+
+def _fits(template: str, path: str) -> bool:
+    """Tell whether a request's path is one of the route's."""
+    return re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path) is not None
 
 
 def test_a_metric_says_what_cloudwatch_needs_to_read_it(
