@@ -1,7 +1,8 @@
 """One run: quiet windows and flooded windows by turns, and what the honest clients felt in each.
 
 The flood is as fast as the deployed API lets it be: what is beyond the template's throttle never
-reaches a function. Each token of it is a new one, so that no cache answers for the authorizer.
+reaches a function. Each token of it is a new one, so that no cache answers for the authorizer. An
+honest client keeps its token, as clients do, and the gateway remembers what the authorizer said.
 """
 
 from __future__ import annotations
@@ -92,62 +93,70 @@ class Result:
         return "\n".join([*lines, "", said])
 
 
-def throttle_rate() -> float:
-    """The requests a second that the deployed API takes unless an operator says otherwise."""
+def default(parameter: str) -> float:
+    """A number of the template that holds unless an operator says otherwise."""
     template = yaml_parse((ROOT / "template.yaml").read_text())
-    return float(template["Parameters"]["ThrottleRate"]["Default"])
+    return float(template["Parameters"][parameter]["Default"])
 
 
-def run(seconds: float, rounds: int) -> Result:
-    """Start the API on a database of its own, and let honest clients work through the rounds."""
+def run(seconds: float, rounds: int, at_once: int) -> Result:
+    """Start the API on a database of its own, and let honest clients work through the rounds.
+
+    The flood waits while `at_once` of its requests are unanswered.
+    """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # Postgres runs as another account where the tests run as root
         with (
             Postgres(Path(folder) / "postgres") as postgres,
             running({**_SETTINGS, "DATABASE_URL": postgres.url}) as api,
         ):
-            return asyncio.run(_rounds(api, seconds, rounds))
+            return asyncio.run(_rounds(api, seconds, rounds, asyncio.Semaphore(at_once)))
 
 
 def main(rounds: int) -> int:
     """Run, print the table, and fail if an honest client failed or had to wait too long."""
-    result = run(_WINDOW_SECONDS, rounds)
+    result = run(_WINDOW_SECONDS, rounds, at_once=int(default("ThrottleBurst")))
     print(result.table())
     return 0 if result.failed == 0 and result.ratio <= MOST_RATIO else 1
 
 
-async def _rounds(api: Running, seconds: float, rounds: int) -> Result:
-    result = Result(throttle_rate())
+async def _rounds(api: Running, seconds: float, rounds: int, free: asyncio.Semaphore) -> Result:
+    result = Result(default("ThrottleRate"))
+    tokens = {
+        f"honest-{number}": make_token(f"honest-{number}", _SETTINGS) for number in range(HONEST)
+    }
     async with aiohttp.ClientSession(api.url, connector=aiohttp.TCPConnector(limit=0)) as session:
-        await _window(session, Felt(), 1.0)  # starts the environments
+        await _window(session, tokens, Felt(), 1.0)  # starts the environments
         for _ in range(rounds):
-            await _window(session, result.quiet, seconds)
+            await _window(session, tokens, result.quiet, seconds)
             async with asyncio.TaskGroup() as both:
-                both.create_task(_flood(session, result, seconds))
-                both.create_task(_window(session, result.flooded, seconds))
+                both.create_task(_flood(session, result, seconds, free))
+                both.create_task(_window(session, tokens, result.flooded, seconds))
         result.environments = _environments(api)
     return result
 
 
-async def _window(session: aiohttp.ClientSession, felt: Felt, seconds: float) -> None:
+async def _window(
+    session: aiohttp.ClientSession, tokens: dict[str, str], felt: Felt, seconds: float
+) -> None:
     milliseconds: list[float] = []
     async with asyncio.TaskGroup() as clients:
-        for number in range(HONEST):
+        for user, token in tokens.items():
             end = time.monotonic() + seconds
-            clients.create_task(_honest(session, number, end, milliseconds, felt.statuses))
+            clients.create_task(_honest(session, user, token, end, milliseconds, felt.statuses))
     felt.windows.append(milliseconds)
 
 
 async def _honest(
     session: aiohttp.ClientSession,
-    number: int,
+    user: str,
+    token: str,
     end: float,
     milliseconds: list[float],
     statuses: Counter[int],
 ) -> None:
     """One client that creates, lists and completes tasks until its time is over."""
-    user, task = f"honest-{number}", ""
-    headers = {"Authorization": f"Bearer {make_token(user, _SETTINGS)}"}
+    task, headers = "", {"Authorization": f"Bearer {token}"}
     for act in cycle(("create", "list", "toggle")):
         if time.monotonic() >= end:
             return
@@ -165,13 +174,19 @@ async def _honest(
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _flood(session: aiohttp.ClientSession, result: Result, seconds: float) -> None:
-    """Send the junk evenly, whether or not the earlier requests were answered."""
+async def _flood(
+    session: aiohttp.ClientSession, result: Result, seconds: float, free: asyncio.Semaphore
+) -> None:
+    """Send the junk evenly for so many seconds."""
     started = time.monotonic()
     async with asyncio.TaskGroup() as junk:
         for number in range(int(result.rate * seconds)):
             await asyncio.sleep(max(0.0, started + number / result.rate - time.monotonic()))
-            junk.create_task(_junk(session, result.flood))
+            if time.monotonic() - started > seconds:
+                return
+            await free.acquire()
+            sent = junk.create_task(_junk(session, result.flood))
+            sent.add_done_callback(lambda _: free.release())
 
 
 async def _junk(session: aiohttp.ClientSession, answers: Counter[int]) -> None:

@@ -11,10 +11,10 @@ def test_under_a_flood_of_junk_tokens_no_honest_client_fails(
     """The ratio of the waiting times is printed here and asserted by `make flood`, every night:
     a few seconds on a machine that does other work say little about it.
     """
-    result = run(3.0, rounds=2)
+    result = run(3.0, rounds=2, at_once=20)
     with capsys.disabled():
         print("\n" + result.table())
     assert result.failed == 0
     assert result.flooded.statuses.total() > HONEST
     assert set(result.flood) == {401}
-    assert result.flood.total() == int(result.rate * 3.0) * 2
+    assert result.flood.total() > 20
