@@ -72,6 +72,8 @@ def bind(statement: Statement, transformer: Transformer) -> Bound:
     Raises StatementError, without the parameters' values.
     """
     text, names, formats = _compiled(statement.sql)
+    if not formats and not statement.params:
+        return Bound(text)
     try:
         values = _in_order(statement.params, names)
         if len(values) != len(formats):
@@ -85,21 +87,22 @@ def bind(statement: Statement, transformer: Transformer) -> Bound:
     return Bound(text, dumped, tuple(transformer.types or ()), transformer.formats)
 
 
-def bind_settings(settings: Mapping[str, str], lock: str = "") -> Bound:
+def bind_settings(settings: Mapping[str, str], constant: str = "", lock: str = "") -> Bound:
     """Return one statement that makes all settings for the transaction that it is sent in.
 
-    With `lock`, a 64-bit number, it then waits for the transaction that holds this lock, and holds
-    the lock itself until its own transaction ends.
+    `constant` is SQL that makes more of them. With `lock`, a 64-bit number, the statement then
+    waits for the transaction that holds this lock, and holds the lock itself until its own
+    transaction ends.
     """
     try:
         values = [value.encode() for value in settings.values()]
     except UnicodeEncodeError:
         raise StatementError("a setting is no valid Unicode") from None
-    if any(b"\0" in value for value in values):  # libpq would end the value there
+    if b"\0" in b"".join(values):  # libpq would end the value there
         raise StatementError("a setting cannot hold a NUL")
     if lock:
         values.append(lock.encode())
-    return Bound(_set_config(tuple(settings), bool(lock)), values)
+    return Bound(_set_config(tuple(settings), constant, bool(lock)), values)
 
 
 def bind_isolation(level: Isolation) -> Bound:
@@ -110,11 +113,13 @@ def bind_isolation(level: Isolation) -> Bound:
 
 
 @lru_cache(maxsize=64)
-def _set_config(names: tuple[str, ...], is_locking: bool) -> bytes:
+def _set_config(names: tuple[str, ...], constant: str, is_locking: bool) -> bytes:
     for name in names:
         if not _SETTING.fullmatch(name):
             raise StatementError("a setting's name consists of letters, digits, _ and .")
     calls = [f"set_config('{name}', ${n}, true)" for n, name in enumerate(names, 1)]
+    if constant:
+        calls.insert(0, constant)
     if is_locking:
         calls.append(f"pg_advisory_xact_lock(${len(names) + 1}::bigint)")
     return f"SELECT {', '.join(calls)}".encode()

@@ -20,9 +20,10 @@ from neon._statement import (
 
 __all__ = ["UnitOfWork"]
 
-# The server looks this often whether its client is still there, while it runs a statement.
-_CHECK_MILLISECONDS = "1000"
+# The server looks every second whether its client is still there, while it runs a statement.
+_CHECK = "set_config('client_connection_check_interval', '1000', true)"
 _CHECK_VERSION, _TRANSACTION_TIMEOUT_VERSION = 150000, 170000
+_READ_ONLY = "set_config('transaction_read_only', 'on', true)"
 # So much later than `statement_timeout`, which ends a statement but not the session.
 _TRANSACTION_TIMEOUT_MILLISECONDS = 50
 
@@ -57,29 +58,31 @@ class UnitOfWork(NamedTuple):
         self, transformer: Transformer, seconds: float, version: int, guard: Statement | None
     ) -> list[Bound]:
         """Return what to send to a server of this version, which may take so many seconds."""
-        limits = self._limits(seconds, version)
+        limits, constant = self._limits(seconds, version)
         batch = [bind_isolation(self.isolation)] if self.isolation else []
         if guard is None:
-            batch.append(bind_settings({**limits, **self.settings}, self.lock))
-        else:
-            batch += [bind_settings(limits, self.lock), bind(guard, transformer)]
+            limits.update(self.settings)
+        batch.append(bind_settings(limits, constant, self.lock))
+        if guard is not None:
+            batch.append(bind(guard, transformer))
             batch += [bind_settings(self.settings)] if self.settings else []
-        return batch + [bind(each, transformer) for each in self.statements]
+        batch += [bind(each, transformer) for each in self.statements]
+        return batch
 
     @property
     def guard_position(self) -> int:
         """Where the guard stands in a batch that has one."""
         return 2 if self.isolation else 1
 
-    def _limits(self, seconds: float, version: int) -> dict[str, str]:
-        """Return the settings by which the server ends what nobody waits for any more."""
+    def _limits(self, seconds: float, version: int) -> tuple[dict[str, str], str]:
+        """Return the settings by which the server ends what nobody waits for any more.
+
+        The second member is SQL for those that are always the same.
+        """
         milliseconds = max(1, int(seconds * 1000))
         limits = {"statement_timeout": str(milliseconds)}
         if version >= _TRANSACTION_TIMEOUT_VERSION:
-            most = milliseconds + _TRANSACTION_TIMEOUT_MILLISECONDS
-            limits["transaction_timeout"] = str(most)
-        if version >= _CHECK_VERSION:
-            limits["client_connection_check_interval"] = _CHECK_MILLISECONDS
-        if self.effect is Effect.READ:
-            limits["transaction_read_only"] = "on"
-        return limits
+            limits["transaction_timeout"] = str(milliseconds + _TRANSACTION_TIMEOUT_MILLISECONDS)
+        constant = [_CHECK] if version >= _CHECK_VERSION else []
+        constant += [_READ_ONLY] if self.effect is Effect.READ else []
+        return limits, ", ".join(constant)
