@@ -49,7 +49,7 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> Target:
-        """Return the target that a connection string names. Raises ConfigurationError with a sentence."""
+        """Return the target of a connection string. Raises ConfigurationError with a sentence."""
         try:
             given = {key: str(value) for key, value in conninfo_to_dict(url).items()}
         except psycopg.Error:
@@ -68,7 +68,7 @@ class Target:
         return not self.host or self.host.startswith(("/", "@"))
 
     def conninfo(self, address: str, transport: Transport) -> bytes:
-        """Return the parameters for libpq; `host` stays the name that the certificate has to match."""
+        """Return libpq's parameters; `host` stays the name that the certificate has to match."""
         extra = {"hostaddr": address} if address else {}
         if transport.negotiation:
             extra["sslnegotiation"] = transport.negotiation
@@ -78,7 +78,7 @@ class Target:
 
 
 def direct_conninfo(url: str) -> str:
-    """Return libpq's parameters for the direct host, verified as everywhere, for a caller of psycopg.
+    """Return libpq's parameters for the direct host, verified as everywhere.
 
     Migrations need it: session state (SET, advisory locks, LISTEN) does not survive the pooler.
     https://neon.com/docs/connect/connection-pooling. Raises ConfigurationError for what is no URL.
