@@ -20,8 +20,8 @@ from tests.routes import FUNCTIONS
 _NEON = {"neon"} | {
     f"neon._{name}"
     for name in (
-        *("address", "connect", "connection", "database", "deadline", "errors", "lifecycle"),
-        *("refusal", "secret", "statement", "telemetry", "transaction"),
+        *("address", "connect", "connection", "database", "deadline", "environment", "errors"),
+        *("lifecycle", "refusal", "statement", "telemetry"),
     )
 }
 _HTTP_ONLY = {"observability", "startup", "web"} | {

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 _RESET = struct.pack("ii", 1, 0)
+_READY_FOR_QUERY = b"Z\0\0\0\5I"
 
 
 class Fault(Enum):
@@ -193,7 +194,8 @@ class Proxy:
             if connection.is_hole or self.drops_last_words:
                 continue
             if connection.is_swallowing:
-                _sent(connection.client, data[: int(len(data) * self.position)])
+                part = data[: int(len(data) * self.position)]
+                _sent(connection.client, part.removesuffix(_READY_FOR_QUERY))
                 self.faulted.set()
                 connection.cut(reset=self.reset)
                 return

@@ -15,7 +15,7 @@ from psycopg.adapt import Transformer
 from psycopg.conninfo import conninfo_to_dict
 
 import neon
-from neon import ConfigurationError, Statement, direct_url
+from neon import ConfigurationError, Statement, direct_conninfo
 from neon._address import Target, Transport
 from neon._refusal import Refusal, classify
 from neon._statement import bind
@@ -35,8 +35,8 @@ PACKAGE = Path(neon.__file__).parent
     [
         (f"postgresql://u:p@{HOST}/db", f"postgresql://u:p@{HOST.replace('-pooler', '')}/db"),
         (
-            f"postgres://u:p%40-pooler@{HOST}:5432/db-pooler?a=b",
-            f"postgres://u:p%40-pooler@{HOST.replace('-pooler', '')}:5432/db-pooler?a=b",
+            f"postgres://u:p%40-pooler@{HOST}:5432/db-pooler?user=a-pooler",
+            f"postgres://u:p%40-pooler@{HOST.replace('-pooler', '')}:5432/db-pooler?user=a-pooler",
         ),
         ("postgresql://u@ep-x.aws.neon.tech/db", "postgresql://u@ep-x.aws.neon.tech/db"),
         ("postgresql://u@localhost:5432/db", "postgresql://u@localhost:5432/db"),
@@ -45,13 +45,14 @@ PACKAGE = Path(neon.__file__).parent
     ],
 )
 def test_a_pooled_host_becomes_its_direct_one(pooled: str, direct: str) -> None:
-    assert direct_url(pooled) == direct
-    assert direct_url(direct) == direct
+    given, found = conninfo_to_dict(direct), conninfo_to_dict(direct_conninfo(pooled))
+    assert {name: found[name] for name in given} == given
+    assert direct_conninfo(direct) == direct_conninfo(pooled)
 
 
 def test_a_direct_host_needs_a_url() -> None:
     with pytest.raises(ConfigurationError, match="postgresql://"):
-        direct_url("host=ep-x-pooler.aws.neon.tech password=secret")
+        direct_conninfo("host=ep-x-pooler.aws.neon.tech password=secret")
 
 
 @pytest.mark.parametrize(

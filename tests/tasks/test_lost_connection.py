@@ -50,7 +50,7 @@ def test_a_write_with_a_key_never_meets_its_own_first_attempt(
         other.execute(lock, (id_,))
         proxy.arm(Fault.CUT_SENT)
         running = threads.submit(store.toggle, user, id_, Preconditions(key=str(uuid4())))
-        until(lambda: len(postgres.admin(WAITING)) == 2)
+        until(lambda: running.done() or len(postgres.admin(WAITING)) == 2)
         other.rollback()
         assert running.result().task.completed
     assert store.get(user, id_).completed

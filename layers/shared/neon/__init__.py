@@ -3,7 +3,7 @@
 This package knows Postgres and Lambda. It knows nothing of tasks and nothing of HTTP.
 """
 
-from neon._address import direct_conninfo, direct_url
+from neon._address import direct_conninfo
 from neon._connection import Row
 from neon._database import Database
 from neon._deadline import deadline
@@ -38,6 +38,5 @@ __all__ = [
     "UnavailableError",
     "deadline",
     "direct_conninfo",
-    "direct_url",
     "url_from_environment",
 ]

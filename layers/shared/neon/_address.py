@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from neon._errors import ConfigurationError
 from neon._refusal import ConnectFailedError
 
-__all__ = ["Target", "Transport", "direct_conninfo", "direct_url", "resolved"]
+__all__ = ["Target", "Transport", "direct_conninfo", "resolved"]
 
 _SHIPPED_ROOTS = str(Path(__file__).with_name("roots.pem"))
 # Amazon Linux, Debian, and wherever else OpenSSL was told to look.
@@ -49,7 +49,7 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> Target:
-        """The target that a connection string names. Raises ConfigurationError with a sentence."""
+        """Return the target of a connection string. Raises ConfigurationError with a sentence."""
         try:
             given = {key: str(value) for key, value in conninfo_to_dict(url).items()}
         except psycopg.Error:
@@ -64,11 +64,11 @@ class Target:
 
     @property
     def is_socket(self) -> bool:
-        """Whether the server is reached through a Unix socket, which has no address."""
+        """Return whether the server is reached through a Unix socket, which has no address."""
         return not self.host or self.host.startswith(("/", "@"))
 
     def conninfo(self, address: str, transport: Transport) -> bytes:
-        """The parameters for libpq; `host` stays the name that the certificate has to match."""
+        """Return libpq's parameters; `host` stays the name that the certificate has to match."""
         extra = {"hostaddr": address} if address else {}
         if transport.negotiation:
             extra["sslnegotiation"] = transport.negotiation
@@ -77,12 +77,20 @@ class Target:
         return make_conninfo(**{**self.parameters, **extra}).encode()
 
 
-def direct_url(url: str) -> str:
-    """The URL of Neon's direct host for one of its pooled host; any other comes back as it is.
+def direct_conninfo(url: str) -> str:
+    """Return libpq's parameters for the direct host, verified as everywhere.
 
     Migrations need it: session state (SET, advisory locks, LISTEN) does not survive the pooler.
     https://neon.com/docs/connect/connection-pooling. Raises ConfigurationError for what is no URL.
     """
+    target = Target.of(_direct(url))
+    # The way into TLS that every server understands, with the first roots to trust.
+    transport = next(each for each in target.transports if each.negotiation != "direct")
+    return target.conninfo("", transport).decode()
+
+
+def _direct(url: str) -> str:
+    """Return the URL with Neon's direct host for its pooled one; any other comes back as it is."""
     if not url.startswith(("postgres://", "postgresql://")):
         raise ConfigurationError("a direct host needs a postgresql:// connection string")
     parts = urlsplit(url)
@@ -92,19 +100,8 @@ def direct_url(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{account}{at}{endpoint}{dot}{domain}"))
 
 
-def direct_conninfo(url: str) -> str:
-    """libpq's parameters for the direct host, verified as everywhere, for who connects alone.
-
-    Raises ConfigurationError, as `direct_url` and connecting do.
-    """
-    target = Target.of(direct_url(url))
-    # The way into TLS that every server understands, with the first roots to trust.
-    transport = next(each for each in target.transports if each.negotiation != "direct")
-    return target.conninfo("", transport).decode()
-
-
 def resolved(target: Target) -> list[str]:
-    """The target's addresses, IPv4 first (Lambda has IPv6 only where a VPC was given it)."""
+    """Return the target's addresses, IPv4 first (Lambda has IPv6 only where a VPC was given it)."""
     if target.is_socket:
         return [""]
     try:

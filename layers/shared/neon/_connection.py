@@ -107,9 +107,8 @@ class Connection:
         Sends nothing.
         """
         now = _clocks()
-        if _elapsed(self._used, now) > self._max_idle:
-            return "expired"
-        if _elapsed(self._opened, now) > self._max_lifetime:
+        idle, life = _elapsed(self._used, now), _elapsed(self._opened, now)
+        if idle > self._max_idle or life > self._max_lifetime:
             return "expired"
         return None if self._alive() else "stale"
 
@@ -316,12 +315,12 @@ class Connection:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction is open, be it failed."""
+        """Return whether a transaction is open, be it failed."""
         return self._pgconn.transaction_status != TransactionStatus.IDLE
 
     @property
     def closed(self) -> bool:
-        """Whether the connection was closed or abandoned."""
+        """Return whether the connection was closed or abandoned."""
         return self._connection.closed
 
     def close(self) -> None:

@@ -20,9 +20,8 @@ from neon._errors import (
     TimedOutError,
     UnavailableError,
 )
-from neon._statement import Effect, Isolation, Statement
+from neon._statement import Effect, Isolation, Statement, UnitOfWork, lock_of
 from neon._telemetry import Telemetry
-from neon._unit import UnitOfWork
 
 __all__ = ["Database"]
 
@@ -127,7 +126,8 @@ class Database:
         write was lost and `effect` forbids to send it again, or no time is left to.
         """
         end = deadline_or(self._timeout)
-        unit = UnitOfWork.of(statements, effect, settings, timeout, isolation)
+        lock = lock_of(effect)
+        unit = UnitOfWork(statements, effect, settings or {}, timeout, isolation, lock)
         if not self._lock.acquire(timeout=remaining(end)):
             raise UnavailableError("other threads hold the connection")
         try:

@@ -32,12 +32,12 @@ def watch(database: Closable) -> None:
 
 
 def is_lambda() -> bool:
-    """Whether this process runs under Lambda's Runtime API."""
+    """Return whether this process runs under Lambda's Runtime API."""
     return "AWS_LAMBDA_RUNTIME_API" in os.environ
 
 
 def is_snapshot() -> bool:
-    """Whether what INIT does ends up in a SnapStart snapshot."""
+    """Return whether what INIT does ends up in a SnapStart snapshot."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 

@@ -6,6 +6,7 @@ gives every error of its own the SQLSTATE XX000; Postgres; PgBouncer; libpq.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 __all__ = ["ConnectFailedError", "Refusal", "classify"]
@@ -43,67 +44,37 @@ _PERMANENT_HERE = (
     "weak sslmode",
 )
 
-# What servers say. The first match wins, so a specific text stands above a general one.
-_TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
-    (Refusal.PASSWORD, ("password authentication failed", "sasl authentication failed")),
-    (Refusal.CONTROL_PLANE, ("temporarily unavailable",)),
+# What servers say, as regular expressions. The first match wins, so a specific text stands above a
+# general one.
+_TEXTS = (
+    (Refusal.PASSWORD, "(password|sasl) authentication failed"),
+    (Refusal.CONTROL_PLANE, "temporarily unavailable"),
     (
         Refusal.TRANSIENT,
         (
-            "running operations",
-            "concurrency limit",
-            "lock already taken",
-            "lock taken",
-            "endpoint is idle",
-            "maintenance",
-            "couldn't connect to compute node",
-            "early eof",
-            "the database system is",
-            "server_login_retry",
-            "cannot connect to server",
-            "server conn crashed",
-            "shutting down",
-            "shut down",
-            "terminating connection",
-            "client_login_timeout",
-            "query_wait_timeout",
+            "running operations|concurrency limit|lock (already )?taken|endpoint is idle"
+            "|maintenance|couldn't connect to compute node|early eof|the database system is"
+            "|server_login_retry|cannot connect to server|server conn crashed|shutting down|shut down"
+            "|terminating connection|client_login_timeout|query_wait_timeout"
         ),
     ),
     (
         Refusal.BUSY,
         (
-            "failed to acquire permit",
-            "too many connection",
-            "too many clients",
-            "remaining connection slots",
-            "no more connections allowed",
-            "rate limit",
+            "failed to acquire permit|too many (connection|clients)|remaining connection slots"
+            "|no more connections allowed|rate limit"
         ),
     ),
     (
         Refusal.PERMANENT,
         (
-            "disabled",
-            "not found",
-            "cannot be found",
-            "could not be found",
-            "quota",
-            "exceeded",
-            "protected",
-            "not allowed",
-            "blocked network",
-            "unsupported startup parameter",
-            "unrecognized configuration parameter",
-            "endpoint id is not specified",
-            "does not exist",
-            "not permitted to log in",
-            "no pg_hba.conf entry",
-            "no such database",
-            "no such user",
-            "unsupported authentication method",
+            "disabled|not found|(cannot|could not) be found|quota|exceeded|protected|not allowed"
+            "|blocked network|unsupported startup parameter|unrecognized configuration parameter"
+            "|endpoint id is not specified|does not exist|not permitted to log in"
+            "|no pg_hba.conf entry|no such (database|user)|unsupported authentication method"
         ),
     ),
-    (Refusal.CONTROL_PLANE, ("control plane request failed",)),
+    (Refusal.CONTROL_PLANE, "control plane request failed"),
 )
 
 
@@ -114,10 +85,8 @@ def classify(text: str) -> Refusal:
     message = after if before.startswith("connection to server") else text.lower()
     if not message.startswith(("fatal:", "error:")):
         return _by_libpq(message)
-    for refusal, fragments in _TEXTS:
-        if any(fragment in message for fragment in fragments):
-            return refusal
-    return Refusal.UNKNOWN
+    matches = (refusal for refusal, pattern in _TEXTS if re.search(pattern, message))
+    return next(matches, Refusal.UNKNOWN)
 
 
 def _by_libpq(message: str) -> Refusal:

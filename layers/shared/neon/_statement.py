@@ -1,7 +1,8 @@
-"""Statements, what repeating them would do, and how their parameters are bound."""
+"""Statements, units of work, and how both become what is sent."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -14,7 +15,7 @@ from psycopg.adapt import PyFormat
 
 from neon._errors import StatementError
 
-__all__ = ["Bound", "Effect", "Isolation", "Statement", "bind", "bind_isolation", "bind_settings"]
+__all__ = ["Bound", "Effect", "Isolation", "Statement", "UnitOfWork", "bind", "lock_of"]
 
 Isolation = Literal["repeatable read", "serializable"]
 
@@ -28,6 +29,18 @@ _REFUSED = re.compile(
     r"(ABORT|BEGIN|COMMIT|COPY|END|PREPARE\s+TRANSACTION|RELEASE|ROLLBACK|SAVEPOINT|START)\b",
     re.IGNORECASE | re.DOTALL,
 )
+# The server looks every second whether its client is still there, while it runs a statement.
+_CHECK = "set_config('client_connection_check_interval', '1000', true)"
+_CHECK_VERSION, _TRANSACTION_TIMEOUT_VERSION = 150000, 170000
+_READ_ONLY = "set_config('transaction_read_only', 'on', true)"
+_CONSTANT = {
+    (False, False): "",
+    (False, True): _READ_ONLY,
+    (True, False): _CHECK,
+    (True, True): f"{_CHECK}, {_READ_ONLY}",
+}
+# So much later than `statement_timeout`, which ends a statement but not the session.
+_TRANSACTION_TIMEOUT_MILLISECONDS = 50
 
 
 class Statement(NamedTuple):
@@ -66,12 +79,67 @@ class _Compiled(NamedTuple):
     formats: list[PyFormat]
 
 
+class UnitOfWork(NamedTuple):
+    """Statements that make one transaction and one round trip, and how they are run.
+
+    All attempts at one that may be sent again take its `lock` first, so each one waits until the
+    one before has ended.
+    """
+
+    statements: Sequence[Statement]
+    effect: Effect
+    settings: Mapping[str, str]
+    timeout: float | None
+    isolation: Isolation | None
+    lock: str
+
+    def batch(
+        self, transformer: Transformer, seconds: float, version: int, guard: Statement | None
+    ) -> list[Bound]:
+        """Return what to send to a server of this version, which may take so many seconds."""
+        limits, constant = self._limits(seconds, version)
+        batch = [_bind_isolation(self.isolation)] if self.isolation else []
+        if guard is None:
+            limits.update(self.settings)
+        batch.append(_bind_settings(limits, constant, self.lock))
+        if guard is not None:
+            batch.append(bind(guard, transformer))
+            batch += [_bind_settings(self.settings)] if self.settings else []
+        batch += [bind(each, transformer) for each in self.statements]
+        return batch
+
+    @property
+    def guard_position(self) -> int:
+        """Where the guard stands in a batch that has one."""
+        return 2 if self.isolation else 1
+
+    def _limits(self, seconds: float, version: int) -> tuple[dict[str, str], str]:
+        """Return the settings by which the server ends what nobody waits for any more.
+
+        The second member is SQL for those that are always the same.
+        """
+        milliseconds = max(1, int(seconds * 1000))
+        limits = {"statement_timeout": str(milliseconds)}
+        if version >= _TRANSACTION_TIMEOUT_VERSION:
+            limits["transaction_timeout"] = str(milliseconds + _TRANSACTION_TIMEOUT_MILLISECONDS)
+        return limits, _CONSTANT[version >= _CHECK_VERSION, self.effect is Effect.READ]
+
+
+def lock_of(effect: Effect) -> str:
+    """Return a new lock for a unit of work that may be sent again, else an empty text."""
+    if effect is not Effect.REPEATABLE:
+        return ""
+    return str(int.from_bytes(os.urandom(8), signed=True))
+
+
 def bind(statement: Statement, transformer: Transformer) -> Bound:
     """Return the statement with its parameters as bytes.
 
     Raises StatementError, without the parameters' values.
     """
     text, names, formats = _compiled(statement.sql)
+    if not formats and not statement.params:
+        return Bound(text)
     try:
         values = _in_order(statement.params, names)
         if len(values) != len(formats):
@@ -85,24 +153,25 @@ def bind(statement: Statement, transformer: Transformer) -> Bound:
     return Bound(text, dumped, tuple(transformer.types or ()), transformer.formats)
 
 
-def bind_settings(settings: Mapping[str, str], lock: str = "") -> Bound:
+def _bind_settings(settings: Mapping[str, str], constant: str = "", lock: str = "") -> Bound:
     """Return one statement that makes all settings for the transaction that it is sent in.
 
-    With `lock`, a 64-bit number, it then waits for the transaction that holds this lock, and holds
-    the lock itself until its own transaction ends.
+    `constant` is SQL that makes more of them. With `lock`, a 64-bit number, the statement then
+    waits for the transaction that holds this lock, and holds the lock itself until its own
+    transaction ends.
     """
     try:
         values = [value.encode() for value in settings.values()]
     except UnicodeEncodeError:
         raise StatementError("a setting is no valid Unicode") from None
-    if any(b"\0" in value for value in values):  # libpq would end the value there
+    if b"\0" in b"".join(values):  # libpq would end the value there
         raise StatementError("a setting cannot hold a NUL")
     if lock:
         values.append(lock.encode())
-    return Bound(_set_config(tuple(settings), bool(lock)), values)
+    return Bound(_set_config(tuple(settings), constant, bool(lock)), values)
 
 
-def bind_isolation(level: Isolation) -> Bound:
+def _bind_isolation(level: Isolation) -> Bound:
     """Return the statement that sets the level; it has to be the first one of its transaction."""
     if level not in ("repeatable read", "serializable"):
         raise StatementError("the isolation level has to be 'repeatable read' or 'serializable'")
@@ -110,11 +179,13 @@ def bind_isolation(level: Isolation) -> Bound:
 
 
 @lru_cache(maxsize=64)
-def _set_config(names: tuple[str, ...], is_locking: bool) -> bytes:
+def _set_config(names: tuple[str, ...], constant: str, is_locking: bool) -> bytes:
     for name in names:
         if not _SETTING.fullmatch(name):
             raise StatementError("a setting's name consists of letters, digits, _ and .")
     calls = [f"set_config('{name}', ${n}, true)" for n, name in enumerate(names, 1)]
+    if constant:
+        calls.insert(0, constant)
     if is_locking:
         calls.append(f"pg_advisory_xact_lock(${len(names) + 1}::bigint)")
     return f"SELECT {', '.join(calls)}".encode()

@@ -120,9 +120,9 @@ def run(seconds: float, seed: int, say: Callable[[str], None]) -> Result:
         for thread in threads:
             thread.join()
         spent = time.monotonic() - started
-        for each in (maker, *threads):
-            if each.failure is not None:
-                raise each.failure
+        for failure in (maker.failure, *(each.failure for each in threads)):
+            if failure is not None:
+                raise failure
         accounts = _accounts(postgres, clients)
         return Result(accounts, faults, sum(each.missing for each in threads), spent, seed)
 
