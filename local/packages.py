@@ -142,7 +142,7 @@ def _publish(unfinished: Path, folder: Path) -> None:
 
 async def _run_installer(requirements: Path, target: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        *_installer(),
+        *(_UV, "pip", "install", "--quiet", "--compile-bytecode", "--python", sys.executable),
         *("--target", target, "--require-hashes", "-r", requirements),
         env={**os.environ, "TOOLS": sys.prefix},
         stdin=asyncio.subprocess.DEVNULL,
@@ -160,20 +160,6 @@ async def _run_installer(requirements: Path, target: Path) -> None:
             f"requirements/{requirements.name} cannot be installed"
             f" (is the package index reachable?): {_reason(output.decode(errors='replace'))}"
         )
-
-
-def _installer() -> list[str]:
-    if (Path(sys.executable).parent / "uv").exists():
-        return [
-            str(_UV),
-            "pip",
-            "install",
-            "--quiet",
-            "--compile-bytecode",
-            "--python",
-            sys.executable,
-        ]
-    return [sys.executable, "-m", "pip", "install", "--quiet"]
 
 
 def _reason(output: str) -> str:

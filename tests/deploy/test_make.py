@@ -21,6 +21,7 @@ from samtranslator.yaml_helper import yaml_parse
 from tests.aws import REGION, SecretsManager
 from tests.deploy.account import Account, account_in_front_of
 from tests.running import ROOT
+from tests.sam import runtime_python
 
 STACK, PRODUCTION = "task-api-dev", "task-api-prod"
 URL = "postgresql://owner:hush@ep-x-1-pooler.eu-central-1.aws.neon.tech/tasks?sslmode=require"
@@ -185,6 +186,7 @@ def _write_toy(project: Path) -> None:
 def test_a_deployment_ignores_exported_secrets_and_hands_none_of_them_to_sam(
     project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
 ) -> None:
+    runtime_python()  # this one builds
     _deployed(STACK, secrets_manager)
     other = URL.replace("hush", "leaked")
     given = {"DATABASE_URL": other, "MIGRATION_URL": other, "JWT_SECRET": "leaked" * 8}

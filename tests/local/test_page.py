@@ -8,6 +8,10 @@ from typing import cast
 
 import pytest
 import requests
+from selenium.common.exceptions import (
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -41,7 +45,9 @@ class Page:
 
     def __init__(self, chrome: Chrome, url: str, user: str) -> None:
         self._chrome = chrome
-        self._wait = WebDriverWait(chrome, 30)
+        # The page replaces a task after each answer, and shows a button once it has a use.
+        not_yet = [StaleElementReferenceException, ElementNotInteractableException]
+        self._wait = WebDriverWait(chrome, 30, ignored_exceptions=not_yet)
         chrome.get(url + "/")
         self.type('[name="user"]', user)
         self.press("Sign in")
@@ -55,8 +61,7 @@ class Page:
     def press(self, text: str, *, of: str = "") -> None:
         """Press a button, of the task with this title or of the page."""
         inside = f"//li[.//*[contains(text(), '{of}')]]" if of else ""
-        self._wait.until(lambda d: d.find_elements(By.XPATH, f"{inside}//button[.='{text}']"))
-        self._chrome.find_element(By.XPATH, f"{inside}//button[.='{text}']").click()
+        self._click(f"{inside}//button[.='{text}']")
 
     def add(self, title: str) -> None:
         """Add a task, without waiting for it."""
@@ -79,9 +84,7 @@ class Page:
 
     def check(self, title: str) -> None:
         """Complete or reopen a task."""
-        self._chrome.find_element(
-            By.XPATH, f"//li[.//*[.='{title}']]//input[@type='checkbox']"
-        ).click()
+        self._click(f"//li[.//*[.='{title}']]//input[@type='checkbox']")
 
     def completed(self) -> list[str]:
         """The titles that are crossed out."""
@@ -107,6 +110,15 @@ class Page:
         """Keep what the window shows."""
         path.parent.mkdir(exist_ok=True)
         assert self._chrome.save_screenshot(str(path))
+
+    def _click(self, path: str) -> None:
+        """Click once on what is there, or will be."""
+
+        def clicked(driver: Chrome) -> bool:
+            driver.find_element(By.XPATH, path).click()
+            return True
+
+        self._wait.until(clicked, f"nothing to click: {path}")
 
     def _shown(self, selector: str) -> WebElement | None:
         return next((e for e in self._all(selector) if e.is_displayed()), None)

@@ -6,8 +6,9 @@ The configurations name the port, so these tests need it for themselves.
 import json
 import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from local.sam import processes
 from local.sam.commands import Sam, api_options
@@ -25,10 +26,12 @@ LINE = next(n for n, line in enumerate(LINES, 1) if "return created(" in line)
 
 def test_a_function_of_make_run_stops_at_a_breakpoint(new_database: Callable[[], str]) -> None:
     settings = {"DATABASE_URL": new_database(), "JWT_SECRET": SECRET, "DEBUG": DEBUG}
-    with running(settings) as api:
+    with running(settings) as api, ThreadPoolExecutor() as pool:
         client = Client(api.url, SECRET)
         client.create()  # starts the function
-        _stops_at_a_breakpoint("make run", client)
+        with Debugger("make run") as debugger:
+            debugger.attach(APP, LINE)
+            _stops_and_goes_on(debugger, pool.submit(client.create))
 
 
 def test_a_function_of_sam_local_stops_at_a_breakpoint(sam: Sam, tmp_path: Path) -> None:
@@ -39,7 +42,11 @@ def test_a_function_of_sam_local_stops_at_a_breakpoint(sam: Sam, tmp_path: Path)
         process = sam.start("start-api", *options, stdout=log, stderr=log)
     try:
         wait_until_ready(process, tmp_path / "log")
-        _stops_at_a_breakpoint("sam local", Client(f"http://127.0.0.1:{port}", SECRET))
+        with ThreadPoolExecutor() as pool:
+            task = pool.submit(Client(f"http://127.0.0.1:{port}", SECRET).create)
+            with Debugger("sam local") as debugger:  # the request waits for it
+                debugger.attach(APP, LINE)
+                _stops_and_goes_on(debugger, task)
     finally:
         processes.end(process, signal.SIGINT)
 
@@ -59,11 +66,8 @@ def test_the_editor_finds_the_interpreter_and_the_layer() -> None:
     ]
 
 
-def _stops_at_a_breakpoint(name: str, client: Client) -> None:
-    with ThreadPoolExecutor() as pool, Debugger(name) as debugger:
-        debugger.attach(APP, LINE)
-        task = pool.submit(client.create)
-        assert debugger.stopped_at() == (str(APP), LINE)
-        assert not task.done()
-        debugger.go_on()
-        assert task.result()["title"] == "A task"
+def _stops_and_goes_on(debugger: Debugger, task: "Future[dict[str, Any]]") -> None:
+    assert debugger.stopped_at() == (str(APP), LINE)
+    assert not task.done()
+    debugger.go_on()
+    assert task.result()["title"] == "A task"
