@@ -265,11 +265,8 @@ def test_a_required_member_is_a_model_and_a_migration_and_replays_what_was_befor
     models = layer / "tasks" / "models.py"
     text = models.read_text()
     text = text.replace("    completed: bool\n", "    completed: bool\n    priority: str\n")
-    text = text.replace(
-        "    description: Description | None = None\n\n\nclass TaskUpdate",
-        "    description: Description | None = None\n"
-        '    priority: str = "low"\n\n\nclass TaskUpdate',
-    )
+    after = "\n\n\nclass TaskUpdate"
+    text = text.replace(after, f'\n    priority: str = "low"{after}')
     models.write_text(text)
     execute(own, "ALTER TABLE tasks ADD COLUMN priority text NOT NULL DEFAULT 'normal'")
     assert url
