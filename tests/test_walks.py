@@ -165,7 +165,9 @@ def test_an_endpoint_without_an_event_fails_the_test_of_the_events(endpoint: Wal
     event = endpoint.folder / "events" / "summarize_tasks.json"
     kept = event.rename(endpoint.folder / "kept.json")
     try:
-        failed = endpoint.run("-m", "pytest", "-q", "-k", "has_an_event", "tests/functions")
+        failed = endpoint.run(
+            "-m", "pytest", "-q", "-k", "has_an_event", "tests/functions/test_events.py"
+        )
     finally:
         kept.rename(event)
     assert failed.returncode == 1
@@ -205,6 +207,7 @@ TABLES = {
 
 _NAMES = """
 import json
+from tests.routes import FUNCTIONS, ROUTES, TASK_ROUTES
 print(json.dumps({
     "folders": [route.folder for route in TASK_ROUTES],
     "keys": [route.key for route in ROUTES],
@@ -243,7 +246,7 @@ def test_a_new_member_is_the_files_that_the_page_lists(member: Walk) -> None:
 
 
 def test_a_new_member_passes_its_own_test_and_those_of_tasks(member: Walk) -> None:
-    member.python("-m", "pytest", *QUIET, "tests/functions/test_due_on.py", "tests/tasks")
+    member.python("-m", "pytest", *QUIET, "tests/functions/test_priority.py", "tests/tasks")
 
 
 def test_a_new_member_is_served_and_its_specification_has_examples_of_it(member: Walk) -> None:
