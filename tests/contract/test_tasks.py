@@ -9,7 +9,15 @@ import pytest
 
 from tests.contract.client import Client, first_error, problem
 
-MEMBERS = {"id", "user_id", "title", "description", "completed", "created_at", "updated_at"}
+MEMBERS = {
+    "id",
+    "user_id",
+    "title",
+    "description",
+    "completed",
+    "created_at",
+    "updated_at",
+}
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 

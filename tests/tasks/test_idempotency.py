@@ -262,9 +262,9 @@ import sys
 from tasks import Preconditions, TaskCreate, store
 user, key = sys.argv[1:]
 result = store.create(user, TaskCreate(title="x"), Preconditions(key=key))
-print(result.task.priority, result.replayed)
-fresh = store.create(user, TaskCreate(title="x", priority="high"))
-print(fresh.task.priority)
+print(result.task.urgency, result.replayed)
+fresh = store.create(user, TaskCreate(title="x", urgency="high"))
+print(fresh.task.urgency)
 """
 
 
@@ -285,14 +285,11 @@ def test_a_required_member_is_a_model_and_a_migration_and_replays_what_was_befor
     run(environment, create, user, str(once.key))
     models = layer / "tasks" / "models.py"
     text = models.read_text()
-    text = text.replace("    completed: bool\n", "    completed: bool\n    priority: str\n")
-    text = text.replace(
-        "    description: Description | None = None\n\n\nclass TaskUpdate",
-        "    description: Description | None = None\n"
-        '    priority: str = "low"\n\n\nclass TaskUpdate',
-    )
+    text = text.replace("    completed: bool\n", "    completed: bool\n    urgency: str\n")
+    after = "\n\n\nclass TaskUpdate"
+    text = text.replace(after, f'\n    urgency: str = "low"{after}')
     models.write_text(text)
-    execute(own, "ALTER TABLE tasks ADD COLUMN priority text NOT NULL DEFAULT 'normal'")
+    execute(own, "ALTER TABLE tasks ADD COLUMN urgency text NOT NULL DEFAULT 'normal'")
     assert url
     assert run(environment, _REPLAY, user, str(once.key)) == ["normal True", "high"]
 

@@ -1,0 +1,253 @@
+"""The walks of CONTRIBUTING.md, done in a copy of the checkout from the blocks of that page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.contract.client import Client
+from tests.running import ROOT, running
+from tests.sam import runtime_python, sam
+
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+SECRET = "a-secret-that-only-these-tests-know-0123456789"
+SUMMARY = "GET /api/{user_id}/summary"
+QUIET = ("-q", "-p", "no:cacheprovider")
+FENCE = re.compile(
+    r"(?:^`(?P<path>[\w/.]+)`\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S
+)
+
+
+class Walk(NamedTuple):
+    """One walk of the page: its section, and the checkout in which it is done."""
+
+    section: str
+    folder: Path
+
+    def do(self) -> None:
+        """Write and edit the files as the section says, and generate the specification."""
+        for block in FENCE.finditer(self.section):
+            if block["kind"] == "diff":
+                _edit(self.folder, block["text"])
+            elif block["path"]:
+                path = self.folder / block["path"].replace("NNNN", self._next_migration())
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(block["text"])
+        self.python("-m", "local.specification")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python in the checkout."""
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+
+    def python(self, *arguments: str) -> str:
+        """Run Python in the checkout, and return what it prints. Fail the test when it fails."""
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def changed(self) -> list[str]:
+        """The files that are not as they were, as git names them."""
+        listed = _git(self.folder, "status", "--porcelain", "--untracked-files=all").splitlines()
+        return sorted(line[3:] for line in listed)
+
+    def listed(self) -> list[str]:
+        """The files that the section's table promises."""
+        names = re.findall(r"^\| `([\w/.]+)` \|", self.section, re.M)
+        return sorted(name.replace("NNNN", self._next_migration(before=1)) for name in names)
+
+    def _next_migration(self, *, before: int = 0) -> str:
+        migrations = self.folder / "functions" / "migrate" / "migrations"
+        return f"{max(int(path.name[:4]) for path in migrations.glob('*.sql')) + 1 - before:04}"
+
+
+def _edit(folder: Path, diff: str) -> None:
+    """Apply a block that names its file and has no line numbers: each part fits in one place."""
+    name, _, parts = diff.removeprefix("--- ").partition("\n")
+    path = folder / name
+    for part in parts.split("@@\n"):
+        lines = part.splitlines(keepends=True)
+        before = "".join(line[1:] or "\n" for line in lines if line[0] != "+")
+        after = "".join(line[1:] or "\n" for line in lines if line[0] != "-")
+        text = path.read_text()
+        assert text.count(before) == 1, f"CONTRIBUTING.md edits {name} where it is not so:\n{part}"
+        path.write_text(text.replace(before, after))
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    options = ("-c", "user.name=Newcomer", "-c", "user.email=newcomer@example.com")
+    command = ["git", *options, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def _walk(title: str, folder: Path) -> Walk:
+    """The section of the page, and a copy of what git has, or would have."""
+    _, _, rest = PAGE.partition(f"\n## {title}\n")
+    section, _, _ = rest.partition("\n## ")
+    for name in _git(ROOT, "ls-files", "-co", "--exclude-standard").splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    for name in (".venv", ".venv-sam"):
+        (folder / name).symlink_to(ROOT / name)
+    _git(folder, "init", "--quiet")
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message", "As it was")
+    return Walk(section, folder)
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    """A checkout after the first walk."""
+    walk = _walk("Walk 1: a new endpoint", tmp_path_factory.mktemp("endpoint"))
+    walk.do()
+    return walk
+
+
+@pytest.fixture(scope="module")
+def member(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    """A checkout after the second walk."""
+    walk = _walk("Walk 2: a new member of a task", tmp_path_factory.mktemp("member"))
+    walk.do()
+    return walk
+
+
+# --- the first walk ------------------------------------------------------------------------------
+
+
+def test_a_new_endpoint_is_the_eight_files_that_the_page_lists(endpoint: Walk) -> None:
+    assert endpoint.changed() == endpoint.listed()
+    assert len(endpoint.changed()) <= 8
+
+
+def test_a_new_endpoint_is_served(endpoint: Walk) -> None:
+    with running({"JWT_SECRET": SECRET}, endpoint.folder) as api:
+        client = Client(api.url, SECRET)
+        client.create()
+        answer = client.send("GET", f"/api/{client.user}/summary")
+        assert (answer.status_code, answer.json()) == (200, {"pending": 1, "completed": 0})
+        described = client.send("GET", "/openapi.json", headers={"Authorization": None}).json()
+        assert "/api/{user_id}/summary" in described["paths"]
+
+
+def test_a_new_endpoint_is_built(endpoint: Walk) -> None:
+    runtime_python()
+    result = sam("build", "SummarizeTasks", cwd=endpoint.folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    built = endpoint.folder / ".aws-sam" / "build" / "SummarizeTasks"
+    assert (built / "app.py").is_file()
+
+
+def test_a_new_endpoint_passes_the_tests_that_walk_the_routes(endpoint: Walk) -> None:
+    """All but the thousand odd requests, which take longer than the rest together."""
+    tests = (
+        "tests/test_architecture.py",
+        "tests/functions",
+        "tests/identity/test_authorization.py",
+    )
+    passed = endpoint.python("-m", "pytest", *QUIET, "-k", "summar and not every_event", *tests)
+    assert re.search(r"^\d{2,} passed", passed, re.M), passed
+
+
+def test_a_new_endpoint_is_all_that_the_stack_needs(endpoint: Walk) -> None:
+    chosen = "waits or judged or canary or rollout or production or share_a_role or role_allows"
+    endpoint.python("-m", "pytest", *QUIET, "-k", chosen, "tests/deploy/test_resources.py")
+
+
+def test_an_endpoint_without_an_event_fails_the_test_of_the_events(endpoint: Walk) -> None:
+    event = endpoint.folder / "events" / "summarize_tasks.json"
+    kept = event.rename(endpoint.folder / "kept.json")
+    try:
+        failed = endpoint.run(
+            "-m", "pytest", "-q", "-k", "has_an_event", "tests/functions/test_events.py"
+        )
+    finally:
+        kept.rename(event)
+    assert failed.returncode == 1
+    assert "AssertionError: events/" in failed.stdout
+
+
+class Table(NamedTuple):
+    """A test that has a case for every endpoint, and what its cases are named after."""
+
+    test: str
+    named_after: str
+
+
+TABLES = {
+    "attacks": Table(
+        "tests/identity/test_attacks.py::"
+        "test_an_attack_is_answered_401_on_every_route_for_the_right_reason",
+        "folders",
+    ),
+    "missing identities": Table(
+        "tests/identity/test_authorization.py::test_without_a_valid_identity_every_route_is_closed",
+        "folders",
+    ),
+    "round trips": Table(
+        "tests/functions/test_round_trips.py::test_a_request_costs_one_round_trip", "keys"
+    ),
+    "fuzzing": Table(
+        "tests/functions/test_arbitrary_events.py::"
+        "test_every_event_is_answered_and_none_is_the_servers_fault",
+        "keys",
+    ),
+    "import budgets": Table(
+        "tests/bench/test_imports.py::test_a_function_imports_what_it_needs_and_nothing_else",
+        "functions",
+    ),
+}
+
+_NAMES = """
+import json
+from tests.routes import FUNCTIONS, ROUTES, TASK_ROUTES
+print(json.dumps({
+    "folders": [route.folder for route in TASK_ROUTES],
+    "keys": [route.key for route in ROUTES],
+    "functions": [*FUNCTIONS],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def collected(endpoint: Walk) -> list[str]:
+    """The cases of all tables, with the new endpoint."""
+    tests = (table.test for table in TABLES.values())
+    return endpoint.python("-m", "pytest", "-q", "--collect-only", *tests).splitlines()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_has_every_endpoint(name: str, endpoint: Walk, collected: list[str]) -> None:
+    table = TABLES[name]
+    names = json.loads(endpoint.python("-c", _NAMES))[table.named_after]
+    assert {"folders": "summarize_tasks", "keys": SUMMARY, "functions": "SummarizeTasks"}[
+        table.named_after
+    ] in names
+    cases = [case.removeprefix(table.test) for case in collected if case.startswith(table.test)]
+    found = {
+        each for each in names if any(re.search(rf"[\[-]{re.escape(each)}[\]-]", c) for c in cases)
+    }
+    assert found == set(names), f"the table of {name} ({table.test})"
+
+
+# --- the second walk -----------------------------------------------------------------------------
+
+
+def test_a_new_member_is_the_files_that_the_page_lists(member: Walk) -> None:
+    assert member.changed() == member.listed()
+    assert len(member.changed()) <= 8
+
+
+def test_a_new_member_passes_its_own_test_and_those_of_tasks(member: Walk) -> None:
+    member.python("-m", "pytest", *QUIET, "tests/functions/test_priority.py", "tests/tasks")
+
+
+def test_a_new_member_is_served_and_its_specification_has_examples_of_it(member: Walk) -> None:
+    member.python("-m", "pytest", *QUIET, "tests/contract/test_documentation.py")
