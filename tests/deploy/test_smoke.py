@@ -116,7 +116,7 @@ def test_a_visit_succeeds_in_every_step_and_leaves_nothing(
 def test_a_visit_uses_every_route_of_the_template(
     smoke: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, used = smoke["api"].Api.send, set()
+    real, used = smoke["api"].Api.send, set[str]()
 
     def send(self: Any, method: str, path: str, *rest: Any, **named: Any) -> Any:
         used.update(r.key for r in ROUTES if r.method == method and _fits(r.path, path))
