@@ -54,9 +54,9 @@ _POSTGRES = {"psycopg", "psycopg_binary"}
 _PYDANTIC = {
     *("pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"),
 }
-_POWERTOOLS = {"aws_lambda_powertools", "botocore", "jmespath"}
+_POWERTOOLS = {"aws_lambda_powertools", "botocore", "jmespath", "typing_extensions"}
 PACKAGES = dict.fromkeys(FUNCTIONS, _POSTGRES | _PYDANTIC | _POWERTOOLS) | {
-    "Authorizer": {"_cffi_backend", "cryptography", "jwt", "typing_extensions"} | _POWERTOOLS,
+    "Authorizer": {"_cffi_backend", "cryptography", "jwt"} | _POWERTOOLS,
     "Docs": _PYDANTIC | _POWERTOOLS,
     "Migrate": _POSTGRES | _POWERTOOLS,
     "Smoke": _POWERTOOLS,
@@ -69,8 +69,8 @@ _URLLIB = {"urllib.error", "urllib.request", "urllib.response"}
 # Of the standard library, beyond what psycopg imports and what the runtime has imported already.
 STANDARD = dict.fromkeys(FUNCTIONS, _HASHES | _UUID | {"fractions", "gc", "gzip", "secrets"}) | {
     "Authorizer": _HASHES | _HTTP | _URLLIB | {"calendar", "gzip"},
-    "Migrate": _HASHES | _HTTP,
-    "Smoke": _HASHES | _HTTP | _UUID,
+    "Migrate": _HASHES | _HTTP | {"gzip"},
+    "Smoke": _HASHES | _HTTP | _UUID | {"gzip"},
 }
 
 # What extensions leave in sys.modules, and data of the interpreter.
