@@ -224,3 +224,14 @@ def _standard() -> set[str]:
     import sys
 
     return set(sys.stdlib_module_names)
+
+
+def test_every_test_that_the_guarantees_name_is_there() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "neon.md").read_text()
+    guarantees = page[page.index("## Guarantees") : page.index("## Limits")]
+    sources = "".join(path.read_text() for path in (root / "tests").rglob("test_*.py"))
+    for promise in guarantees.split("\n- ")[1:]:
+        names = re.findall(r"`(test_\w+)`", promise)
+        assert names, promise
+        assert all(f"def {name}(" in sources for name in names), promise
