@@ -110,7 +110,7 @@ class UnitOfWork(NamedTuple):
 
     @property
     def guard_position(self) -> int:
-        """Where the guard stands in a batch that has one."""
+        """Return where the guard stands in a batch that has one."""
         return 2 if self.isolation else 1
 
     def _limits(self, seconds: float, version: int) -> tuple[dict[str, str], str]:
