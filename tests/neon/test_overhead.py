@@ -11,11 +11,16 @@ from tests.neon.servers import Postgres
 _MEASUREMENTS = 5
 
 
-@pytest.mark.parametrize("statement", [measure.ROW, measure.ONE], ids=["row", "one"])
-def test_a_unit_of_work_costs_at_most_a_quarter_more_than_a_bare_execute(
-    postgres: Postgres, statement: Statement
+@pytest.mark.parametrize(
+    ("statement", "limit"), [(measure.ROW, 1.15), (measure.ONE, 1.25)], ids=["row", "one"]
+)
+def test_a_unit_of_work_costs_little_more_than_a_bare_execute(
+    postgres: Postgres, statement: Statement, limit: float
 ) -> None:
-    """Bare is one SELECT; the unit of work sets user and time-out as well, and checks liveness.
+    """Bare is one SELECT; the unit of work makes five settings as well, and checks liveness.
+
+    The row is like the API's own statements. `SELECT 1` is the smallest
+    statement there is, so the same microseconds are a larger part of it.
 
     What else the machine does only ever adds to a ratio of medians, so the least disturbed of
     several measurements is the one that tells.
@@ -23,6 +28,6 @@ def test_a_unit_of_work_costs_at_most_a_quarter_more_than_a_bare_execute(
     found = []
     for _ in range(_MEASUREMENTS):
         found.append(measure.overhead(postgres.url, statement))
-        if found[-1].time <= 1.25 and found[-1].cpu <= 1.25:
+        if found[-1].time <= limit and found[-1].cpu <= limit:
             return
     raise AssertionError(found)

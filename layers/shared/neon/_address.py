@@ -141,13 +141,13 @@ def _plain(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _verified(given: Mapping[str, str]) -> dict[str, str]:
-    """Never less than `verify-full`: Neon's own strings say `require`, which trusts anybody."""
+    """Return `verify-full` in any case: Neon's own strings say `require`, which trusts anybody."""
     binding = "require" if _is_neon(given["host"]) else "prefer"
     return {"sslmode": "verify-full", "channel_binding": given.get("channel_binding", binding)}
 
 
 def _transports(given: Mapping[str, str]) -> tuple[Transport, ...]:
-    """Ways to begin TLS, in the order to try them; what the string names is not varied."""
+    """Return ways to begin TLS, in the order to try them; what the string names is kept."""
     ways = ["direct", "postgres"] if _is_neon(given["host"]) else ["postgres"]
     ways = [given["sslnegotiation"]] if "sslnegotiation" in given else ways
     roots = [given["sslrootcert"]] if "sslrootcert" in given else _roots()

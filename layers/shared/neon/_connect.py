@@ -43,7 +43,7 @@ def backoff(tries: int, *, base: float = 0.1) -> float:
 
 
 class _Limits(NamedTuple):
-    """Until when, by `time.monotonic`, each stage of one attempt may last.
+    """When each stage of one attempt ends, by `time.monotonic`.
 
     TCP gets a share, so that a dead address leaves time for the next one. TLS gets a shorter
     limit until we know whether the server supports direct TLS: one that does not may wait for

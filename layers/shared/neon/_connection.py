@@ -35,6 +35,9 @@ _Key = tuple[bytes, tuple[int, ...]]  # a statement's text and its parameters' t
 _PREPARED_LIMIT = 256
 _CANCEL_SECONDS = 0.25
 _FINE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
+# Looked up once: looking up a member of an enum takes longer than comparing it.
+_SYNC, _ROWS = ExecStatus.PIPELINE_SYNC, ExecStatus.TUPLES_OK
+_CONNECTED, _IDLE = ConnStatus.OK, TransactionStatus.IDLE
 _COPY = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
 # The statement was prepared on another server connection, or twice on this one: the pooler does
 # not track prepared statements.
@@ -124,7 +127,7 @@ class Connection:
                     return False
         except psycopg.OperationalError:
             return False
-        return self._pgconn.status == ConnStatus.OK
+        return self._pgconn.status == _CONNECTED
 
     def _noticed(self, notice: PGresult) -> None:
         self._ended = self._ended or is_fatal(notice)
@@ -224,7 +227,7 @@ class Connection:
                 ends += 1
                 if ends > 1:
                     raise _lost(results)
-            elif result.status == ExecStatus.PIPELINE_SYNC:
+            elif result.status == _SYNC:
                 return True
             elif result.status in _COPY:
                 # Its results would never end.
@@ -263,7 +266,7 @@ class Connection:
 
     def rows(self, result: PGresult) -> list[Row]:
         """Return the result's rows as dicts; none for a statement that returns none."""
-        if result.status != ExecStatus.TUPLES_OK:
+        if result.status != _ROWS:
             return []
         self.transformer.set_pgresult(result)
         names = [(result.fname(i) or b"").decode() for i in range(result.nfields)]
@@ -316,7 +319,7 @@ class Connection:
     @property
     def in_transaction(self) -> bool:
         """Return whether a transaction is open, be it failed."""
-        return self._pgconn.transaction_status != TransactionStatus.IDLE
+        return self._pgconn.transaction_status != _IDLE
 
     @property
     def closed(self) -> bool:
@@ -333,7 +336,7 @@ class Connection:
         Closing would send what libpq still holds, the Sync included; in a forked child it would
         end the parent's session.
         """
-        if self._pgconn.status == ConnStatus.OK:
+        if self._pgconn.status == _CONNECTED:
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.dup2(nowhere, self._pgconn.socket)
             os.close(nowhere)

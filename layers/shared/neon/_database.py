@@ -186,7 +186,7 @@ class Database:
         return None
 
     def _send(self, unit: UnitOfWork, end: float) -> list[list[Row]]:
-        """Send it once, and once more where only its being prepared was refused."""
+        """Send it, and send it again if the server refused only the prepared statement."""
         connection = self._connected(end)
         started = time.monotonic()
         try:
@@ -274,18 +274,18 @@ class Database:
             connection.close()
 
     def _restored(self) -> None:
-        """After a restore from a snapshot: nothing from before it is true any more."""
+        """Begin anew after a restore from a snapshot: nothing from before it is true any more."""
         self.close()
         self._open_early()
 
     def _exiting(self) -> None:
-        """At exit: close, unless a thread that is still at work holds the connection."""
+        """Close at exit, unless a thread that is still at work holds the connection."""
         if self._lock.acquire(timeout=_EXIT_SECONDS):
             self._drop()
             self._lock.release()
 
     def _forked(self) -> None:
-        """In a forked child: the connection, and whoever held the lock, are the parent's."""
+        """Let go of the connection in a forked child: it and the lock are the parent's."""
         self._lock = Lock()
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -54,8 +54,8 @@ _TEXTS = (
         (
             "running operations|concurrency limit|lock (already )?taken|endpoint is idle"
             "|maintenance|couldn't connect to compute node|early eof|the database system is"
-            "|server_login_retry|cannot connect to server|server conn crashed|shutting down"
-            "|shut down|terminating connection|client_login_timeout|query_wait_timeout"
+            "|server_login_retry|cannot connect to server|server conn crashed|shut(ting)? down"
+            "|terminating connection|client_login_timeout|query_wait_timeout"
         ),
     ),
     (

@@ -110,7 +110,7 @@ class UnitOfWork(NamedTuple):
 
     @property
     def guard_position(self) -> int:
-        """Where the guard stands in a batch that has one."""
+        """Return where the guard stands in a batch that has one."""
         return 2 if self.isolation else 1
 
     def _limits(self, seconds: float, version: int) -> tuple[dict[str, str], str]:
@@ -194,7 +194,7 @@ def _set_config(names: tuple[str, ...], constant: str, is_locking: bool) -> byte
 def _in_order(
     params: Sequence[object] | Mapping[str, object], names: tuple[str, ...]
 ) -> Sequence[object]:
-    if isinstance(params, Mapping):
+    if not isinstance(params, tuple | list) and isinstance(params, Mapping):
         return [params[name] for name in names]
     if names:
         raise StatementError("named parameters need a mapping")

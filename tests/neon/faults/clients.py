@@ -130,7 +130,7 @@ class Client(threading.Thread):
         draw = self._chance.random()
         if draw < 0.75:
             return "x" * self._chance.randint(1, 200)
-        return "x" * (self._chance.randint(44_000, 69_000) if draw < 0.98 else 3_500_000)
+        return "x" * (self._chance.randint(44_000, 160_000) if draw < 0.98 else 3_500_000)
 
 
 @contextmanager

@@ -68,7 +68,7 @@ class ServerFaults(threading.Thread):
         return 1
 
     def _starve(self) -> int:
-        """Hold every server connection of a pool for longer than its clients are let wait."""
+        """Hold every server connection of a pool for longer than its clients may wait."""
         url = self._chance.choice(self._poolers).url()
         with ExitStack() as stack:
             try:
