@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -99,12 +100,20 @@ class Page:
         self.press("Edit", of=title)
         self.type('[aria-label="New title"]', new)
 
-    def offline(self, is_offline: bool) -> None:
-        """Take the network away from the browser, or give it back."""
-        if is_offline:
-            self._chrome.set_network_conditions(offline=True, latency=0, throughput=0)
-        else:
-            self._chrome.delete_network_conditions()
+    @contextmanager
+    def offline(self) -> Iterator[None]:
+        """Take the network away from the browser, and give it back whatever happens."""
+        self._chrome.execute_cdp_cmd("Network.enable", {})
+        self._be_offline(True)
+        try:
+            yield
+        finally:
+            self._be_offline(False)
+
+    def _be_offline(self, is_offline: bool) -> None:
+        unlimited = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        conditions = {"offline": is_offline, **unlimited}
+        self._chrome.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
 
     def screenshot(self, path: Path) -> None:
         """Keep what the window shows."""
@@ -187,10 +196,9 @@ def test_the_other_version_can_be_taken_instead(page: Page, client: Client) -> N
 
 def test_a_write_without_a_network_is_sent_once_when_it_is_back(page: Page, client: Client) -> None:
     page.shows()
-    page.offline(True)
-    page.add("Written on a train")
-    page.says("1 not sent yet")
-    page.offline(False)
+    with page.offline():
+        page.add("Written on a train")
+        page.says("1 not sent yet")
     page.shows("Written on a train")
     assert len(client.send("GET", client.path()).json()) == 1
 

@@ -16,7 +16,7 @@ NEW_LINE = "ends its own messages with a line feed"
 
 # Test cases of tests/contract that fail against SAM's gateway.
 _ROUTES = (
-    *("GET-/", "GET-/api", "GET-/nowhere", "GET-/api/alice", "GET-/api/alice/tasks/"),
+    *("POST-/", "GET-/api", "GET-/nowhere", "GET-/api/alice", "GET-/api/alice/tasks/"),
     *("GET-/api//tasks", "GET-/api/alice/tasks/1/2/3", "GET-/API/alice/tasks"),
     *("GET-/%2e%2e/%2e%2e/etc/passwd", "PUT-/api/alice/tasks", "DELETE-/api/alice/tasks"),
     *("POST-/api/alice/tasks/1", "PATCH-/api/alice/tasks/1", "GET-/api/alice/tasks/1/complete"),
@@ -44,6 +44,7 @@ _EXPOSED = "etag,link,location,retry-after,x-request-id"
 _BODY = {"body": DIFFERS, "content-length": DIFFERS}
 _NONE_OF_OURS: dict[str, tuple[object, object]] = {
     "cache-control": ("private, no-cache", None),
+    "strict-transport-security": ("max-age=63072000", None),
     "x-content-type-options": ("nosniff", None),
     "x-request-id": ("<id>", None),
 }

@@ -121,7 +121,7 @@ SESSION = (
     _get("specification", "/openapi.json", **_ANONYMOUS),
     _get("docs", "/docs", **_ANONYMOUS),
     # where there is nothing
-    _get("root", "/"),
+    Step("root", "POST", "/", {}),  # GET is the page of `make run`
     _get("nowhere", "/nowhere"),
     Step("another method", "DELETE", "/api/{user}/tasks"),
     _get("trailing slash", _TASKS + "/"),

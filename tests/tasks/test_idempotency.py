@@ -279,8 +279,9 @@ def test_a_required_member_is_a_model_and_a_migration_and_replays_what_was_befor
     shutil.copytree(ROOT / "layers" / "shared", layer)
     environment = {"DATABASE_URL": own, "ALLOW_OWNER_LOGIN": "true", "PYTHONPATH": str(layer)}
     create = (
-        "from tasks import *; from tasks import store; import sys; store.create("
-        "sys.argv[1], TaskCreate(title='x'), Preconditions(key=sys.argv[2]))"
+        "import sys; from tasks import store; from tasks.models import TaskCreate;"
+        "from tasks.idempotency import Preconditions; store.create(sys.argv[1],"
+        "TaskCreate(title='x'), Preconditions(key=sys.argv[2]))"
     )
     run(environment, create, user, str(once.key))
     models = layer / "tasks" / "models.py"
