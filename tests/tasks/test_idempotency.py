@@ -259,7 +259,9 @@ def a_day_passes(url: str) -> None:
 
 _REPLAY = """
 import sys
-from tasks import Preconditions, TaskCreate, store
+from tasks import store
+from tasks.idempotency import Preconditions
+from tasks.models import TaskCreate
 user, key = sys.argv[1:]
 result = store.create(user, TaskCreate(title="x"), Preconditions(key=key))
 print(result.task.urgency, result.replayed)
