@@ -106,13 +106,6 @@ def test_a_built_handler_imports_with_nothing_but_what_is_deployed_and_lambdas_o
     assert result.returncode == 0, result.stderr
 
 
-def test_the_parameters_are_part_of_the_layer_so_that_a_changed_one_is_published(
-    built: Path,
-) -> None:
-    shipped = built / "SharedLayer" / "python" / "samconfig.toml"
-    assert shipped.read_text() == (ROOT / "samconfig.toml").read_text()
-
-
 def test_packaging_uploads_every_artifact_and_the_template_names_them(
     built: Path, aws_endpoint: str, tmp_path: Path
 ) -> None:
