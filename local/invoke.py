@@ -34,7 +34,7 @@ async def migrate(settings: Settings) -> int:
 
     Raises LocalError when it cannot be applied.
     """
-    async with _api(settings, show_functions=False) as (api, _):  # an error is told as a sentence
+    async with _api(settings) as (api, _):
         print(json.dumps(api.migrated, indent=2))
     return 0
 
@@ -75,12 +75,9 @@ async def play_all(settings: Settings) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _api(
-    settings: Settings, *, show_functions: bool = True
-) -> AsyncIterator[tuple[Api, StandIn]]:
+async def _api(settings: Settings) -> AsyncIterator[tuple[Api, StandIn]]:
     """Give the API on a port of its own; all that is said of it goes to stderr."""
-    logs = settings.state / "logs"
-    terminal = Terminal(logs, sys.stderr, quiet=True, show_functions=show_functions)
+    terminal = Terminal(settings.state / "logs", sys.stderr, quiet=True)
     try:
         async with (
             serving_api(settings, 0, terminal, shares_database=True) as api,

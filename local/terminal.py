@@ -27,21 +27,13 @@ class Terminal:
     """Prints for people on `out`, errors on stderr; colours only where they are seen.
 
     What functions write is kept in one file each, for this user alone. A `quiet` one prints no
-    lines of requests; one that does not `show_functions` prints none of theirs either.
+    lines of requests.
     """
 
-    def __init__(
-        self,
-        logs: Path,
-        out: TextIO = sys.stdout,
-        *,
-        quiet: bool = False,
-        show_functions: bool = True,
-    ) -> None:
+    def __init__(self, logs: Path, out: TextIO = sys.stdout, *, quiet: bool = False) -> None:
         self._logs = logs
         self._out = out
         self._quiet = quiet
-        self._show_functions = show_functions
         self._files: dict[str, TextIO] = {}
         self._actors: dict[str, str] = {}
         logs.mkdir(parents=True, exist_ok=True)
@@ -92,8 +84,7 @@ class Terminal:
         record = _record(line)
         if "_aws" in record and isinstance(record.get("actor"), str):
             self._remember(str(record.get("function_request_id")), record["actor"])
-        # A crash arrives as an error of the invocation as well.
-        if self._show_functions and not _is_crash(line):
+        if not _is_crash(line):  # it arrives as an error of the invocation as well
             for shown in shown_lines(function, line, self._out):
                 self.say(shown)
 
