@@ -86,7 +86,9 @@ async def serving_api(
             folder = template.functions[MIGRATE].code
             apply = _Migration(runtime, settings, postgres)
             schema = LiveSchema(folder, apply, complain=complain)
+            terminal.shows_functions = False  # what goes wrong here is told in one sentence
             migrated = await schema.load()
+            terminal.shows_functions = True
 
         async def current() -> Template:
             if schema:

@@ -27,13 +27,14 @@ class Terminal:
     """Prints for people on `out`, errors on stderr; colours only where they are seen.
 
     What functions write is kept in one file each, for this user alone. A `quiet` one prints no
-    lines of requests.
+    lines of requests. While `shows_functions` is off, functions' lines go to their files only.
     """
 
     def __init__(self, logs: Path, out: TextIO = sys.stdout, *, quiet: bool = False) -> None:
         self._logs = logs
         self._out = out
         self._quiet = quiet
+        self.shows_functions = True
         self._files: dict[str, TextIO] = {}
         self._actors: dict[str, str] = {}
         logs.mkdir(parents=True, exist_ok=True)
@@ -84,7 +85,8 @@ class Terminal:
         record = _record(line)
         if "_aws" in record and isinstance(record.get("actor"), str):
             self._remember(str(record.get("function_request_id")), record["actor"])
-        if not _is_crash(line):  # it arrives as an error of the invocation as well
+        # A crash arrives as an error of the invocation as well.
+        if self.shows_functions and not _is_crash(line):
             for shown in shown_lines(function, line, self._out):
                 self.say(shown)
 

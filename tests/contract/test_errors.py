@@ -118,6 +118,7 @@ def test_a_body_of_just_under_a_megabyte_is_read(client: Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
+        ("POST", "/"),
         ("GET", "/api"),
         ("GET", "/nowhere"),
         ("GET", "/api/alice"),

@@ -136,12 +136,13 @@ def test_a_token_that_does_not_hold_yet_is_refused_until_its_time_has_come(
     world: World, function: str, claim: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The verdict is the one that the gateway keeps; only the time goes on."""
-    changes: dict[str, Any] = {claim: NOW + 200}
+    signed = int(time.time())
+    changes: dict[str, Any] = {claim: signed + 200}
     text = world.good(**changes)
     verdict = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())
     event = event_of(function, {"user_id": "bob", "task_id": "019a9f3c"}, None)
     event["requestContext"]["authorizer"] = {"lambda": verdict["context"]}
-    for now, status in ((NOW, 401), (NOW + 194.9, 401), (NOW + 195, 403)):
+    for now, status in ((signed, 401), (signed + 194.9, 401), (signed + 195, 403)):
         monkeypatch.setattr("web.identity.time.time", lambda now=now: now)
         answer = world.gateway.answer(function, event)
         assert answer.status == status
