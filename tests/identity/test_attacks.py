@@ -155,7 +155,7 @@ def test_a_token_that_does_not_hold_yet_is_refused_until_its_time_has_come(
     "changes",
     [
         {"aud": [API, NEON]},
-        {"exp": NOW + 600.75},
+        {"exp": NOW + 7200.75},
         {"nbf": NOW - 1},
         {"iat": NOW + 2},
         {"iat": ...},
