@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import requests
@@ -169,13 +169,19 @@ def test_a_task_is_added_completed_renamed_and_deleted(
     assert log(chrome, "browser") == []
 
 
-def test_a_conflict_is_shown_and_the_person_decides(page: Page, client: Client) -> None:
+def save_in_conflict(page: Page, client: Client) -> dict[str, Any]:
+    """Save a change of a task that somebody else changed meanwhile; the task before both."""
     page.add("Mine")
     page.shows("Mine")
     (task,) = client.send("GET", client.path()).json()
     page.edit("Mine", "Mine, changed")
     client.send("PUT", client.path(task["id"]), json={"title": "Theirs"})
     page.press("Save")
+    return cast("dict[str, Any]", task)
+
+
+def test_a_conflict_is_shown_and_the_person_decides(page: Page, client: Client) -> None:
+    task = save_in_conflict(page, client)
     page.says("It now says “Theirs”")
     assert client.send("GET", client.path(task["id"])).json()["title"] == "Theirs"
     page.press("Keep mine")
@@ -184,12 +190,7 @@ def test_a_conflict_is_shown_and_the_person_decides(page: Page, client: Client) 
 
 
 def test_the_other_version_can_be_taken_instead(page: Page, client: Client) -> None:
-    page.add("Mine")
-    page.shows("Mine")
-    (task,) = client.send("GET", client.path()).json()
-    page.edit("Mine", "Mine, changed")
-    client.send("PUT", client.path(task["id"]), json={"title": "Theirs"})
-    page.press("Save")
+    save_in_conflict(page, client)
     page.press("Take theirs")
     page.shows("Theirs")
 
