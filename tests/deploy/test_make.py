@@ -155,6 +155,7 @@ def test_what_is_deployed_is_the_build_with_its_versions_named(
     project: Path, account: Account, secrets_manager: SecretsManager, built: tuple[str, ...]
 ) -> None:
     """`sam build`, the names of versions, `sam deploy`: what AWS gets has all three."""
+    runtime_python()
     _deployed(STACK, secrets_manager)
     _write_toy(project)
     if built:
