@@ -77,7 +77,9 @@ def _edit(folder: Path, diff: str) -> None:
         before = "".join(line[1:] or "\n" for line in lines if line[0] != "+")
         after = "".join(line[1:] or "\n" for line in lines if line[0] != "-")
         text = path.read_text()
-        assert text.count(before) == 1, f"CONTRIBUTING.md edits {name} where it is not so:\n{part}"
+        assert text.count(before) == 1, (
+            f"CONTRIBUTING.md edits lines that {name} does not have:\n{part}"
+        )
         path.write_text(text.replace(before, after))
 
 

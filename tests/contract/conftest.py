@@ -24,7 +24,7 @@ def database(new_database: Callable[[], str]) -> str:
     if "CONTRACT_DATABASE_URL" in os.environ:
         return os.environ["CONTRACT_DATABASE_URL"]
     if "CONTRACT_URL" in os.environ:
-        pytest.skip("the database behind CONTRACT_URL is not ours to disturb")
+        pytest.skip("the tests may not disturb the database of CONTRACT_URL")
     return new_database()
 
 

@@ -76,7 +76,7 @@ def test_with_a_token_trying_it_creates_a_task_and_lists_it(
         urlsplit(client.base_url).netloc,
         "",
     }
-    assert log(chrome, "browser") == [], "the policy has nothing against what the page does"
+    assert log(chrome, "browser") == [], "the page violates its policy"
     page.close("listTasks")
     page.screenshot(ARTIFACTS / "docs-page.png")
     assert Path(ARTIFACTS / "docs-page.png").stat().st_size > 10_000

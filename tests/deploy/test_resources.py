@@ -108,7 +108,9 @@ def test_the_stage_throttles_and_gives_public_routes_less(stack: dict[str, Any])
     assert set(stage["RouteSettings"]) == {f"{m.upper()} {path}" for m, path in PUBLIC}
     for settings in stage["RouteSettings"].values():
         assert settings["ThrottlingRateLimit"] <= 5
-    assert stage["RouteSettings"]["GET /docs"]["ThrottlingRateLimit"] == 1, "its traffic is billed"
+    assert stage["RouteSettings"]["GET /docs"]["ThrottlingRateLimit"] == 1, (
+        "the page is large, and its traffic is billed"
+    )
 
 
 def test_the_access_log_names_no_user(stack: dict[str, Any]) -> None:
@@ -359,7 +361,9 @@ def test_each_step_waits_for_the_one_before(stack: dict[str, Any]) -> None:
     last = needs(stack, "SmokeTest")
     assert {f"{name}Aliaslive" for name in functions()} - last == set()
     permissions = {name for name, _ in resources(stack, "AWS::Lambda::Permission")}
-    assert permissions - last == set(), "template.yaml: add it to DependsOn of SmokeTest"
+    assert permissions - last == set(), (
+        "template.yaml: add the permission to DependsOn of SmokeTest"
+    )
 
 
 def test_smoke_is_updated_before_what_it_judges(stack: dict[str, Any]) -> None:
@@ -440,7 +444,9 @@ def test_the_canary_sees_every_new_version_alone_and_by_share() -> None:
         )
         for name in ENDPOINTS | {"Authorizer"}
     }, "template.yaml: add the function's version to the metrics of CanaryErrors"
-    assert len(alarms["CanaryErrors"]["Metrics"]) - 1 <= 10, "split it: CloudWatch takes ten"
+    assert len(alarms["CanaryErrors"]["Metrics"]) - 1 <= 10, (
+        "split CanaryErrors: CloudWatch takes ten metrics in one alarm"
+    )
 
 
 def test_answered_errors_are_counted_by_share_and_by_number_over_all_routes() -> None:

@@ -57,7 +57,7 @@ def test_the_next_deployment_asks_nothing_and_changes_nothing(
 
 
 def _unasked() -> str:
-    raise AssertionError("it asked for a connection string that is there")
+    raise AssertionError("it asked for a connection string that is already stored")
 
 
 def test_a_replaced_connection_string_is_a_later_version_of_the_secret(

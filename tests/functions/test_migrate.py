@@ -186,7 +186,7 @@ def _until_somebody_waits_for(holder: psycopg.Connection, url: str) -> None:
     deadline = time.monotonic() + 30
     with psycopg.connect(url, autocommit=True) as watcher:
         while (True,) not in watcher.execute(waits, (holder_pid, holder_pid)).fetchall():
-            assert time.monotonic() < deadline, "nobody waits for the first run"
+            assert time.monotonic() < deadline, "the second run does not wait for the first one"
 
 
 def test_a_database_that_cannot_be_reached_is_one_sentence_without_the_password(

@@ -249,4 +249,6 @@ def test_the_gateway_asks_the_authorizer_by_default_and_adds_cors_headers_to_eve
     assert api["Auth"]["DefaultAuthorizer"] in api["Auth"]["Authorizers"]
     cors = api["CorsConfiguration"]
     assert "authorization" in cors["AllowHeaders"]
-    assert not cors.get("AllowCredentials"), "tokens travel in a header that scripts set"
+    assert not cors.get("AllowCredentials"), (
+        "scripts send the token in a header, so no cookies are needed"
+    )

@@ -166,4 +166,4 @@ def test_a_hostile_header_costs_little_more_than_a_good_token(verify: Verify, na
 def test_the_corpus_reaches_the_limit(verify: Verify) -> None:
     assert verify("Bearer " + "a" * (LIMIT - 7)) == {"error": "The token is not valid"}
     short = {name for name, text in TOKENS.items() if not 0.9 * LIMIT < len(text) <= LIMIT}
-    assert short == {"a number of 4,300 digits"}, "Python reads no longer one"
+    assert short == {"a number of 4,300 digits"}, "Python reads no longer number"

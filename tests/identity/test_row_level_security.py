@@ -68,7 +68,7 @@ class Careless:
 
     def _without_user(self, statement: neon.Statement) -> neon.Statement:
         sql, times = _OWN.subn(r"(\1)::text IS NOT NULL", statement.sql)
-        assert times or not _READS.search(sql), f"its condition was not found: {sql}"
+        assert times or not _READS.search(sql), f"found no condition to remove: {sql}"
         self.rewritten.append(sql)
         return statement._replace(sql=sql)
 
@@ -468,7 +468,9 @@ def test_an_owner_who_bypasses_nothing_is_held_by_force(traps: dict[str, str]) -
     try:
         assert execute(traps["owner"], _ACT, "RESET ROLE", _COUNT) == [(0,)]
         execute(traps["owner"], "ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY")
-        assert execute(traps["owner"], _COUNT) == [(2,)], "what FORCE is there for"
+        assert execute(traps["owner"], _COUNT) == [(2,)], (
+            "without FORCE the owner has to see all rows"
+        )
     finally:
         execute(traps["owner"], "ALTER TABLE tasks FORCE ROW LEVEL SECURITY")
         execute(traps["superuser"], f"ALTER ROLE {name} BYPASSRLS")
@@ -551,7 +553,7 @@ def wait_until_blocked(running: Cluster, other: Future[Any]) -> None:
     """Return when the other runner's backend waits for a lock."""
     waiting = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     while execute(running.url, waiting) == [(0,)]:
-        assert not other.done(), "it did not have to wait"
+        assert not other.done(), "the other runner ended without waiting"
 
 
 def test_two_runners_of_one_database_share_the_work(untouched: Cluster) -> None:

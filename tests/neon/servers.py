@@ -47,7 +47,7 @@ def until(is_true: Callable[[], object], *, seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not is_true():
         if time.monotonic() > end:
-            raise AssertionError(f"it did not come true within {seconds} s")
+            raise AssertionError(f"the condition did not come true within {seconds} s")
         time.sleep(0.01)
 
 

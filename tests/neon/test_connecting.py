@@ -99,7 +99,7 @@ def test_a_server_that_knows_no_direct_tls_is_asked_the_old_way(
         assert proxy.accepted == 2
         database.close()
         assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-        assert proxy.accepted == 3, "what worked is tried first"
+        assert proxy.accepted == 3, "it has to try first what worked before"
 
 
 def test_the_systems_roots_are_the_second_try(
@@ -117,7 +117,7 @@ def test_the_systems_roots_are_the_second_try(
         assert database.run(ONE, effect=READ) == [[{"one": 1}]]
         database.close()
         database.run(ONE, effect=READ)
-        assert proxy.accepted == 3, "what worked is tried first"
+        assert proxy.accepted == 3, "it has to try first what worked before"
 
 
 @pytest.mark.parametrize(
@@ -310,10 +310,12 @@ def test_the_next_address_is_tried_when_the_first_ones_are_dead(
     database = connect(postgres.url.replace("127.0.0.1", "localhost"))
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
     connector = database._connector
-    assert connector._addresses == ["127.0.0.1", DEAD, "127.8.8.8", "::1"], "the good one first"
+    assert connector._addresses == ["127.0.0.1", DEAD, "127.8.8.8", "::1"], (
+        "it has to try the good address first"
+    )
     postgres.terminate()
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-    assert asked == ["localhost"], "resolved once"
+    assert asked == ["localhost"], "it has to resolve the name only once"
 
 
 def test_an_address_that_swallows_everything_leaves_time_for_the_next(
