@@ -1,4 +1,4 @@
-"""AWS for the tests: moto's server, reached over HTTP as AWS is, by boto3 and by our own code."""
+"""A stand-in for AWS: moto's server, which boto3 and our own code reach over HTTP."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ CREDENTIALS = {
 
 @dataclass(frozen=True)
 class SecretsManager:
-    """Secrets Manager as an operator uses it, and how often it was asked for a value."""
+    """Secrets Manager as an operator uses it."""
 
     endpoint: str
 
     def create(self, name: str, text: str) -> None:
-        """A new secret."""
+        """Create a secret."""
         self.client.create_secret(Name=name, SecretString=text)
 
     def change(self, name: str, text: str) -> None:
-        """A new current version of a secret."""
+        """Give a secret a new current version."""
         self.client.put_secret_value(SecretId=name, SecretString=text)
 
     def text(self, name: str) -> str:
-        """The current version of a secret."""
+        """Return the current version of a secret."""
         return str(self.client.get_secret_value(SecretId=name)["SecretString"])
 
     @property
     def client(self) -> Any:
-        """boto3's client."""
+        """Return boto3's client."""
         return boto3.client("secretsmanager", endpoint_url=self.endpoint, region_name=REGION)
 
 
 @contextmanager
 def moto_server() -> Iterator[str]:
-    """A moto server on a free port; gives its URL."""
+    """Run a moto server on a free port, and yield its URL."""
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     try:
@@ -56,12 +56,12 @@ def moto_server() -> Iterator[str]:
 
 
 def reset(endpoint: str) -> None:
-    """Forget everything that is in it."""
+    """Delete everything that the server holds."""
     httpx.post(f"{endpoint}/moto-api/reset", trust_env=False).raise_for_status()
 
 
 def settings(endpoint: str) -> Mapping[str, str]:
-    """The environment that has everybody talk to the server instead of AWS."""
+    """Return the environment in which every AWS client talks to the server."""
     return CREDENTIALS | {
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,

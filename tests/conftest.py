@@ -1,4 +1,4 @@
-"""What all tests share: a real Postgres, and skips that CI does not allow."""
+"""What all tests share: a real Postgres, a stand-in for AWS, and skips that CI does not allow."""
 
 import os
 from collections import Counter
@@ -13,13 +13,13 @@ from local.postgres import Postgres
 from tests import aws
 from tests.aws import SecretsManager
 
-# The tests' databases belong to their superuser; those of the guard say otherwise.
+# The tests' databases belong to a superuser. The tests of the guard change this setting.
 os.environ.setdefault("ALLOW_OWNER_LOGIN", "true")
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
-# Elsewhere every run tries other examples; CI tries the same ones, so that it fails only for what
-# a change did.
+# On a developer's machine every run tries other examples. CI always tries the same ones, so that it
+# fails only because of a change.
 settings.register_profile("ci", derandomize=True, print_blob=True)
 if REQUIRE_ALL:
     settings.load_profile("ci")
@@ -27,14 +27,14 @@ if REQUIRE_ALL:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """One embedded Postgres for the whole run; tests take databases of their own from it."""
+    """Run one embedded Postgres for all tests; each test makes its own databases in it."""
     with Postgres(tmp_path_factory.mktemp("postgres") / "data") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def new_database(postgres: Postgres) -> Callable[[], str]:
-    """Makes an empty database; the answer is its connection string."""
+    """Return a function that makes an empty database and returns its connection string."""
 
     def create() -> str:
         name = f"test_{uuid4().hex}"
@@ -47,14 +47,14 @@ def new_database(postgres: Postgres) -> Callable[[], str]:
 
 @pytest.fixture(scope="session")
 def aws_server() -> Iterator[str]:
-    """The URL of a server that answers as AWS does, for the whole run."""
+    """Return the URL of the stand-in for AWS, which runs until the last test has ended."""
     with aws.moto_server() as endpoint:
         yield endpoint
 
 
 @pytest.fixture
 def aws_endpoint(aws_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """That server, empty, with the environment that leads everybody to it."""
+    """Empty the stand-in, and lead every AWS client of this process to it."""
     aws.reset(aws_server)
     for name, value in aws.settings(aws_server).items():
         monkeypatch.setenv(name, value)
@@ -63,18 +63,18 @@ def aws_endpoint(aws_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def secrets_manager(aws_endpoint: str) -> SecretsManager:
-    """Secrets Manager, empty, where this process looks for it."""
+    """Return an empty Secrets Manager, where this process looks for it."""
     return SecretsManager(aws_endpoint)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What only looks at the outcome of something that takes long goes last."""
+    """Move the tests that read the result of a long background job to the end."""
     items.sort(key=lambda item: item.get_closest_marker("goes_last") is not None)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With REQUIRE_ALL=1 a skip is a failure: what it needs can be installed."""
+    """Turn a skip into a failure if REQUIRE_ALL=1, because what it needs can be installed."""
     report = yield
     if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
@@ -83,7 +83,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print one table of what was not run on this machine, and what it needs."""
+    """Print one table of the tests that did not run on this machine, and what they need."""
     needs = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
     if needs:
         terminalreporter.section("not run on this machine")

@@ -1,4 +1,4 @@
-"""An HTTPS server that says what the test wants and keeps what it was asked."""
+"""An HTTPS server that answers what the test wants and records the requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Answer = Callable[[Asked], tuple[int, bytes]]
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers each request by calling `answer`; `asked` has them in order."""
+    """A server that answers each request by calling `answer`; `asked` has the requests in order."""
 
     daemon_threads = True
 

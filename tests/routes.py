@@ -1,4 +1,4 @@
-"""Every route of the API, read from template.yaml: all tests walk this one list."""
+"""Every route of the API, read from template.yaml. All tests use this one list."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FUNCTIONS: dict[str, str] = {
 
 
 def fitting_body(folder: str) -> Any:
-    """The first request that a function's examples have; None if it takes no body."""
+    """Return the first request of a function's examples, or None if the function takes no body."""
     path = ROOT / "functions" / folder / "examples.json"
     examples = json.loads(path.read_text()) if path.exists() else {}
     return next(iter(examples.get("requests", {}).values()), None)

@@ -1,4 +1,4 @@
-"""The local API as a process, the way `make run` starts it."""
+"""The local API as a process, started as `make run` starts it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Running:
-    """A started API: where it answers, its process, and what it printed until it was ready."""
+    """A started API: its address, its process, and what it printed until it was ready."""
 
     url: str
     process: subprocess.Popen[str]
@@ -43,7 +43,7 @@ def running(settings: Mapping[str, str], cwd: Path = ROOT) -> Iterator[Running]:
 
 
 def start(settings: Mapping[str, str], cwd: Path = ROOT) -> subprocess.Popen[str]:
-    """Start the API in a session of its own, without the settings of the tests themselves."""
+    """Start the API in a session of its own, without the settings of the tests."""
     environment = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
     return subprocess.Popen(
         [sys.executable, "-m", "local", "run"],
@@ -63,7 +63,7 @@ def until_ready(process: subprocess.Popen[str]) -> Running:
     for line in process.stdout:
         banner.append(line.rstrip("\n"))
         if line.startswith(_READY):
-            # From here on somebody has to read on, or the API would block on a full pipe.
+            # Something has to go on reading, or a full pipe would block the API.
             Thread(target=_read_to_the_end, args=[process.stdout], daemon=True).start()
             return Running(line.removeprefix(_READY).strip(), process, banner)
     raise AssertionError("the API ended before it was ready:\n" + "\n".join(banner))
@@ -75,7 +75,7 @@ def _read_to_the_end(stream: TextIO) -> None:
 
 
 def stop(process: subprocess.Popen[str]) -> None:
-    """Ctrl-C, then wait. Raises TimeoutExpired, after killing it, when it does not end."""
+    """Stop the API as Ctrl-C does. If it does not end, kill it and raise TimeoutExpired."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
@@ -87,7 +87,7 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 def free_port() -> int:
-    """A port on loopback that was free a moment ago."""
+    """Return a port on loopback that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

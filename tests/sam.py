@@ -1,4 +1,4 @@
-"""SAM CLI, from its own virtual environment, and the Python that a build needs."""
+"""SAM CLI from its own virtual environment, and the Python that a build needs."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ _SAM = ROOT / ".venv-sam" / "bin" / "sam"
 
 
 def sam(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run SAM CLI without telemetry. Skips the test when it is not installed."""
+    """Run SAM CLI without telemetry. Skip the test if it is not installed."""
     if not _SAM.exists():
         pytest.skip("SAM CLI is not installed: run `make .venv-sam/ready`")
     environment = os.environ | {
@@ -27,7 +27,7 @@ def sam(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 def runtime_python() -> str:
-    """Return a Python of the runtime's version, which byte code needs. Skips without one."""
+    """Return a Python of the runtime's version for the byte code. Skip the test without one."""
     found = subprocess.run(
         [ROOT / "layers" / "find-python", RUNTIME], capture_output=True, text=True, check=False
     )

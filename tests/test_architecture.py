@@ -1,4 +1,4 @@
-"""The house holds: imports point one way, and every room is where the template says."""
+"""The layout: imports point one way, and every part is where the template says."""
 
 import ast
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def test_an_endpoint_imports_startup_first_and_ends_with_the_end_of_init(route: 
 
 
 def _of_the_layer(app: ast.Module) -> Iterator[str]:
-    """The rooms that a module imports, in its order."""
+    """Yield the parts of the layer that a module imports, in its order."""
     for node in app.body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -1,4 +1,4 @@
-"""`sam build` makes, on any host, exactly what is deployed."""
+"""`sam build` makes on every machine exactly what is deployed."""
 
 import subprocess
 from pathlib import Path
@@ -12,22 +12,22 @@ from tests.routes import FUNCTIONS
 from tests.running import ROOT
 from tests.sam import runtime_python, sam
 
-# Python 3.13's magic number, then the flags of an unchecked hash (PEP 552): valid whatever the
-# files' times are, which packing and unpacking change.
+# Python 3.13's magic number, then the flags of an unchecked hash (PEP 552). Such byte code is valid
+# whatever times the files have, and packing changes the times.
 MAGIC = (3571).to_bytes(2, "little") + b"\r\n" + (1).to_bytes(4, "little")
 
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    """A Python of the runtime's version, which byte code needs."""
+    """Return a Python of the runtime's version, which writes the byte code."""
     return runtime_python()
 
 
 @pytest.fixture(scope="module")
 def built(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifacts, in a folder of their own."""
+    """Return the artifacts, in a folder of their own."""
     assert python
-    folder = tmp_path_factory.mktemp("sam build")  # with a blank in its path
+    folder = tmp_path_factory.mktemp("sam build")  # a path with a blank
     result = sam("build", "--build-dir", str(folder))
     assert result.returncode == 0, result.stdout + result.stderr
     return folder
@@ -35,7 +35,7 @@ def built(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lambdas_own(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Lambda's runtime brings, as boto3."""
+    """Return a folder with the packages that Lambda's runtime has, for example boto3."""
     folder = tmp_path_factory.mktemp("runtime")
     requirements = ROOT / "requirements"
     install = ("pip", "install", "--quiet", "--require-hashes", "--python", python)

@@ -1,4 +1,4 @@
-"""A fresh checkout, in a folder with a blank in its name: `make run` with the embedded Postgres."""
+"""A fresh checkout in a folder with a blank in its name: `make run` with the embedded Postgres."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = {"JWT_SECRET": SECRET}
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Path]:
-    """A copy of what git has, or would have."""
+    """Return a copy of the files that git has or would add."""
     folder = tmp_path / "a checkout"
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -42,7 +42,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     left = Postgres(folder / ".local" / "postgres")
     if left.is_running():
         with left:
-            pass  # adopted, and stopped
+            pass  # take its server over, and stop it
 
 
 def test_it_can_be_built(checkout: Path) -> None:
@@ -91,7 +91,7 @@ def test_every_acknowledged_task_is_there_after_a_kill_in_the_middle_of_writes(
                 if len(acknowledged) >= 50:
                     enough.set()
         except httpx.HTTPError:
-            return  # killed, as it should be
+            return  # killed, as intended
 
     with ThreadPoolExecutor(4) as pool:
         writers = pool.map(write_on, range(4))
@@ -101,7 +101,7 @@ def test_every_acknowledged_task_is_there_after_a_kill_in_the_middle_of_writes(
     with running(SETTINGS, checkout) as again:
         there = {task["id"] for task in _every_page(Client(again.url, SECRET, client.user))}
     assert set(acknowledged) <= there
-    assert len(there) - len(acknowledged) <= 4  # at most what was on its way
+    assert len(there) - len(acknowledged) <= 4  # at most the one that was on its way
 
 
 def _every_page(client: Client) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""One HTTP exchange: within its time and its size, by TLS, and never to another place."""
+"""`http_client`: one exchange within its time and its size, by TLS, and with one host only."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Talk = Callable[[socket.socket], None]
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signs the certificates of the tests' servers."""
+    """Return the authority that signs the certificates of the tests' servers."""
     return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
 def echo() -> Iterator[Server]:
-    """Answers with the body it was sent."""
+    """Run a server that answers with the body it gets."""
     with serving(lambda asked: (200, asked.body)) as server:
         yield server
 
 
 @contextmanager
 def talking(talk: Talk) -> Iterator[str]:
-    """A server of one connection that does exactly what the test says; gives its URL."""
+    """Run a server for one connection that does what the test says, and yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -51,7 +51,7 @@ def talking(talk: Talk) -> Iterator[str]:
                 try:
                     talk(connected)
                 except OSError:
-                    return  # the client has left, which is what some tests wait for
+                    return  # the client has left, as some tests want
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -61,7 +61,7 @@ def talking(talk: Talk) -> Iterator[str]:
 
 
 def answers(text: bytes) -> Talk:
-    """Read the request and send these bytes."""
+    """Return a function that reads the request and sends these bytes."""
 
     def talk(connected: socket.socket) -> None:
         connected.recv(65536)
@@ -105,7 +105,7 @@ def test_a_body_in_chunks_and_one_that_ends_with_the_connection_are_read() -> No
 
 
 def trickle(before: bytes, each: bytes) -> Talk:
-    """Send a beginning, then a little now and then for as long as the client stays."""
+    """Return a function that sends a beginning, and then a little at a time to the client."""
 
     def talk(connected: socket.socket) -> None:
         connected.recv(65536)

@@ -17,7 +17,7 @@ SENTENCE = "Byte code for Lambda needs Python 3.13: install it, or name one in R
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """A checkout in a path with a blank; its uv finds and fetches nothing unless it is changed."""
+    """Return a checkout in a path with a blank; its uv neither finds nor fetches anything."""
     root = tmp_path / "a checkout"
     (root / ".venv/bin").mkdir(parents=True)
     for name in ("layers/find-python", "requirements/uv"):

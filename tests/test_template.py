@@ -1,4 +1,4 @@
-"""template.yaml is valid, and what it names is there."""
+"""template.yaml is valid, and everything that it names exists."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def _cfn_lint(path: Path, *regions: str) -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_what_cloudformation_gets_is_right_in_two_regions(environment: str, tmp_path: Path) -> None:
-    """The source is linted as well; a mistake of the translation shows only here."""
+    """The source is linted as well, but a mistake of the translation shows only here."""
     translated = {key: value for key, value in document(environment).items() if key != "_values"}
     path = tmp_path / "template.json"
     path.write_text(json.dumps(translated))
@@ -101,7 +101,7 @@ def test_every_action_is_pinned_by_its_commit() -> None:
 def test_every_function_of_the_template_has_its_folder_and_the_other_way_round() -> None:
     folders = {name: ROOT / properties["CodeUri"] for name, properties in functions().items()}
     assert set(folders.values()) == {p.parent for p in (ROOT / "functions").glob("*/app.py")}
-    for name, folder in folders.items():  # `sam build` finds the folder by the name
+    for name, folder in folders.items():  # `sam build` finds the folder by the function's name
         assert folder.name == re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 

@@ -1,4 +1,4 @@
-"""The walks of CONTRIBUTING.md, done in a copy of the checkout from the blocks of that page."""
+"""The walks of CONTRIBUTING.md: their blocks are applied to a copy of the checkout and tested."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ class Walk(NamedTuple):
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
 
     def python(self, *arguments: str) -> str:
-        """Run Python in the checkout, and return what it prints. Fail the test when it fails."""
+        """Run Python in the checkout, and return what it prints. Fail the test if it fails."""
         done = self.run(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def changed(self) -> list[str]:
-        """The files that are not as they were, as git names them."""
+        """Return the files that changed, as git names them."""
         listed = _git(self.folder, "status", "--porcelain", "--untracked-files=all").splitlines()
         return sorted(line[3:] for line in listed)
 
     def listed(self) -> list[str]:
-        """The files that the section's table promises."""
+        """Return the files that the section's table promises."""
         names = re.findall(r"^\| `([\w/.]+)` \|", self.section, re.M)
         return sorted(name.replace("NNNN", self._next_migration(before=1)) for name in names)
 
@@ -77,7 +77,9 @@ def _edit(folder: Path, diff: str) -> None:
         before = "".join(line[1:] or "\n" for line in lines if line[0] != "+")
         after = "".join(line[1:] or "\n" for line in lines if line[0] != "-")
         text = path.read_text()
-        assert text.count(before) == 1, f"CONTRIBUTING.md edits {name} where it is not so:\n{part}"
+        assert text.count(before) == 1, (
+            f"CONTRIBUTING.md edits lines that {name} does not have:\n{part}"
+        )
         path.write_text(text.replace(before, after))
 
 
@@ -88,7 +90,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def _walk(title: str, folder: Path) -> Walk:
-    """The section of the page, and a copy of what git has, or would have."""
+    """Return the section of the page, and a copy of the files that git has or would add."""
     _, _, rest = PAGE.partition(f"\n## {title}\n")
     section, _, _ = rest.partition("\n## ")
     for name in _git(ROOT, "ls-files", "-co", "--exclude-standard").splitlines():
@@ -105,7 +107,7 @@ def _walk(title: str, folder: Path) -> Walk:
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Walk:
-    """A checkout after the first walk."""
+    """Return a checkout after the first walk."""
     walk = _walk("Walk 1: a new endpoint", tmp_path_factory.mktemp("endpoint"))
     walk.do()
     return walk
@@ -113,7 +115,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Walk:
 
 @pytest.fixture(scope="module")
 def member(tmp_path_factory: pytest.TempPathFactory) -> Walk:
-    """A checkout after the second walk."""
+    """Return a checkout after the second walk."""
     walk = _walk("Walk 2: a new member of a task", tmp_path_factory.mktemp("member"))
     walk.do()
     return walk
@@ -175,7 +177,7 @@ def test_an_endpoint_without_an_event_fails_the_test_of_the_events(endpoint: Wal
 
 
 class Table(NamedTuple):
-    """A test that has a case for every endpoint, and what its cases are named after."""
+    """A test with a case for every endpoint, and what its cases are named after."""
 
     test: str
     named_after: str
@@ -218,7 +220,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def collected(endpoint: Walk) -> list[str]:
-    """The cases of all tables, with the new endpoint."""
+    """Return the cases of all tables, with the new endpoint."""
     tests = (table.test for table in TABLES.values())
     return endpoint.python("-m", "pytest", "-q", "--collect-only", *tests).splitlines()
 

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos [SECONDS]`: chaos, three minutes of it if not told otherwise."""
+"""`python -m tests.chaos [SECONDS]`: run chaos, for three minutes by default."""
 
 import sys
 

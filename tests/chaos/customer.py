@@ -1,4 +1,4 @@
-"""A customer who follows the contract: a key with each write, and the same again until answered."""
+"""A customer who follows the contract: each write has a key and is sent until it is answered."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import aiohttp
 
 from tests.chaos.ledger import Ledger
 
-# Try again: in use, too many, not available. Anything else is the outcome.
+# In use, too many requests, unavailable: try again. Any other status is the outcome.
 _AGAIN = {409, 429, 503}
-# The part of the writes that their client does not wait for, and tries again.
+# The share of the writes that the client gives up on and then sends again.
 _GIVE_UP = 0.05
 _PATIENCE_SECONDS = (0.0, 0.2)
 
 
 @dataclass
 class Known:
-    """A task as its customer knows it, with the tag of the last answer."""
+    """A task as its customer knows it, with the ETag of the last response."""
 
     title: str
     completed: bool
@@ -32,7 +32,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer that was the outcome."""
+    """The response that was the outcome."""
 
     status: int
     body: Any
@@ -40,7 +40,7 @@ class Answer:
 
 
 class Customer:
-    """One user, alone with their tasks, who therefore knows what each answer has to be."""
+    """The only client of one user's tasks, who therefore knows what each response has to be."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Customer:
         self._titles = 0
 
     async def live(self, over: asyncio.Event) -> None:
-        """Act until it is over; what was begun is brought to its end."""
+        """Use the API until it is over, and finish what was begun."""
         acts = [
             *[self._create] * 3,
             *[self._update] * 3,
@@ -90,7 +90,7 @@ class Customer:
             task.title, task.etag = title, answer.etag
 
     async def _toggle(self) -> None:
-        """Twice done would look as if it never was."""
+        """Toggle a task. Two toggles would look like none, so a doubled write shows."""
         if not (id_ := self._any()):
             return
         task = self.tasks[id_]
@@ -108,7 +108,7 @@ class Customer:
         await self._write("delete of none", "DELETE", f"{self._path}/{uuid.uuid4()}", 404)
 
     async def _refused(self) -> None:
-        """A write for a version that is gone: refused, and never to be seen."""
+        """Update a version that is gone: it is refused, and its title must never appear."""
         if id_ := self._any():
             stale = {"If-Match": '"1"'}
             path, body = f"{self._path}/{id_}", {"title": "refused"}
@@ -145,7 +145,7 @@ class Customer:
     async def _give_up_on(
         self, method: str, path: str, headers: Mapping[str, str], **body: Any
     ) -> None:
-        """Hang up before the answer comes, as a client does whose network is gone."""
+        """Hang up before the response comes, as a client does whose network is gone."""
         request = self._session.request(method, path, headers=headers, **body)
         try:
             async with asyncio.timeout(self._chance.uniform(*_PATIENCE_SECONDS)), request:
@@ -157,7 +157,7 @@ class Customer:
     async def _until_answered(
         self, method: str, path: str, expected: int, headers: Mapping[str, str] = {}, **body: Any
     ) -> Answer:
-        """Send it until there is an outcome, waiting as long as each answer says."""
+        """Send the request until it has an outcome, and wait as long as each response says."""
         started = time.monotonic()
         while True:
             answer, wait = await self._send(method, path, {**self._headers, **headers}, **body)

@@ -1,4 +1,4 @@
-"""What goes wrong: backends are killed, the pooler is restarted, Postgres sleeps or crashes."""
+"""The faults of a run: killed backends, a restarted pooler, a Postgres that sleeps or crashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DOWN_SECONDS = (0.2, 3.0)
 
 
 class Faults:
-    """Makes one fault after another until it is over, and leaves everything up."""
+    """The source of the faults: makes one after another, and leaves every server up at the end."""
 
     def __init__(
         self, postgres: Postgres, pooler: PgBouncer, ledger: Ledger, chance: random.Random
@@ -29,7 +29,7 @@ class Faults:
         self._chance = chance
 
     async def rage(self, over: asyncio.Event) -> None:
-        """One fault after another, each kind in each round, in another order."""
+        """Make faults until it is over: in each round every kind once, in random order."""
         kinds = [
             ("one backend killed", self._kill(_KILL_ONE)),
             ("busy backends killed", self._kill(_KILL_BUSY)),
@@ -53,14 +53,14 @@ class Faults:
         self._pooler.start()
 
     def _postgres_down(self, mode: str) -> None:
-        """Down for a while, as a suspended Neon is until somebody has waked it."""
+        """Stop Postgres for a while, as Neon suspends a compute, and start it again."""
         self._postgres.stop(mode)
         time.sleep(self._chance.uniform(*_DOWN_SECONDS))
         self._postgres.start()
 
 
 async def _happens(event: asyncio.Event, within: float) -> bool:
-    """Whether the event happens within so many seconds."""
+    """Return whether the event happens within so many seconds."""
     try:
         await asyncio.wait_for(event.wait(), within)
     except TimeoutError:
@@ -69,4 +69,4 @@ async def _happens(event: asyncio.Event, within: float) -> bool:
 
 
 def _discard(_rows: object) -> None:
-    """Killing is all that was wanted."""
+    """Drop the rows: only the kill matters."""

@@ -1,4 +1,4 @@
-"""What happened: every answer, every retry, every second, and all that should not have been."""
+"""The record of a run: responses, retries, times, and every surprise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Ledger:
-    """The account of one run; times are in seconds."""
+    """The record of one run; times are in seconds."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -21,11 +21,11 @@ class Ledger:
 
     @property
     def requests(self) -> int:
-        """How many requests were answered."""
+        """Return how many requests were answered."""
         return self.statuses.total()
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """The value that so many percent of them do not exceed; 0 for none."""
+    """Return the value that `percent` of the values do not exceed; 0 for no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0

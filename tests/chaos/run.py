@@ -1,4 +1,4 @@
-"""One run: the servers, the API, a hundred customers, the faults, and the reckoning at the end."""
+"""One run of chaos: the servers, the API, a hundred customers, the faults, and the comparison."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PROGRESS_SECONDS = 5.0
 
 @dataclass
 class Result:
-    """What a run found; all of `lost`, `doubled`, `refused` and `surprises` have to be nothing."""
+    """What a run found. `lost`, `doubled`, `refused` and `surprises` have to be zero or empty."""
 
     ledger: Ledger
     seconds: float
@@ -49,11 +49,11 @@ class Result:
 
     @property
     def is_good(self) -> bool:
-        """Whether everything was as the contract says."""
+        """Return whether everything was as the contract says."""
         return not (self.lost or self.doubled or self.refused or self.ledger.surprises)
 
     def rows(self) -> dict[str, str]:
-        """The figures, in the order that one reads them in."""
+        """Return the figures in the order of the table."""
         ledger = self.ledger
         answers = ", ".join(f"{status}: {n}" for status, n in sorted(ledger.statuses.items()))
         faults = ", ".join(f"{name}: {n}" for name, n in sorted(ledger.faults.items()))
@@ -75,13 +75,13 @@ class Result:
         }
 
     def table(self) -> str:
-        """The figures as a Markdown table, and the first surprises."""
+        """Return the figures as a Markdown table, with the first surprises."""
         lines = [f"| {name} | {value} |" for name, value in self.rows().items()]
         return "\n".join(["| | |", "|---|---|", *lines, *self.ledger.surprises[:20]])
 
 
 def run(seconds: float, seed: int, say: Callable[[str], None]) -> Result:
-    """Make chaos for so many seconds; the result is also kept in artifacts/."""
+    """Make chaos for so many seconds; the result is also stored in artifacts/."""
     with _servers() as (postgres, pooler), ExitStack() as stack:
         settings = {"DATABASE_URL": pooler.url(), "JWT_SECRET": _SECRET}
         api = stack.enter_context(running(settings | {"CONCURRENCY": str(ENVIRONMENTS_EACH)}))
@@ -104,7 +104,7 @@ async def _act(
     seconds: float,
     say: Callable[[str], None],
 ) -> tuple[list[Customer], int]:
-    """Customers and faults at once; then the customers, undisturbed, finish what they began."""
+    """Run customers and faults together, then let the customers finish what they began."""
     over, calm = asyncio.Event(), asyncio.Event()
     timeout, connector = aiohttp.ClientTimeout(total=60), aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(api.url, timeout=timeout, connector=connector) as session:
@@ -133,7 +133,7 @@ def _customer(
 
 
 async def _tell(ledger: Ledger, say: Callable[[str], None]) -> None:
-    """How it goes, every few seconds."""
+    """Report the progress every few seconds."""
     started = time.monotonic()
     while True:
         await asyncio.sleep(_PROGRESS_SECONDS)
@@ -145,7 +145,7 @@ async def _tell(ledger: Ledger, say: Callable[[str], None]) -> None:
 
 
 def _environments(api: Running) -> int:
-    """How many execution environments the API has started and not ended."""
+    """Return how many execution environments the API has started and not ended."""
     children = psutil.Process(api.process.pid).children(recursive=True)
     return sum("awslambdaric" in " ".join(child.cmdline()) for child in children)
 
@@ -153,7 +153,7 @@ def _environments(api: Running) -> int:
 def _reckon(
     postgres: Postgres, customers: list[Customer], ledger: Ledger, result: Result
 ) -> Result:
-    """Hold what is in the table, read past API and pooler, against what was acknowledged."""
+    """Compare the table, read directly from Postgres, with what was acknowledged."""
     rows = postgres.admin("SELECT user_id, id::text, title, completed FROM tasks")
     found = {(user, id_): (title, completed) for user, id_, title, completed in rows}
     known = {
@@ -176,7 +176,7 @@ def _reckon(
 
 @contextmanager
 def _servers() -> Iterator[tuple[Postgres, PgBouncer]]:
-    """A Postgres with a pooler of five connections in front; a folder that both accounts reach."""
+    """Run Postgres and a pooler of five connections, in a folder that both accounts can read."""
     folder = Path(tempfile.mkdtemp(prefix="chaos"))
     folder.chmod(0o755)
     try:
@@ -203,7 +203,7 @@ def _keep(result: Result) -> None:
 
 
 def main(seconds: float) -> int:
-    """Run, print the table, and fail when something was not as the contract says."""
+    """Run, print the table, and return 1 if something was not as the contract says."""
     seed = random.SystemRandom().randrange(1_000_000)
     result = run(seconds, seed, lambda text: print(text, file=sys.stderr, flush=True))
     print(result.table())

@@ -1,4 +1,4 @@
-"""Contract part 3: whatever fails beneath, nothing is lost, nothing happens twice."""
+"""Contract part 3: whatever fails below the API, nothing is lost and nothing happens twice."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.chaos.run import run
 from tests.conftest import REQUIRE_ALL
 from tests.neon.conftest import need_pgbouncer
 
-KINDS = 7  # of faults, each of which has to have happened
+KINDS = 7  # seconds of faults; each kind has to have happened
 SECONDS = 60.0 if REQUIRE_ALL else 20.0
 
 

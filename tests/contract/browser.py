@@ -1,4 +1,4 @@
-"""Debian's Chromium, headless, driven by Selenium; and Swagger UI as its readers use it."""
+"""Debian's Chromium, headless, driven by Selenium, and Swagger UI as its users operate it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FLAGS = (
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
     "--window-size=1280,1000",
-    # What a browser would ask the world for by itself.
+    # Requests that a browser makes on its own.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-default-apps",
@@ -39,7 +39,7 @@ _FLAGS = (
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Chrome]:
-    """A browser with a fresh profile that keeps a log of its network; skips where there is none."""
+    """Run a browser with a fresh profile and a log of its network. Skip without Chromium."""
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if browser is None or driver is None:
         pytest.skip("Chromium is missing: apt-get install chromium chromium-driver")
@@ -49,7 +49,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     for flag in (*_FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # Chromium's sandbox refuses to work as root
+        options.add_argument("--no-sandbox")  # Chromium's sandbox does not work as root
     chrome = Chrome(options=options, service=Service(driver))
     try:
         yield chrome
@@ -58,7 +58,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
 
 
 def requested(chrome: Chrome) -> list[str]:
-    """The URL of every request since this was last asked, those of workers and frames too."""
+    """Return the URL of every request since the last call, those of workers and frames too."""
     entries = [json.loads(message)["message"] for message in log(chrome, "performance")]
     return [
         entry["params"]["request"]["url"]
@@ -68,7 +68,7 @@ def requested(chrome: Chrome) -> list[str]:
 
 
 def log(chrome: Chrome, kind: str) -> list[str]:
-    """The messages of a log of the browser since this was last asked."""
+    """Return the messages of one of the browser's logs since the last call."""
     entries = chrome.get_log(kind)  # type: ignore[no-untyped-call]
     return [entry["message"] for entry in entries]
 
@@ -83,19 +83,19 @@ class SwaggerUI:
         self._find(".opblock")
 
     def operations(self) -> list[str]:
-        """The ids of the operations that the page shows."""
+        """Return the ids of the operations that the page shows."""
         blocks = self._chrome.find_elements(By.CSS_SELECTOR, ".opblock")
         return [block.get_attribute("id") or "" for block in blocks]
 
     def authorize(self, token: str) -> None:
-        """Press "Authorize", give the token, and close the dialogue."""
+        """Press "Authorize", paste the token, and close the dialogue."""
         self._click(".auth-wrapper .authorize")
         self._find(".auth-container input").send_keys(token)
         self._click(".auth-btn-wrapper .authorize")
         self._click(".auth-btn-wrapper .btn-done")
 
     def try_out(self, operation: str, *, body: object = None, **parameters: str) -> tuple[int, Any]:
-        """Open an operation, press "Try it out" and "Execute"; the answer's status and JSON."""
+        """Open an operation, try it out and execute it; return the response's status and JSON."""
         block = f"#operations-tasks-{operation}"
         self._click(f"{block} .opblock-summary-control")
         self._click(f"{block} .try-out__btn")
@@ -109,11 +109,11 @@ class SwaggerUI:
         return int(status), json.loads(self._find(f"{answer} .response-col_description code").text)
 
     def close(self, operation: str) -> None:
-        """Fold an operation again."""
+        """Collapse an operation again."""
         self._click(f"#operations-tasks-{operation} .opblock-summary-control")
 
     def screenshot(self, path: Path) -> None:
-        """Keep what the window shows, from the top of the page."""
+        """Store a picture of the window, from the top of the page."""
         path.parent.mkdir(exist_ok=True)
         self._chrome.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
         assert self._chrome.save_screenshot(str(path))

@@ -1,7 +1,7 @@
-"""The contract is asked of a running API: of `make run`, or of whatever CONTRACT_URL names.
+"""The contract's tests run against `make run`, or against the API that CONTRACT_URL names.
 
-CONTRACT_URL needs JWT_SECRET beside it, the secret that the API there accepts. Some tests look
-into the database or disturb it: only into the one that CONTRACT_DATABASE_URL names.
+CONTRACT_URL needs JWT_SECRET, the secret that the API there accepts. Some tests read the database
+or disturb it; they need CONTRACT_DATABASE_URL and use no other database.
 """
 
 import os
@@ -20,17 +20,17 @@ SECRET = "a-secret-that-only-these-tests-know-0123456789"
 
 @pytest.fixture(scope="session")
 def database(new_database: Callable[[], str]) -> str:
-    """The database behind the API, for tests that look there or disturb it."""
+    """Return the API's database, for tests that read or disturb it. Skip if it is not ours."""
     if "CONTRACT_DATABASE_URL" in os.environ:
         return os.environ["CONTRACT_DATABASE_URL"]
     if "CONTRACT_URL" in os.environ:
-        pytest.skip("the database behind CONTRACT_URL is not ours to disturb")
+        pytest.skip("the tests may not disturb the database of CONTRACT_URL")
     return new_database()
 
 
 @pytest.fixture(scope="session")
 def served(database: str) -> Iterator[Running]:
-    """The local API on a database of its own."""
+    """Run the local API on a database of its own."""
     settings = {"DATABASE_URL": database, "JWT_SECRET": SECRET}
     with running(settings) as api:
         yield api
@@ -40,7 +40,7 @@ def served(database: str) -> Iterator[Running]:
 def thousands(
     new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Future[int]]:
-    """Requests by the thousand, asked of an API of their own while other tests run."""
+    """Send thousands of requests to an API of its own while other tests run."""
     folder = tmp_path_factory.mktemp("schemathesis")
     if "CONTRACT_URL" in os.environ:
         client = Client(os.environ["CONTRACT_URL"], os.environ["JWT_SECRET"])
@@ -54,14 +54,14 @@ def thousands(
 
 @pytest.fixture(scope="session", autouse=True)
 def thousands_begin_early(request: pytest.FixtureRequest) -> None:
-    """They take minutes and one processor: whoever will look at them is served by starting now."""
+    """Start the thousands early: they take minutes and only one processor."""
     if any("thousands" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("thousands")
 
 
 @pytest.fixture
 def client(request: pytest.FixtureRequest) -> Client:
-    """A new user of the API under test."""
+    """Return a new user of the API under test."""
     url = os.environ.get("CONTRACT_URL")
     if url:
         return Client(url, os.environ["JWT_SECRET"])

@@ -1,4 +1,4 @@
-"""Schemathesis, asking an API for all that its specification promises."""
+"""Schemathesis, which checks an API against all that its specification promises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONFIGURATION = ROOT / "tests" / "contract" / "schemathesis.toml"
 
 
 class Schemathesis:
-    """Runs that keep their files in `folder`; `stop` ends the one under way."""
+    """Runs that keep their files in `folder`; `stop` ends the current one."""
 
     def __init__(self, client: Client, folder: Path) -> None:
         self._client = client
@@ -27,7 +27,7 @@ class Schemathesis:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, *options: str, report: str) -> int:
-        """Run it with all checks; how many requests it made up, all answered as promised."""
+        """Run it with all checks and return how many requests it made. Fail on a broken promise."""
         user = self._client.other("schemathesis")
         environment = os.environ | {
             "SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks",
@@ -39,8 +39,8 @@ class Schemathesis:
                 *(sys.executable, "-m", "schemathesis.cli"),
                 *("--config-file", str(CONFIGURATION), "run", "--generation-database", "none"),
                 *("--checks", "all", "--workers", "2", "--no-color", "--continue-on-failure"),
-                # An HTTP API has no 405: it answers 404 for a method that no route has.
-                # And what is deleted can be replayed: schemathesis_hooks.py has that check instead.
+                # An HTTP API has no 405: for a method without a route it answers 404. A deletion
+                # can be replayed, so schemathesis_hooks.py has its own version of that check.
                 *("--exclude-checks", "unsupported_method,use_after_free"),
                 *("--report", "junit", "--report-junit-path", str(ARTIFACTS / report)),
                 *(*options, f"{self._client.base_url}/openapi.json"),
@@ -58,9 +58,9 @@ class Schemathesis:
         return int(generated[1].replace(",", ""))
 
     def ask_until(self, enough: int) -> int:
-        """Run it with one seed after the other; how many requests they made up together.
+        """Run it with one seed after another, and return how many requests it made in all.
 
-        How many one makes depends on what the answers are.
+        The number of requests of one run depends on the responses.
         """
         made, seed = 0, 0
         while made < enough and seed < 8:
@@ -70,14 +70,14 @@ class Schemathesis:
         return made
 
     def stop(self) -> None:
-        """End what is under way."""
+        """Stop the current run."""
         if self._process:
             self._process.kill()
 
 
 @contextmanager
 def asking(client: Client, folder: Path, enough: int) -> Iterator[Future[int]]:
-    """Ask in the background; the answer is how many requests there were."""
+    """Send requests in the background, and yield a future of their number."""
     schemathesis = Schemathesis(client, folder)
     with ThreadPoolExecutor(1) as pool:
         made = pool.submit(schemathesis.ask_until, enough)

@@ -1,4 +1,4 @@
-"""What a schema cannot say of a valid request; loaded by Schemathesis (SCHEMATHESIS_HOOKS)."""
+"""What a schema cannot say of a valid request. Schemathesis loads it (SCHEMATHESIS_HOOKS)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import schemathesis
 from schemathesis.specs.openapi.checks import use_after_free
 
 _KEY = re.compile(r"[!-~]{1,255}")
-# The gateway takes 10,240 bytes of request line and headers, and refuses more by itself.
+# The gateway takes 10,240 bytes of request line and headers, and refuses a longer request itself.
 _LONGEST = {"q": 6000}
 _LONG = 2000
 
 
 @schemathesis.check
 def use_after_delete(context: Any, response: Any, case: schemathesis.Case[Any]) -> bool | None:
-    """What is deleted is gone, but an earlier write's answer is replayed even then."""
+    """Check that a deleted task is gone. The response to an earlier write is still replayed."""
     if response.headers.get("idempotency-replayed"):
         return None
     found: bool | None = use_after_free(context, response, case)
@@ -28,18 +28,18 @@ def use_after_delete(context: Any, response: Any, case: schemathesis.Case[Any]) 
 
 @schemathesis.hook
 def before_call(_context: Any, case: schemathesis.Case[Any], _kwargs: Any) -> None:
-    """Keep valid requests valid: a cursor is one that a list gave, a key goes with one body."""
+    """Keep valid requests valid: use a cursor from a real list, and each key with one body only."""
     if case.meta is None or not case.meta.generation.mode.is_negative:
         (case.query or {}).pop("cursor", None)
     for name, value in (case.query or {}).items():
         if len(quote(str(value))) > _LONGEST.get(name, _LONG):
-            case.query[name] = "\0"  # as invalid, and short enough to arrive
+            case.query[name] = "\0"  # still invalid, and short enough to reach the function
     key = case.headers.get("Idempotency-Key") if case.headers else None
     if isinstance(key, str) and _KEY.fullmatch(key):
         case.headers["Idempotency-Key"] = _key_for(key, case.body)
 
 
 def _key_for(key: str, body: object) -> str:
-    """The key for this body: the same for the same, so that replays are among the requests."""
+    """Return the key for this body. Equal bodies share a key, so that some requests are replays."""
     said = hashlib.sha256(json.dumps(body, default=repr).encode()).hexdigest()[:12]
     return f"{said}-{key}"[:255]

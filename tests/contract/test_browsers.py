@@ -1,4 +1,4 @@
-"""Contract part 1: what a page from another origin may do."""
+"""Contract part 1: CORS, what a page from another origin may do."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Contract part 1: /docs in a real browser, alone with this API, and good for trying it."""
+"""Contract part 1: /docs in a real browser asks no other host, and its buttons work."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,20 +12,20 @@ from tests.contract.client import Client
 from tests.running import ROOT
 
 ARTIFACTS = ROOT / "artifacts"
-# Not requests to anybody: what the page or the browser carries inside itself.
+# Not requests to a host: what the page or the browser contains itself.
 _INSIDE = {"data", "blob", "about", "chrome", "devtools"}
 
 
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """One browser for this file; it starts slowly."""
+    """Run one browser for this file, because it starts slowly."""
     with chromium(tmp_path_factory.mktemp("profile")) as browser:
         yield browser
 
 
 @pytest.fixture
 def page(chrome: Chrome, client: Client) -> SwaggerUI:
-    """The page, freshly loaded, and without the token of an earlier test."""
+    """Return the page, freshly loaded and without the token of an earlier test."""
     everything = {"origin": client.base_url, "storageTypes": "all"}
     chrome.execute_cdp_cmd("Storage.clearDataForOrigin", everything)
     return SwaggerUI(chrome, f"{client.base_url}/docs")
@@ -63,7 +63,7 @@ def test_trying_it_without_a_token_is_401(page: SwaggerUI, client: Client) -> No
 def test_with_a_token_trying_it_creates_a_task_and_lists_it(
     chrome: Chrome, page: SwaggerUI, client: Client
 ) -> None:
-    log(chrome, "browser")  # of earlier tests
+    log(chrome, "browser")  # tasks of earlier tests
     page.authorize(client.token())
     new = {"title": "Water the plants", "description": "The ferns twice"}
     created, task = page.try_out("createTask", user_id=client.user, body=new)
@@ -76,7 +76,7 @@ def test_with_a_token_trying_it_creates_a_task_and_lists_it(
         urlsplit(client.base_url).netloc,
         "",
     }
-    assert log(chrome, "browser") == [], "the policy has nothing against what the page does"
+    assert log(chrome, "browser") == [], "the page violates its policy"
     page.close("listTasks")
     page.screenshot(ARTIFACTS / "docs-page.png")
     assert Path(ARTIFACTS / "docs-page.png").stat().st_size > 10_000

@@ -77,7 +77,7 @@ def test_every_task_operation_needs_the_token_and_health_does_not(client: Client
 
 
 def _bodies(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every body that is sent or answered, and where the specification has it."""
+    """Yield every request and response body with its place in the specification."""
     for methods in document["paths"].values():
         for operation in methods.values():
             name = operation["operationId"]

@@ -1,4 +1,4 @@
-"""Contract part 1: odd input, unknown paths, and what every error answer looks like."""
+"""Contract part 1: odd input, unknown paths, and the form of every error."""
 
 import json
 import uuid

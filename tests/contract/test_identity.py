@@ -1,4 +1,4 @@
-"""Contract part 2, the HS256 way: who gets in, and who does not."""
+"""Contract part 2 with HS256: which tokens are accepted and which are refused."""
 
 import base64
 import json

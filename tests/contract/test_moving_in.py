@@ -1,4 +1,4 @@
-"""docs/moving-in.md: its JavaScript does what the page says, on a page of another origin."""
+"""docs/moving-in.md: its JavaScript does what the page says, in a page of another origin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Evaluate = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A front end's server with an empty page."""
+    """Serve an empty page, as a front end's server does."""
     folder = tmp_path_factory.mktemp("front end")
     (folder / "index.html").write_text("<!doctype html><title>A front end</title>")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
@@ -40,7 +40,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def client(new_database: Callable[[], str], origin: str) -> Iterator[Client]:
-    """A user of an API that admits the front end."""
+    """Return a user of an API that admits the front end."""
     settings = {"DATABASE_URL": new_database(), "JWT_SECRET": SECRET, "CORS_ORIGINS": origin}
     with running(settings) as api:
         yield Client(api.url, SECRET)
@@ -48,14 +48,14 @@ def client(new_database: Callable[[], str], origin: str) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """One browser for this file; it starts slowly."""
+    """Run one browser for this file, because it starts slowly."""
     with chromium(Path(tmp_path_factory.mktemp("profile"))) as browser:
         yield browser
 
 
 @pytest.fixture
 def evaluate(chrome: Chrome, origin: str, client: Client) -> Evaluate:
-    """Evaluates an expression after the page's JavaScript, and waits for its value."""
+    """Return a function that evaluates an expression after the page's JavaScript has run."""
     chrome.get(origin)
 
     def value(expression: str, token: str = "") -> Any:

@@ -1,4 +1,4 @@
-"""Contract part 3: the list a page at a time, filtered, sorted and searched."""
+"""Contract part 3: the list by pages, filtered, sorted and searched."""
 
 import base64
 import random
@@ -32,7 +32,7 @@ def _all(client: Client, query: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def filled(client: Client) -> Client:
-    """A user with 23 tasks, some completed, some changed later, some with equal titles."""
+    """Return a user with 23 tasks: some completed, some changed later, some with equal titles."""
     tasks = [
         client.create(title=f"Task {number % 5}", description=f"number {number}")
         for number in range(23)
@@ -194,7 +194,7 @@ def test_rows_that_stay_are_seen_once_while_others_come_and_go(client: Client, o
         if doomed:
             client.send("DELETE", client.path(doomed.pop()["id"]))
         if len(seen) > 200:
-            break  # new rows would keep an ascending list going for ever
+            break  # new rows would make an ascending list endless
     assert [seen.count(task["id"]) for task in kept] == [1] * len(kept)
 
 
@@ -228,6 +228,6 @@ def test_the_link_keeps_no_parameter_that_the_api_does_not_know(filled: Client) 
 
 
 def _linked(response: httpx.Response) -> tuple[str, dict[str, str]]:
-    """The path of the next page, and the parameters of its query."""
+    """Return the path of the next page, and the parameters of its query."""
     url = urlsplit(_NEXT.fullmatch(response.headers["link"])["path"])  # type: ignore[index]
     return url.path, dict(parse_qsl(url.query))

@@ -1,8 +1,8 @@
-"""Contract part 3: what the specification promises is what the API does, asked by the thousand.
+"""Contract part 3: the API does what its specification promises, over thousands of requests.
 
-Schemathesis makes the requests from the specification: its examples, its limits, random ones that
-are valid and ones that are not, and sequences along its links. Every answer has to be one that
-the specification names for the request, with that status, body and headers.
+Schemathesis makes the requests from the specification: its examples, its limits, random valid and
+invalid ones, and sequences along its links. The specification has to name every response for its
+request, with that status, body and headers.
 """
 
 from concurrent.futures import Future

@@ -300,7 +300,7 @@ def test_a_second_delete_is_404(client: Client) -> None:
     assert problem(client.send("DELETE", path), 404) == "Task not found"
 
 
-# --- missing, or somebody else's ---
+# --- missing, or another user's ---
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Contract part 3: nothing done twice (Idempotency-Key), nothing overwritten unseen (If-Match)."""
+"""Contract part 3: a write with a key happens once, and If-Match guards against lost updates."""
 
 import json
 import uuid
@@ -20,7 +20,7 @@ def _key() -> dict[str, str]:
 
 
 def _writes(client: Client) -> dict[str, Callable[..., httpx.Response]]:
-    """Every write of the API, each on a task of its own."""
+    """Return every write of the API, each for a task of its own."""
     update, toggle, delete = (client.create()["id"] for _ in range(3))
 
     def send(method: str, path: str, **body: Any) -> Send:
@@ -336,7 +336,7 @@ def test_etags_are_not_needed_by_clients_that_know_nothing_of_them(client: Clien
 
 
 def _wait_for_a_blocked_session(database: str) -> None:
-    """Come back when a session waits for a lock."""
+    """Return when a session waits for a lock."""
     with psycopg.connect(database, autocommit=True) as connection:
         for _ in range(10_000):
             row = connection.execute(

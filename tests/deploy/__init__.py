@@ -1,1 +1,1 @@
-"""What deploying and operating rest on, as far as it can be had without AWS."""
+"""Deployment and operation, as far as they can be tested without AWS."""

@@ -1,4 +1,4 @@
-"""An AWS account: moto's, with the three calls that moto does not know answered in front of it."""
+"""An AWS account: moto, and in front of it the three calls that moto does not know."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from samtranslator.yaml_helper import yaml_parse
 _SETTINGS = "/2016-08-19/account-settings"
 _PROTECTED = b"""<UpdateTerminationProtectionResponse>
 <UpdateTerminationProtectionResult/></UpdateTerminationProtectionResponse>"""
-_SECONDS = 120.0  # the first request makes moto import what it needs
+_SECONDS = 120.0  # moto imports what it needs with the first request
 _NOT_FORWARDED = {"host", "content-length", "connection", "accept-encoding"}
 
 
 class Account(http.server.ThreadingHTTPServer):
-    """Lambda and CloudFormation; `executions` is the quota, `protected` has the stacks' protection.
+    """Lambda and CloudFormation, in front of moto.
 
-    `report` is what every function returns, with an error when `is_failing`. `templates` are those
-    that were deployed.
+    `executions` is the quota, and `protected` says for each stack whether it has termination
+    protection. `report` is what every function returns, with an error when `is_failing`.
+    `templates` are the templates that were deployed.
     """
 
     daemon_threads = True
@@ -73,9 +74,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815 - http.server's names
 
     def _with_template(self, form: dict[str, str]) -> bytes:
-        """Put the template itself in place of its address, which moto looks for in real S3.
+        """Replace the template's address by the template, because moto would ask the real S3.
 
-        moto knows no SAM, so it does not get the functions.
+        moto does not know SAM, so it does not get the functions.
         """
         _, bucket, key = urlsplit(form.pop("TemplateURL")).path.split("/", 2)
         client = boto3.client("s3", endpoint_url=self.server.moto)
@@ -109,7 +110,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def account_in_front_of(moto: str) -> Iterator[Account]:
-    """Serve an account on a free port of loopback."""
+    """Run an account on a free port of loopback, and yield it."""
     with Account(moto) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.05])
         thread.start()

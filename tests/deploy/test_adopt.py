@@ -1,4 +1,4 @@
-"""A database of a FastAPI + SQLModel task API moves in: every task, in one transaction."""
+"""`make adopt` takes over the database of a FastAPI + SQLModel task API in one transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.running import ROOT
 
 MIGRATIONS = ROOT / "functions" / "migrate" / "migrations"
 
-# As SQLModel creates it, with integers or with UUIDs.
+# The tables that SQLModel creates, with integers or with UUIDs as ids.
 INTEGERS: LiteralString = """
 CREATE TABLE tasks (
     id SERIAL NOT NULL, user_id VARCHAR NOT NULL, title VARCHAR(200) NOT NULL,
@@ -55,19 +55,19 @@ OLDEST_FIRST = "SELECT title FROM tasks WHERE user_id = 'alice' ORDER BY id"
 
 @dataclass(frozen=True)
 class OldDatabase:
-    """A database of the old system, whose owner may do no more than Neon's first role may."""
+    """A database of the old system. Its owner has only the rights that Neon's first role has."""
 
     url: str
     owner: psycopg.Connection[tuple[Any, ...]]
     superuser: psycopg.Connection[tuple[Any, ...]]
 
     def holds(self, ddl: LiteralString) -> OldDatabase:
-        """Make the old system's tables."""
+        """Make the old system's tables, and return this database."""
         self.owner.execute(ddl, prepare=False)
         return self
 
     def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
-        """The rows of a query, whoever they belong to."""
+        """Return the rows of a query, whoever owns them."""
         return self.superuser.execute(query).fetchall()
 
     def adopt(self, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -84,13 +84,13 @@ class OldDatabase:
         )
 
     def adopted(self, **environ: str) -> str:
-        """Adopt it; what the command said."""
+        """Adopt the database, and return what the command printed."""
         done = self.adopt(YES="1", **environ)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
     def refused(self, **environ: str) -> str:
-        """Have it refused, with everything left as it was; the sentence."""
+        """Expect a refusal that changes nothing, and return its sentence."""
         before = self._contents()
         done = self.adopt(YES="1", **environ)
         assert (done.returncode, self._contents()) == (1, before)
@@ -103,7 +103,7 @@ class OldDatabase:
 
 @pytest.fixture
 def old(postgres: Postgres, new_database: Callable[[], str]) -> Iterator[OldDatabase]:
-    """An empty database, owned by an ordinary role."""
+    """Return an empty database that an ordinary role owns."""
     name = new_database().partition("@/")[2].partition("?")[0]
     owner = f"owner_of_{name}"
     with psycopg.connect(postgres.url, autocommit=True) as superuser:

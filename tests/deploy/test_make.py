@@ -1,7 +1,7 @@
 """The deploy targets as a person or CI calls them: make, the real SAM CLI, and moto for AWS.
 
-The template is a small one with the parameters and outputs of the real one, because moto does
-not know SAM's transform.
+The template is a small one with the real parameters and outputs, because moto does not know SAM's
+transform.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INSTALLED = (".venv", ".venv-sam", "requirements")
 
 @pytest.fixture
 def account(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """An empty account, where this process and its children look for AWS."""
+    """Return an empty account, which this process and its children use as AWS."""
     for name in ("DATABASE_URL", "MIGRATION_URL", "JWT_SECRET"):
         monkeypatch.delenv(name, raising=False)
     with account_in_front_of(aws_endpoint) as found:
@@ -42,7 +42,7 @@ def account(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Acco
 
 
 def _make_bucket() -> None:
-    """Make SAM CLI's bucket for artifacts; of what SAM CLI itself asks for, moto knows a part."""
+    """Make SAM CLI's bucket for artifacts, because moto lacks some calls that SAM CLI makes."""
     template = {
         "Resources": {"SamCliSourceBucket": {"Type": "AWS::S3::Bucket"}},
         "Outputs": {"SourceBucket": {"Value": {"Ref": "SamCliSourceBucket"}}},
@@ -56,13 +56,13 @@ def _make_bucket() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """This repository with a small template that is built already."""
+    """Return a copy of this repository with a small template that is already built."""
     if not (ROOT / ".venv-sam" / "ready").exists():
         pytest.skip("SAM CLI is not installed: run `make .venv-sam/ready`")
     for name in (*SHARED, *INSTALLED):
         (tmp_path / name).symlink_to(ROOT / name)
     lines = (ROOT / "samconfig.toml").read_text().splitlines(keepends=True)
-    kept = [line for line in lines if "MigrationSecret=" not in line]  # no database is reachable
+    kept = [line for line in lines if "MigrationSecret=" not in line]  # the tests have no database
     (tmp_path / "samconfig.toml").write_text("".join(kept))
     built = tmp_path / ".aws-sam" / "build"
     built.mkdir(parents=True)
@@ -72,7 +72,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def telling_sam(project: Path) -> Path:
-    """A program that writes down how it was called, in place of SAM CLI."""
+    """Return a program that takes SAM CLI's place and writes down how it was called."""
     program = project / "telling-sam"
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >> seen\nenv >> seen\n')
     program.chmod(0o755)
@@ -95,7 +95,7 @@ def _small_template(*topics: str) -> dict[str, Any]:
 
 
 def _deployed(stack: str, secrets_manager: SecretsManager) -> None:
-    """An environment as an earlier deployment left it."""
+    """Make an environment as an earlier deployment left it."""
     environment = stack.removeprefix("task-api-")
     secrets_manager.create(f"task-api/{environment}/database", URL)
     secrets_manager.create(f"task-api/{environment}/jwt", "x" * 64)
@@ -154,7 +154,7 @@ def test_a_deployment_says_where_it_acts_and_ends_with_the_address_a_curl_and_th
 def test_what_is_deployed_is_the_build_with_its_versions_named(
     project: Path, account: Account, secrets_manager: SecretsManager, built: tuple[str, ...]
 ) -> None:
-    """`sam build`, the names of versions, `sam deploy`: what AWS gets has all three."""
+    """AWS gets all three: what `sam build` made, the versions' names, what `sam deploy` sent."""
     runtime_python()
     _deployed(STACK, secrets_manager)
     _write_toy(project)
@@ -169,7 +169,7 @@ def test_what_is_deployed_is_the_build_with_its_versions_named(
 
 
 def _write_toy(project: Path) -> None:
-    """A template with a function, in place of the real one."""
+    """Replace the real template by one with a single function."""
     template = _small_template()
     template["Transform"] = "AWS::Serverless-2016-10-31"
     template["Resources"]["Toy"] = {
@@ -187,7 +187,7 @@ def _write_toy(project: Path) -> None:
 def test_a_deployment_ignores_exported_secrets_and_hands_none_of_them_to_sam(
     project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
 ) -> None:
-    runtime_python()  # this one builds
+    runtime_python()  # this deployment builds, too
     _deployed(STACK, secrets_manager)
     other = URL.replace("hush", "leaked")
     given = {"DATABASE_URL": other, "MIGRATION_URL": other, "JWT_SECRET": "leaked" * 8}
@@ -277,7 +277,7 @@ def test_a_secret_on_makes_command_line_is_refused_and_not_repeated(
         ({"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": "eu-west-1"}, "us-west-2"),
         ({"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": ""}, "us-west-2"),
         ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1"),
-        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, "ap-south-1"),  # the profile's
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, "ap-south-1"),  # the region of the profile
     ],
 )
 def test_aws_region_comes_before_the_default_region_and_the_profiles(
@@ -394,7 +394,7 @@ def test_make_pipeline_trusts_github_once_and_says_what_to_tell_it(
     project: Path, account: Account, telling_sam: Path
 ) -> None:
     role = "arn:aws:iam::123456789012:role/task-api-dev-pipeline-Deployer-1A2B"
-    boto3.client("cloudformation").create_stack(  # as SAM CLI would
+    boto3.client("cloudformation").create_stack(  # as SAM CLI passes it
         StackName="task-api-dev-pipeline",
         TemplateBody=json.dumps(
             {

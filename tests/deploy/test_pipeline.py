@@ -1,7 +1,7 @@
 """GitHub's role may do what a deployment does, and nothing else.
 
-What creating, reading, changing and deleting a resource takes is AWS's own statement: the
-resource types' schemas, as cfn-lint brings them (SAM CLI installs it).
+AWS itself says what it takes to create, read, change and delete a resource: in the schemas of the
+resource types, which cfn-lint contains (SAM CLI installs it).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VALUES = {
 }
 
 CUSTOM = {"lambda:InvokeFunction"}  # a custom resource is a call of its function
-# The calls of `sam deploy`, of deploy/*.py, and of the gateway when it begins to write its log.
+# What `sam deploy` and deploy/*.py call, and what the gateway calls when it begins to log.
 OWN = {
     "cloudformation:CreateChangeSet",
     "cloudformation:DeleteStack",
@@ -54,12 +54,12 @@ OWN = {
     "secretsmanager:DescribeSecret",
     "secretsmanager:ListSecretVersionIds",
 }
-# What the schemas name for properties that template.yaml does not use.
+# What the schemas need for properties that template.yaml does not use.
 UNUSED = [
     "ec2:*",  # a VPC
     "elasticfilesystem:*",
     "s3files:*",
-    "kms:*",  # keys of one's own
+    "kms:*",  # customer-managed keys
     "firehose:*",
     "s3:REST.PUT.OBJECT",
     "iam:*GroupPolicy",  # policies of groups and users
@@ -87,14 +87,14 @@ USED_ALL_THE_SAME = {"lambda:GetFunctionCodeSigningConfig"}  # every read of a f
 
 @pytest.fixture(scope="module")
 def pipeline() -> dict[str, Any]:
-    """The pipeline's template."""
+    """Return the pipeline's template."""
     parsed: dict[str, Any] = yaml_parse(PIPELINE.read_text())
     return parsed
 
 
 @cache
 def _permissions() -> dict[str, set[str]]:
-    """Return what each type needs by AWS's schemas; a type may have one for each region."""
+    """Return the permissions that each type needs; AWS may have a schema of it for each region."""
     folder = next((ROOT / ".venv-sam").glob("lib/python3*/site-packages/cfnlint"), None)
     if folder is None:
         pytest.skip("SAM CLI is not installed: run `make .venv-sam/ready`")
@@ -118,7 +118,7 @@ def _needed_by(kind: str) -> set[str]:
     actions = _permissions()[kind]
     unused = {a for a in actions for pattern in UNUSED if fnmatch(a, pattern)}
     used = actions - unused | actions & USED_ALL_THE_SAME
-    return {action.replace("s3:getObject", "s3:GetObject") for action in used}  # as IAM spells it
+    return {action.replace("s3:getObject", "s3:GetObject") for action in used}  # IAM's spelling
 
 
 def _statements(pipeline: dict[str, Any]) -> list[dict[str, Any]]:
@@ -167,12 +167,12 @@ def test_the_role_deploys_its_own_stack_and_no_other_ones(pipeline: dict[str, An
     for statement in _statements(pipeline):
         for resource in _resources(pipeline, statement["Sid"]):
             is_own = "task-api-dev" in resource or "task-api/dev/" in resource
-            is_plain = resource.endswith(":deploymentconfig:*")  # CodeDeploy's own, to read
+            is_plain = resource.endswith(":deploymentconfig:*")  # CodeDeploy's, read only
             assert is_own or is_plain or statement["Sid"] in shared, resource
 
 
 def test_the_role_cannot_widen_itself(pipeline: dict[str, Any]) -> None:
-    """Its name begins with the stack's name, too."""
+    """The name of the role begins with the stack's name, too."""
     (deny,) = (each for each in _statements(pipeline) if each["Effect"] == "Deny")
     (resource,) = _resources(pipeline, deny["Sid"])
     own = "arn:aws:iam::123456789012:role/task-api-dev-pipeline-Deployer-1A2B3C"
@@ -185,7 +185,7 @@ def test_the_role_cannot_widen_itself(pipeline: dict[str, Any]) -> None:
     assert changes - reads - {"iam:UpdateRoleDescription"} <= set(deny["Action"])
 
 
-# By type: the member that may give a name, the statement, and what is ahead of the name.
+# For each type: the property with its name, the statement, and what the ARN has before the name.
 NAMED = {
     "AWS::Lambda::Function": ("FunctionName", "Functions", ":function:"),
     "AWS::Lambda::LayerVersion": ("LayerName", "Layers", ":layer:"),
@@ -204,7 +204,7 @@ NAMED = {
 def test_every_name_in_the_stack_is_one_that_the_role_may_use(
     pipeline: dict[str, Any], kind: str
 ) -> None:
-    """CloudFormation makes a name of the stack's and the resource's where none is given."""
+    """Without a given name CloudFormation makes one from the stack's and the resource's names."""
     stack = document("staging")
     stack = stack | {"_values": stack["_values"] | {"AWS::StackName": "task-api-dev"}}
     member, sid, before = NAMED[kind]
@@ -232,7 +232,7 @@ def test_only_jobs_of_the_environment_in_the_repository_may_take_the_role(
 
 
 def test_the_policy_fits_into_a_role(pipeline: dict[str, Any]) -> None:
-    """IAM takes 10,240 characters of inline policies, white space aside."""
+    """IAM takes at most 10,240 characters of inline policies, without white space."""
     stack = pipeline | {"_values": VALUES | {"StackToDeploy": "task-api-production"}}
     text = json.dumps(resolved(stack, _statements(pipeline)), separators=(",", ":"))
     assert len(text) < 10_240
@@ -250,6 +250,6 @@ def test_a_failed_creation_leaves_no_stack_that_could_not_be_updated() -> None:
 
 
 def test_one_build_suits_every_environment() -> None:
-    """The workflow builds once, so the processors have to be the same everywhere."""
+    """The workflow builds once, so the processor architecture has to be the same everywhere."""
     read = (read_environment(ROOT / "samconfig.toml", name) for name in ENVIRONMENTS)
     assert len({each.parameters.get("Architecture", "x86_64") for each in read}) == 1

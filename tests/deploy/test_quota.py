@@ -1,4 +1,4 @@
-"""How many concurrent executions an account has to allow."""
+"""The concurrent executions that an account has to allow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Resources:
 
 @pytest.fixture(autouse=True)
 def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A template whose functions share a reservation, or have one of their own."""
+    """Return a template whose functions share a reservation, or have one each."""
     path = tmp_path / "template.yaml"
     path.write_text(TEMPLATE.replace("!Ref OwnShare", "5"))
     monkeypatch.setattr(quota, "_TEMPLATE", path)

@@ -1,4 +1,4 @@
-"""The translated template says what the documents say, in every environment."""
+"""The translated template does what the documents say, in every environment."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ FUNCTION, ALARM = "AWS::Lambda::Function", "AWS::CloudWatch::Alarm"
 PUBLIC = {("get", "/health"), ("get", "/docs"), ("get", "/openapi.json")}
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 DEPLOYING = (ROOT / "docs" / "deploying.md").read_text()
-DATABASE = {"DATABASE_URL", "DATABASE_SECRET"}  # read by the layer
-OWN_SETTING = {"JWT_PREVIOUS_SECRET"}  # the authorizer's own word for the version AWSPREVIOUS
+DATABASE = {"DATABASE_URL", "DATABASE_SECRET"}  # variables that the layer reads
+OWN_SETTING = {"JWT_PREVIOUS_SECRET"}  # the authorizer's own name for the version AWSPREVIOUS
 ENDPOINTS = {name for name, folder in FUNCTIONS.items() if folder in {r.folder for r in ROUTES}}
 PUBLIC_ENDPOINTS = ENDPOINTS - {
     name for name, folder in FUNCTIONS.items() if folder in {r.folder for r in TASK_ROUTES}
@@ -39,7 +39,7 @@ PUBLIC_ENDPOINTS = ENDPOINTS - {
 
 @pytest.fixture(params=ENVIRONMENTS)
 def stack(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The translated template of each environment."""
+    """Return the translated template of each environment."""
     return document(request.param)
 
 
@@ -77,7 +77,7 @@ def test_every_route_leads_to_the_alias_that_a_rollout_moves(environment: str) -
 
 def test_the_authorizer_is_asked_by_the_alias_that_a_rollout_moves(stack: dict[str, Any]) -> None:
     ((api_name, api),) = resources(stack, "AWS::ApiGatewayV2::Api")
-    alias_name = stack["Resources"][api_name]["DependsOn"]  # only then it may be called by name
+    alias_name = stack["Resources"][api_name]["DependsOn"]  # else it cannot be called by name
     alias = stack["Resources"][alias_name]
     assert alias["Type"] == "AWS::Lambda::Alias"
     assert alias["Properties"]["FunctionName"] == {"Ref": "Authorizer"}
@@ -108,7 +108,9 @@ def test_the_stage_throttles_and_gives_public_routes_less(stack: dict[str, Any])
     assert set(stage["RouteSettings"]) == {f"{m.upper()} {path}" for m, path in PUBLIC}
     for settings in stage["RouteSettings"].values():
         assert settings["ThrottlingRateLimit"] <= 5
-    assert stage["RouteSettings"]["GET /docs"]["ThrottlingRateLimit"] == 1, "its traffic is billed"
+    assert stage["RouteSettings"]["GET /docs"]["ThrottlingRateLimit"] == 1, (
+        "the page is large, and its traffic is billed"
+    )
 
 
 def test_the_access_log_names_no_user(stack: dict[str, Any]) -> None:
@@ -122,7 +124,7 @@ def test_the_access_log_names_no_user(stack: dict[str, Any]) -> None:
 
 
 def _table() -> dict[str, set[str]]:
-    """The table of docs/operations.md: role, and the actions that it may take."""
+    """Return the table of docs/operations.md: each role, and the actions that it may take."""
     rows = re.findall(r"^\| `(\w+Role)`.*? \| (.+?) \|", OPERATIONS, re.M)
     return {name: set(re.findall(r"`(\w+:\w+)`", actions)) for name, actions in rows}
 
@@ -317,7 +319,7 @@ def test_a_deployment_that_would_weaken_it_is_refused(
 
 
 def _refusals(stack: dict[str, Any]) -> list[str]:
-    """What CloudFormation's rules say, which it evaluates before it changes anything."""
+    """Return the sentences of CloudFormation's rules, which it evaluates before any change."""
     return [
         assertion["AssertDescription"]
         for rule in source()["Rules"].values()
@@ -350,7 +352,7 @@ def test_parameters_outputs_and_the_deploying_page_agree() -> None:
 
 
 def test_each_step_waits_for_the_one_before(stack: dict[str, Any]) -> None:
-    """The schema, then Smoke, then the authorizer, then the endpoints, then the verdict."""
+    """The order: the schema, Smoke, the authorizer, the endpoints, the verdict."""
     assert "MigrateAliaslive" in needs(stack, "Schema")
     assert "Schema" in needs(stack, "Smoke")
     assert "SmokeAliaslive" in needs(stack, "Authorizer")
@@ -359,11 +361,13 @@ def test_each_step_waits_for_the_one_before(stack: dict[str, Any]) -> None:
     last = needs(stack, "SmokeTest")
     assert {f"{name}Aliaslive" for name in functions()} - last == set()
     permissions = {name for name, _ in resources(stack, "AWS::Lambda::Permission")}
-    assert permissions - last == set(), "template.yaml: add it to DependsOn of SmokeTest"
+    assert permissions - last == set(), (
+        "template.yaml: add the permission to DependsOn of SmokeTest"
+    )
 
 
 def test_smoke_is_updated_before_what_it_judges(stack: dict[str, Any]) -> None:
-    """So that a new identity or contract is judged by the Smoke that knows it."""
+    """Only the new Smoke knows a new identity or contract, so it has to judge."""
     ((api, _),) = resources(stack, "AWS::ApiGatewayV2::Api")
     assert not needs(stack, "SmokeAliaslive") & {api, "Authorizer", *ENDPOINTS}
 
@@ -386,7 +390,7 @@ def test_every_change_of_what_serves_is_judged_once() -> None:
 
 
 def _watched(stack: dict[str, Any]) -> dict[str, set[str]]:
-    """The alarms that take back the rollout of each function."""
+    """Return the alarms that roll back each function."""
     return {
         name.removesuffix("DeploymentGroup"): {
             alarm["Name"]["Ref"] for alarm in group["AlarmConfiguration"]["Alarms"]
@@ -408,7 +412,7 @@ def test_production_moves_a_tenth_first_and_alarms_on_the_new_version_decide() -
 
 
 def _by_version(alarm: dict[str, Any]) -> dict[str, tuple[Any, Any, str]]:
-    """Function: the version, the alias and the statistic that an alarm on crashes looks at."""
+    """Return for each function what an alarm on crashes reads: version, alias and statistic."""
     metrics = [each["MetricStat"] for each in alarm.get("Metrics", []) if "MetricStat" in each]
     stats = metrics or [{"Metric": alarm, "Stat": alarm["Statistic"], "Period": alarm["Period"]}]
     found = {}
@@ -436,15 +440,17 @@ def test_the_canary_sees_every_new_version_alone_and_by_share() -> None:
         name: (
             {"Fn::GetAtt": [versions[name], "Version"]},
             {"Fn::Sub": f"${{{name}}}:live"},
-            "Average",  # of 0 and 1: the share
+            "Average",  # an average of 0 and 1 is the share
         )
         for name in ENDPOINTS | {"Authorizer"}
     }, "template.yaml: add the function's version to the metrics of CanaryErrors"
-    assert len(alarms["CanaryErrors"]["Metrics"]) - 1 <= 10, "split it: CloudWatch takes ten"
+    assert len(alarms["CanaryErrors"]["Metrics"]) - 1 <= 10, (
+        "split CanaryErrors: CloudWatch takes ten metrics in one alarm"
+    )
 
 
 def test_answered_errors_are_counted_by_share_and_by_number_over_all_routes() -> None:
-    """`Errors` is what failed on our side; the gateway's 5xx has what a client caused as well."""
+    """`Errors` has only failures on our side; the gateway's 5xx also has what a client caused."""
     stack = document("prod")
     alarms = dict(resources(stack, ALARM))
     for name, function in (("FailedShare", "AVG"), ("FailedRequests", "SUM")):
@@ -507,7 +513,7 @@ def test_snapshots_are_made_when_asked_for() -> None:
 
 
 def _reserved(stack: dict[str, Any]) -> dict[str, str | None]:
-    """The environments that are kept for each function."""
+    """Return how many environments are reserved for each function."""
     return {
         name: resolved(stack, {"r": properties["ReservedConcurrentExecutions"]}).get("r")
         for name, properties in resources(stack, FUNCTION)
@@ -573,7 +579,7 @@ def test_the_alarms_on_smoke_follow_its_schedule(minutes: str) -> None:
 
 
 def test_a_missing_smoke_is_told_by_the_end_of_its_data_not_by_its_absence() -> None:
-    """An alarm begins with insufficient data, so nobody is told before the first run."""
+    """An alarm begins with insufficient data, so it tells nobody before the first run."""
     missing = document("prod")["Resources"]["SmokeMissing"]["Properties"]
     assert missing["TreatMissingData"] == "missing"
     assert "AlarmActions" not in missing
@@ -606,7 +612,7 @@ def test_expired_keys_are_purged_by_a_schedule(stack: dict[str, Any]) -> None:
 
 
 def test_refusals_are_counted_where_all_of_them_are_seen(stack: dict[str, Any]) -> None:
-    """The gateway refuses a request without a header by itself; its log has it all the same."""
+    """The gateway itself refuses a request without the header, and its access log still has it."""
     ((_, counted),) = resources(stack, "AWS::Logs::MetricFilter")
     ((_, stage),) = resources(stack, "AWS::ApiGatewayV2::Stage")
     line = json.loads(resolved(stack, stage["AccessLogSettings"]["Format"]))
@@ -622,7 +628,7 @@ def test_refusals_are_counted_where_all_of_them_are_seen(stack: dict[str, Any]) 
     )
 
 
-# What the functions' lines have: the request's, Smoke's, and what Lambda and Logger write.
+# The members that the functions' lines have: the request's, Smoke's, Lambda's and Logger's.
 REQUEST = {
     "message",
     "route",
@@ -638,7 +644,7 @@ PLATFORM = {"level", "message", "type", "record.metrics.initDurationMs"}
 
 
 def test_a_saved_query_reads_only_what_is_written(stack: dict[str, Any]) -> None:
-    """That a request's line really has those members is tests/functions/test_metrics.py's."""
+    """tests/functions/test_metrics.py shows that the line of a request has these members."""
     for name, query in resources(stack, "AWS::Logs::QueryDefinition"):
         assert members_read(query["QueryString"]) <= REQUEST | SMOKE | PLATFORM, name
         for group in query["LogGroupNames"]:
@@ -648,7 +654,7 @@ def test_a_saved_query_reads_only_what_is_written(stack: dict[str, Any]) -> None
 # -- names, regions, domain ----------------------------------------------------------------------
 
 
-# They are names within something that is one stack's own: a function, a role, an API, a namespace.
+# Names inside something that belongs to one stack: a function, a role, an API, a namespace.
 INNER_NAMES = {
     ("AWS::ApiGatewayV2::Stage", "StageName", "$default"),
     ("AWS::Lambda::Alias", "Name", "live"),
@@ -656,7 +662,7 @@ INNER_NAMES = {
 
 
 def test_no_name_could_belong_to_two_stacks(stack: dict[str, Any]) -> None:
-    """What has a literal name exists once in an account and region; a reference is each stack's."""
+    """A literal name can exist only once in an account and region; a reference differs by stack."""
     literal = {
         (resource["Type"], key, value)
         for resource in stack["Resources"].values()

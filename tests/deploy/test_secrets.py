@@ -1,4 +1,4 @@
-"""An environment's secrets go to Secrets Manager and nowhere else."""
+"""An environment's secrets are stored in Secrets Manager and nowhere else."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ DATABASE, OWNER, JWT = "task-api/dev/database", "task-api/dev/owner", "task-api/
 
 @pytest.fixture
 def dev() -> Environment:
-    """An environment whose API connects as the owner."""
+    """Return an environment whose API connects as the owner."""
     return Environment("dev", "task-api-dev", {"DatabaseSecret": DATABASE, "JwtSecretId": JWT})
 
 
 @pytest.fixture
 def with_login(dev: Environment) -> Environment:
-    """An environment whose API has a login of its own."""
+    """Return an environment whose API has a login of its own."""
     return changed(dev, parameters={**dev.parameters, "MigrationSecret": OWNER})
 
 
@@ -57,7 +57,7 @@ def test_the_next_deployment_asks_nothing_and_changes_nothing(
 
 
 def _unasked() -> str:
-    raise AssertionError("it asked for a connection string that is there")
+    raise AssertionError("it asked for a connection string that is already stored")
 
 
 def test_a_replaced_connection_string_is_a_later_version_of_the_secret(
@@ -143,7 +143,7 @@ def test_neons_pooled_host_is_accepted() -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A Postgres that asks for passwords; its owner makes roles and is no superuser, as on Neon."""
+    """Run a Postgres that asks for passwords, with an owner who is no superuser, as on Neon."""
     with Postgres(tmp_path_factory.mktemp("logins")) as server:
         server.admin("CREATE ROLE owner LOGIN CREATEROLE PASSWORD 'hush'")
         yield server
@@ -151,7 +151,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 @pytest.fixture
 def owner_url(server: Postgres) -> Iterator[str]:
-    """An empty database of that owner."""
+    """Return the owner's connection string of an empty database."""
     server.admin("CREATE DATABASE tasks OWNER owner")
     yield f"postgresql://owner:hush@127.0.0.1:{server.port}/tasks?application_name=kept"
     server.admin("DROP DATABASE tasks WITH (FORCE)")

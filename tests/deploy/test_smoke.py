@@ -1,4 +1,4 @@
-"""Smoke is a customer: it finds what a customer would find, judges by it, and leaves nothing."""
+"""Smoke is a customer: it finds what a customer would find, judges by it, and cleans up."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ STEPS = [
 
 @pytest.fixture(scope="module")
 def database(new_database: Callable[[], str]) -> str:
-    """The database behind the API."""
+    """Return the API's database."""
     return new_database()
 
 
 @pytest.fixture(scope="module")
 def api(database: str) -> Iterator[Running]:
-    """The local API, for which tokens need an issuer and an audience."""
+    """Run the local API; its tokens need an issuer and an audience."""
     settings = {
         "DATABASE_URL": database,
         "JWT_SECRET": SECRET,
@@ -57,7 +57,7 @@ def api(database: str) -> Iterator[Running]:
 
 
 def _deploy_stack(name: str, **outputs: str) -> str:
-    """A stack of moto's with these outputs; gives its id."""
+    """Create a stack with these outputs in moto, and return its id."""
     template = {
         "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
         "Outputs": {key: {"Value": value} for key, value in outputs.items()},
@@ -69,7 +69,7 @@ def _deploy_stack(name: str, **outputs: str) -> str:
 
 @pytest.fixture
 def smoke(api: Running, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Smoke's modules, in the environment of its function; its stack has the API's address."""
+    """Return Smoke's modules in its function's environment; its stack has the API's address."""
     assert aws_endpoint
     monkeypatch.delenv("JWT_SECRET_ID", raising=False)
     for name, value in {
@@ -93,7 +93,7 @@ def _rows(database: str) -> int:
 
 
 def _steps(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """The lines of metrics that are a step's."""
+    """Return those lines of metrics that belong to a step."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     return [line for line in lines if "step" in line]
 
@@ -128,7 +128,7 @@ def test_a_visit_uses_every_route_of_the_template(
 
 
 def _fits(template: str, path: str) -> bool:
-    """Tell whether a request's path is one of the route's."""
+    """Return whether a request's path matches the route's."""
     return re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path) is not None
 
 
@@ -176,7 +176,7 @@ def test_a_step_that_fails_is_named_raises_and_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The API behind a proxy that spoils the answers of one step."""
+    """A proxy in front of the API spoils the responses of one step."""
     caplog.set_level("INFO")
     real = smoke["api"].Api.send
     spoil = {
@@ -280,13 +280,13 @@ def test_the_secret_is_found_by_its_name(
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who vouches for the server that stands in for S3."""
+    """Return the authority that signs for the server that stands in for S3."""
     return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
 def s3(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """What takes CloudFormation's responses."""
+    """Run a server that takes CloudFormation's responses."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
     with serving(lambda _: (200, b""), authority.issue("localhost")) as server:
         yield server

@@ -1,4 +1,4 @@
-"""A version's name changes exactly when a published version would differ."""
+"""The name of a version changes exactly when a published version would differ."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READ_THE_DATABASE = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The folders of a build, each with one file."""
+    """Return the folders of a build, each with one file."""
     for place in _places(source()):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "app.py").write_text("1")
@@ -39,13 +39,13 @@ def _places(template: Template) -> list[str]:
 
 
 def _versions(template: Template, values: dict[str, str], folder: Path) -> dict[str, str]:
-    """The logical id of each function's version."""
+    """Return the logical id of each function's version."""
     found = resources(_translated(template, values, folder), "AWS::Lambda::Version")
     return {each["FunctionName"]["Ref"]: name for name, each in found}
 
 
 def _translated(template: Template, values: dict[str, str], folder: Path) -> Template:
-    """The template as `make deploy` hands it over, translated; the addresses never change."""
+    """Return the template that `make deploy` hands over, translated; the addresses never change."""
     stamp(template, values, folder)
     for name, resource in template["Resources"].items():
         for key in {"CodeUri", "ContentUri"} & set(resource.get("Properties", {})):
@@ -76,7 +76,7 @@ def _write(place: str) -> Edit:
 
 
 def _move(place: str) -> Edit:
-    """The same bytes under another address, as another build of the same commit has them."""
+    """Give the same bytes another address, as a second build of the same commit does."""
 
     def edit(template: Template, _values: dict[str, str], folder: Path) -> None:
         (folder / place).rename(folder / "elsewhere")
@@ -139,7 +139,7 @@ def test_a_versions_name_changes_exactly_with_code_and_configuration(
 
 
 def test_a_new_name_comes_with_a_change_that_lambda_sees(folder: Path) -> None:
-    """Else Lambda would answer PublishVersion with the old one, and CloudFormation would fail."""
+    """Otherwise PublishVersion would return the old version, and CloudFormation would fail."""
     document = _translated(copy.deepcopy(source()), {}, folder)
     (name,) = (each for each in document["Resources"] if each.startswith("ListTasksVersion"))
     description = document["Resources"]["ListTasks"]["Properties"]["Description"]

@@ -1,4 +1,4 @@
-"""What the workflows promise: tests first, a build without credentials, and that build for all."""
+"""What the workflows promise: tests come first, one build without credentials goes everywhere."""
 
 from __future__ import annotations
 

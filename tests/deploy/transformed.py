@@ -1,4 +1,4 @@
-"""template.yaml as CloudFormation gets it: translated by SAM's own library, for one environment."""
+"""template.yaml as CloudFormation gets it: translated for one environment by SAM's own library."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Document = dict[str, Any]
 
 @cache
 def source() -> Document:
-    """The template as it is written."""
+    """Return the template as it is written."""
     return _parse(PATH)
 
 
 def functions() -> dict[str, Document]:
-    """The functions as they are written, by logical id."""
+    """Return the functions as they are written, by logical id."""
     return {
         name: resource["Properties"]
         for name, resource in source()["Resources"].items()
@@ -34,7 +34,7 @@ def functions() -> dict[str, Document]:
 
 @cache
 def document(environment: str, **parameters: str) -> Document:
-    """The translated template of an environment, with some parameters changed."""
+    """Return the translated template of an environment, with some parameters changed."""
     given = dict(read_environment(ROOT / "samconfig.toml", environment).parameters) | parameters
     template = _parse(PATH)
     _take_local_folders(template, ROOT)
@@ -42,26 +42,26 @@ def document(environment: str, **parameters: str) -> Document:
 
 
 def translated(template: Document, **parameters: str) -> Document:
-    """The translated form of a template whose folders are in S3 already."""
+    """Return the translation of a template whose folders are already in S3."""
     environ = {variable_name(name): value for name, value in parameters.items()}
     values = _parameter_values(template["Parameters"], environ)
     return _translate(template, values, PATH) | {"_values": values}
 
 
 def resources(document: Document, kind: str) -> Iterator[tuple[str, Document]]:
-    """The resources of one type, by logical id."""
+    """Yield the resources of one type, by logical id."""
     for name, resource in document["Resources"].items():
         if resource["Type"] == kind:
             yield name, resource["Properties"]
 
 
 def resolved(document: Document, value: Any) -> Any:
-    """The value without intrinsic functions, in an account and a region that are made up."""
+    """Return the value without intrinsic functions, for an invented account and region."""
     return Resolver(document, document["_values"]).resolve(value)
 
 
 def statements(document: Document, role: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    """What a role may do: (action, what its resource is, conditions), one by one."""
+    """Return what a role may do: for each permission the action, its resource, the conditions."""
     properties = document["Resources"][role]["Properties"]
     policies = [each["PolicyDocument"] for each in properties.get("Policies", [])]
     for reference in properties.get("ManagedPolicyArns", []):
@@ -78,7 +78,7 @@ def statements(document: Document, role: str) -> list[tuple[str, str, tuple[str,
 
 
 def needs(document: Document, name: str) -> set[str]:
-    """The resources that CloudFormation finishes before it begins with this one."""
+    """Return the resources that CloudFormation finishes before it begins this one."""
     resources, found, left = document["Resources"], set[str](), [name]
     while left:
         resource = resources[left.pop()]
@@ -90,7 +90,7 @@ def needs(document: Document, name: str) -> set[str]:
 
 
 def _references(value: Any) -> Iterator[str]:
-    """What Ref, Fn::GetAtt and Fn::Sub name anywhere inside of `value`."""
+    """Yield what Ref, Fn::GetAtt and Fn::Sub name anywhere in `value`."""
     if isinstance(value, dict):
         if isinstance(value.get("Ref"), str):
             yield value["Ref"]
@@ -106,7 +106,7 @@ def _references(value: Any) -> Iterator[str]:
 
 
 def read_variables(folder: str) -> set[str]:
-    """The environment variables that a function's code mentions by name."""
+    """Return the environment variables whose names are in a function's code."""
     paths = (ROOT / folder).rglob("*.py")
     text = "".join(path.read_text() for path in paths if "__pycache__" not in str(path))
     return set(re.findall(r'"([A-Z][A-Z_]{4,})"', text))
@@ -123,7 +123,7 @@ _WORDS = re.compile(
 
 
 def members_read(query: str) -> set[str]:
-    """The members of log lines that a query of Logs Insights reads; `a.0` is a list's first."""
+    """Return the members of log lines that a Logs Insights query reads; `a.0` is a list's first."""
     text = re.sub(r'"[^"]*"|/.*/|\b(?<!\.)\d+', " ", query)
     made = set(re.findall(r"\bas (\w+)", text)) | set(re.findall(r"\(\?<(\w+)>", query))
     return set(re.findall(r"[A-Za-z_][\w.]*", _WORDS.sub(" ", text))) - made

@@ -1,8 +1,8 @@
-"""One run: quiet windows and flooded windows by turns, and what the honest clients felt in each.
+"""One run of the flood: quiet and flooded windows by turns, with the latency of honest clients.
 
-The flood is as fast as the deployed API lets it be: what is beyond the template's throttle never
-reaches a function. Each token of it is a new one, so that no cache answers for the authorizer. An
-honest client keeps its token, as clients do, and the gateway remembers what the authorizer said.
+The flood has the rate of the template's throttle, because no function sees a request beyond it.
+Each of its tokens is new, so no cache answers for the authorizer. An honest client keeps its token,
+as clients do, and the gateway caches the authorizer's response.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from tests.running import ROOT, Running, running
 
 HONEST = 8
 MOST_RATIO = 2.0
-_PAUSE_SECONDS = 0.2  # of an honest client after each answer
+_PAUSE_SECONDS = 0.2  # that an honest client makes after each response
 _WINDOW_SECONDS = 10.0
 _SETTINGS = {"JWT_SECRET": "a-secret-that-only-this-run-knows-0123456789"}
 
 
 @dataclass
 class Felt:
-    """What the honest clients felt in the windows of one kind, each a list of milliseconds."""
+    """The latencies of the honest clients, in milliseconds, for the windows of one kind."""
 
     windows: list[list[float]] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
 
     @property
     def failed(self) -> int:
-        """How many of their requests did not succeed."""
+        """Return how many of the requests failed."""
         return sum(count for status, count in self.statuses.items() if status >= 400)
 
     def percentile(self, percent: int) -> float:
-        """The percentile of the requests of all windows."""
+        """Return the percentile of the requests of all windows."""
         return _percentile([each for window in self.windows for each in window], percent)
 
 
 @dataclass
 class Result:
-    """The honest clients without and with the flood, and what the flood was answered."""
+    """The honest clients without and with the flood, and the statuses that the flood got."""
 
     rate: float
     quiet: Felt = field(default_factory=Felt)
@@ -61,9 +61,9 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        """The p99 under the flood by the p99 of the quiet window before it: the rounds' median.
+        """Return the median over the rounds of the p99 under the flood divided by the quiet p99.
 
-        Other work on the machine disturbs some rounds, and both windows of a round alike.
+        Each round has both windows, so other work on the machine disturbs both alike.
         """
         both = zip(self.quiet.windows, self.flooded.windows, strict=True)
         return statistics.median(
@@ -72,11 +72,11 @@ class Result:
 
     @property
     def failed(self) -> int:
-        """How many requests of honest clients failed."""
+        """Return how many requests of honest clients failed."""
         return self.quiet.failed + self.flooded.failed
 
     def table(self) -> str:
-        """The figures as a Markdown table."""
+        """Return the figures as a Markdown table."""
         lines = [
             "| | requests | failed | p50, ms | p95, ms | p99, ms |",
             "|---|---|---|---|---|---|",
@@ -94,7 +94,7 @@ class Result:
 
 
 def default(parameter: str) -> float:
-    """A number of the template that holds unless an operator says otherwise."""
+    """Return the default of one of the template's numeric parameters."""
     template = yaml_parse((ROOT / "template.yaml").read_text())
     return float(template["Parameters"][parameter]["Default"])
 
@@ -102,10 +102,10 @@ def default(parameter: str) -> float:
 def run(seconds: float, rounds: int, at_once: int) -> Result:
     """Start the API on a database of its own, and let honest clients work through the rounds.
 
-    The flood waits while `at_once` of its requests are unanswered.
+    The flood waits while `at_once` of its requests have no response yet.
     """
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)  # Postgres runs as another account where the tests run as root
+        Path(folder).chmod(0o755)  # Postgres runs as another account if the tests run as root
         with (
             Postgres(Path(folder) / "postgres") as postgres,
             running({**_SETTINGS, "DATABASE_URL": postgres.url}) as api,
@@ -114,7 +114,7 @@ def run(seconds: float, rounds: int, at_once: int) -> Result:
 
 
 def main(rounds: int) -> int:
-    """Run, print the table, and fail if an honest client failed or had to wait too long."""
+    """Run, print the table, and return 1 if an honest client failed or waited too long."""
     result = run(_WINDOW_SECONDS, rounds, at_once=int(default("ThrottleBurst")))
     print(result.table())
     return 0 if result.failed == 0 and result.ratio <= MOST_RATIO else 1
@@ -155,7 +155,7 @@ async def _honest(
     milliseconds: list[float],
     statuses: Counter[int],
 ) -> None:
-    """One client that creates, lists and completes tasks until its time is over."""
+    """Create, list and complete tasks as one honest client until the time is over."""
     task, headers = "", {"Authorization": f"Bearer {token}"}
     for act in cycle(("create", "list", "toggle")):
         if time.monotonic() >= end:
@@ -198,7 +198,7 @@ async def _junk(session: aiohttp.ClientSession, answers: Counter[int]) -> None:
 
 
 def _environments(api: Running) -> int:
-    """How many execution environments the API has started and not ended."""
+    """Return how many execution environments the API has started and not ended."""
     children = psutil.Process(api.process.pid).children(recursive=True)
     return sum("awslambdaric" in " ".join(child.cmdline()) for child in children)
 

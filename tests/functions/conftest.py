@@ -1,4 +1,4 @@
-"""Handlers under test, on a database of their own."""
+"""The handlers under test, on a database of their own."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ os.environ.setdefault("JWT_SECRET", "a-secret-that-only-these-tests-know-0123456
 
 @pytest.fixture(scope="session")
 def database_url(new_database: Callable[[], str]) -> str:
-    """A migrated database."""
+    """Return a migrated database."""
     url = os.environ["DATABASE_URL"] = new_database()
     handler("migrate")({}, Context())
     return url
@@ -24,7 +24,7 @@ def database_url(new_database: Callable[[], str]) -> str:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[None]:
-    """The database of these tests, and no connection that outlives one."""
+    """Set the database of these tests, and close every connection at the end of a test."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     database.cache_clear()
     yield
@@ -34,5 +34,5 @@ def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[
 
 @pytest.fixture
 def user() -> str:
-    """A user whom no other test knows."""
+    """Return a user whom no other test knows."""
     return f"user-{uuid4()}"

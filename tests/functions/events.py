@@ -1,4 +1,4 @@
-"""Events by the thousand: what no gateway sends, what a broken one might, and odd bodies."""
+"""Events by the thousand: some that no gateway sends, some that are broken, and odd bodies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USER = "somebody-who-sends-anything"
 TASK_ID = "019a9f3c-5b1e-7c64-8f0a-3f1d2b7c9e55"
 _Path = tuple[str | int, ...]
 
-# JSON can hold every character, lone surrogates too.
+# JSON can hold every character, even a lone surrogate.
 _text = st.text(st.characters(codec=None), max_size=30)
 _odd_text = st.sampled_from(["", " ", "\x00", "\ud800", "%00", "*", "🍵" * 300, "x" * 70_000])
 _scalar = st.one_of(
@@ -61,7 +61,7 @@ _query = st.lists(
 
 
 def as_sent(route: Route, user: str = USER, task_id: str = TASK_ID) -> dict[str, Any]:
-    """The event of a good request to the route."""
+    """Return the event of a valid request to the route."""
     parameters = {"task_id": task_id} if "{task_id}" in route.path else {}
     body = fitting_body(route.folder)
     return event(route.method, route.path, user=user, body=body, **parameters)
@@ -69,7 +69,7 @@ def as_sent(route: Route, user: str = USER, task_id: str = TASK_ID) -> dict[str,
 
 @st.composite
 def odd_requests(draw: st.DrawFn, route: Route) -> dict[str, Any]:
-    """A well-formed event in which a client has said something odd."""
+    """Draw a well-formed event in which the client has said something odd."""
     base = as_sent(route)
     base["headers"] |= draw(_headers)
     base["rawQueryString"] = draw(_query)
@@ -83,7 +83,7 @@ def odd_requests(draw: st.DrawFn, route: Route) -> dict[str, Any]:
 
 @st.composite
 def broken_events(draw: st.DrawFn, route: Route) -> dict[str, Any]:
-    """A good event with a few parts taken away or replaced by anything."""
+    """Draw a valid event in which a few parts are removed or replaced by anything."""
     broken = as_sent(route)
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(sorted(_paths(broken), key=repr) or [()]))
@@ -92,14 +92,14 @@ def broken_events(draw: st.DrawFn, route: Route) -> dict[str, Any]:
 
 
 def arbitrary_events(route: Route) -> st.SearchStrategy[Any]:
-    """Odd requests, broken events, payloads of format 1.0, and any JSON at all."""
+    """Draw odd requests, broken events, events of payload format 1.0, and any JSON."""
     odd, broken = odd_requests(route), broken_events(route)
     return st.one_of(odd, odd, broken, broken, format_one(route), anything)
 
 
 @st.composite
 def format_one(draw: st.DrawFn, route: Route) -> dict[str, Any]:
-    """What a REST API, or an HTTP API with payload format 1.0, sends."""
+    """Return what a REST API, or an HTTP API with payload format 1.0, sends."""
     return {
         "version": "1.0",
         "resource": route.path,
@@ -116,7 +116,7 @@ def format_one(draw: st.DrawFn, route: Route) -> dict[str, Any]:
 
 
 def _paths(value: Any, above: _Path = ()) -> Iterator[_Path]:
-    """The place of every member of the event, at whatever depth."""
+    """Yield the path of every member of the event, at any depth."""
     if isinstance(value, dict):
         for name, below in value.items():
             yield (*above, name)
@@ -124,7 +124,7 @@ def _paths(value: Any, above: _Path = ()) -> Iterator[_Path]:
 
 
 def _change(draw: st.DrawFn, target: dict[str, Any], path: _Path) -> None:
-    """Take the part at `path` away, or put something else there."""
+    """Remove the part at `path`, or replace it."""
     if not path:
         return
     *above, last = path

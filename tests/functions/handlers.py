@@ -1,4 +1,4 @@
-"""The handlers as Lambda imports them, and events to call them with."""
+"""The handlers, imported as Lambda imports them, and events to call them with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TASK = TASKS + "/{task_id}"
 
 @dataclass
 class Context:
-    """What a handler may know of its invocation."""
+    """What a handler may read of Lambda's context."""
 
     aws_request_id: str = field(default_factory=lambda: str(uuid4()))
     function_name: str = "under-test"
@@ -31,13 +31,13 @@ class Context:
     remaining: float = 15.0
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds, as Lambda's context says it."""
+        """Return the milliseconds that are left, as Lambda's context does."""
         return int(self.remaining * 1000)
 
 
 @cache
 def modules(function: str) -> dict[str, Any]:
-    """A function's `app` and the modules beside it, imported as Lambda does: its folder first."""
+    """Return a function's `app` and its neighbours, imported like Lambda: with its folder first."""
     folder = ROOT / "functions" / function
     names = {path.stem for path in folder.glob("*.py")}
     sys.path.insert(0, str(folder))
@@ -51,20 +51,20 @@ def modules(function: str) -> dict[str, Any]:
 
 
 def handler(function: str) -> Handler:
-    """A function's handler."""
+    """Return a function's handler."""
     entry: Handler = modules(function)["app"].handler
     return entry
 
 
 def recorded(name: str) -> Any:
-    """An event of the folder events/."""
+    """Return an event of the folder events/."""
     return json.loads((EVENTS / f"{name}.json").read_text())
 
 
 def event(
     method: str, resource: str, *, user: str, body: object = None, **parameters: str
 ) -> dict[str, Any]:
-    """An event as the gateway sends it for `user` under their own path."""
+    """Return the event that the gateway sends when `user` asks for their own path."""
     base: dict[str, Any] = recorded("list_tasks")
     base["routeKey"] = base["requestContext"]["routeKey"] = f"{method} {resource}"
     base["requestContext"]["http"]["method"] = method

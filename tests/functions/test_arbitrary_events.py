@@ -1,4 +1,4 @@
-"""Whatever event reaches a handler, it is answered: no exception, no malformed answer, in time."""
+"""Every event that reaches a handler gets a well-formed response in time, and no exception."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _LAMBDA_BYTES = 6_291_556
 by_the_thousand = settings(
     max_examples=1000,
     deadline=timedelta(seconds=5),
-    # The database stays as it is between the examples: nothing here depends on what is in it.
+    # No test here depends on the database's contents, so they stay between the examples.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
 def well_formed(answer: Any) -> int:
-    """The status of an answer that the gateway can pass on, after checking that it can."""
+    """Check that the gateway can pass the response on, and return its status."""
     assert set(answer) <= {"statusCode", "headers", "body", "isBase64Encoded", "cookies"}
     status, headers, body = answer["statusCode"], answer["headers"], answer["body"]
     assert type(status) is int

@@ -1,4 +1,4 @@
-"""CloudFormation gets one answer, in time, whatever happens to the migrations."""
+"""CloudFormation gets exactly one response, in time, whatever happens to the migrations."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LATEST = len(list((Path("functions") / "migrate" / "migrations").glob("*.sql")))
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who vouches for the server that stands in for S3."""
+    """Return the authority that signs for the server that stands in for S3."""
     return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
 def start(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
-    """Starts a server that answers as told, which this process trusts."""
+    """Return a function that starts a server; it answers as told, and this process trusts it."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
     opened = []
 
@@ -122,7 +122,7 @@ def test_what_is_not_done_in_time_is_a_failure_in_time_and_answered_once(
     answers: list[dict[str, Any]] = []
 
     def work() -> dict[str, Any]:
-        answers.append(_answer(server))  # while the work still goes on
+        answers.append(_answer(server))  # while the work continues
         answered.set()
         return {"version": 1}
 
@@ -141,7 +141,7 @@ def test_an_answer_that_does_not_get_through_is_sent_again(start: Callable[..., 
 
 
 def _updated(server: Server, *, old: tuple[str, str], new: tuple[str, str]) -> dict[str, Any]:
-    """An update from one pair of code and secret version to another."""
+    """Return an update from one pair of code version and secret version to another."""
     event = _request(server, "migrate_update")
     arn = event["ResourceProperties"]["Code"].rpartition(":")[0]
     for name, (code, secret) in (("ResourceProperties", new), ("OldResourceProperties", old)):
@@ -181,7 +181,7 @@ def test_a_new_version_of_the_secret_is_migrated_and_its_rollback_is_not(
 def denials(
     new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[str]]:
-    """Secrets Manager, which refuses while this list has an item and then has a database."""
+    """Make Secrets Manager refuse until this list is empty, and then return a database."""
     refusals: list[str] = []
     text = json.dumps({"SecretString": new_database()}).encode()
 

@@ -1,4 +1,4 @@
-"""What an endpoint promises for every function, whatever reaches it."""
+"""What `web.endpoint` promises for every function, whatever event reaches it."""
 
 import io
 import json
@@ -28,11 +28,11 @@ SECRET_TEXT = "a title that no log may hold"
 def printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[], list[dict[str, Any]]]:
-    """What the handlers logged and printed so far, line by line."""
+    """Return what the handlers have logged and printed so far, by line."""
     logged = io.StringIO()
     for each in logger.handlers:
         monkeypatch.setattr(each, "stream", logged)
-    handler("docs")(recorded("docs"), Context())  # a first invocation has a line of its own
+    handler("docs")(recorded("docs"), Context())  # the first invocation writes an additional line
     capsys.readouterr()
 
     def lines() -> list[dict[str, Any]]:
@@ -304,7 +304,7 @@ def test_a_transaction_that_met_another_one_may_be_tried_again(
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Set variables of the tasks' settings, which are read once."""
+    """Set variables of the tasks' settings, which are read only once."""
 
     def limit(**variables: str) -> None:
         for name, value in variables.items():
@@ -401,7 +401,7 @@ def test_a_handler_answers_before_its_time_is_up(user: str, database_url: str) -
 
 
 def _terminate_the_waiting(killer: psycopg.Connection[Any]) -> None:
-    """End the session that waits for a lock, as soon as there is one."""
+    """End the session that waits for a lock as soon as there is one."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         killed = killer.execute(

@@ -1,4 +1,4 @@
-"""Every event of events/ is answered as expected by the function that it is for."""
+"""Every event of events/ gets the expected response from its function."""
 
 import base64
 import gzip
@@ -34,8 +34,8 @@ AUTHORIZER = {
     "authorizer_unsigned_token": "The token is not valid",
 }
 
-# What the world outside has to answer as well: tests/functions/test_custom_resource.py and
-# tests/deploy/test_smoke.py send these.
+# These need a response from the world outside as well; tests/functions/test_custom_resource.py and
+# tests/deploy/test_smoke.py send them.
 ELSEWHERE = {
     "migrate",
     "migrate_create",
@@ -57,13 +57,13 @@ STATUS = {
 
 
 def function_of(name: str) -> str:
-    """The folder of the function that an event is for."""
+    """Return the folder of the function that an event is for."""
     folders = sorted((p.parent.name for p in EVENTS.parent.glob("functions/*/app.py")), key=len)
     return next(folder for folder in reversed(folders) if name.startswith(folder))
 
 
 def assert_expected(name: str, answer: dict[str, Any]) -> None:
-    """What every answer to this event has to be, however its function is run."""
+    """Check what every response to this event has to be, however its function is run."""
     if name in AUTHORIZER:
         assert answer == {"isAuthorized": True, "context": {"error": AUTHORIZER[name]}}
     elif name == "migrate":
@@ -79,7 +79,7 @@ def assert_expected(name: str, answer: dict[str, Any]) -> None:
 
 
 def insert_alices_task(database_url: str) -> None:
-    """Have the task that the events name, and no other of hers."""
+    """Store the task that the events name as alice's only one."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DELETE FROM tasks WHERE user_id = 'alice'")
         connection.execute(
@@ -90,7 +90,7 @@ def insert_alices_task(database_url: str) -> None:
 
 @pytest.fixture
 def alices_task(database_url: str) -> None:
-    """The task that the events name."""
+    """Insert the task that the events name."""
     insert_alices_task(database_url)
 
 

@@ -1,4 +1,4 @@
-"""What stops a user who asks for too much, and that it is never counted as our failure."""
+"""The limits for a user who asks for too much; none of them counts as our failure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SLOW_SEARCH = "q=" + "a" * 99 + "b"
 def low_limits(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[None]:
-    """Two tasks and two keys for each user, and little time for a list."""
+    """Set limits of two tasks and two keys for each user, and of little time for a list."""
     monkeypatch.setenv("MAX_TASKS_PER_USER", "2")
     monkeypatch.setenv("MAX_KEYS_PER_USER", "2")
     monkeypatch.setenv("LIST_TIMEOUT_SECONDS", "0.2")
     settings.cache_clear()
-    handler("health")(recorded("health"), Context())  # connects
+    handler("health")(recorded("health"), Context())  # opens the connection
     capsys.readouterr()
     yield
     settings.cache_clear()
@@ -33,7 +33,7 @@ def low_limits(
 
 @pytest.fixture
 def long_texts(database_url: str, user: str) -> str:
-    """A user whose texts are the worst case of a search; enough of them to take seconds."""
+    """Return a user whose texts are the worst case of a search and keep it busy for seconds."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO tasks (user_id, id, title, description) SELECT"
@@ -46,7 +46,7 @@ def long_texts(database_url: str, user: str) -> str:
 def ask(
     function: str, request: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The answer, and the request's line with its metrics."""
+    """Return the response, and the request's line with its metrics."""
     answer = handler(function)(request, Context())
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (line,) = [line for line in lines if "_aws" in line]

@@ -1,4 +1,4 @@
-"""A request leaves the numbers that the dashboard and the alarms are made of, and nobody's name."""
+"""A request writes the metrics that dashboard and alarms read, and never names its user."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ BY_ROUTE, OF_THE_SERVICE = ["route", "service"], ["service"]
 
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first invocation has happened: it counts a cold start."""
+    """Make a first invocation, which counts a cold start, before the test."""
     monkeypatch.setattr(observability, "_is_cold", False)
 
 
 def _lines(
     capsys: pytest.CaptureFixture[str], dimensions: list[str] = BY_ROUTE
 ) -> list[dict[str, Any]]:
-    """The lines of metrics with these dimensions, each of them well formed."""
+    """Check that all lines of metrics are well formed, and return those with these dimensions."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     found = [line for line in lines if "_aws" in line]
     return [line for line in found if _dimensions(line) == dimensions]
@@ -52,7 +52,7 @@ def _line(capsys: pytest.CaptureFixture[str], dimensions: list[str] = BY_ROUTE) 
 
 
 def _declared(line: dict[str, Any]) -> set[str]:
-    """The metrics of a line, which has all their values."""
+    """Check that a line has the values of the metrics that it declares, and return their names."""
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     names = {metric["Name"] for metric in directive["Metrics"]}
     assert all(isinstance(value, float) for each in names for value in line[each])
@@ -194,7 +194,7 @@ def _resources(type_: str) -> Iterator[dict[str, Any]]:
 
 
 def test_every_metric_that_the_template_looks_at_is_one_that_is_written() -> None:
-    """By a request, by Smoke, or by a filter of the access log."""
+    """The sources are a request, Smoke, and a filter of the access log."""
     filtered = {
         metric["MetricName"]
         for each in _resources("AWS::Logs::MetricFilter")
@@ -217,7 +217,7 @@ def test_every_metric_that_the_template_looks_at_is_one_that_is_written() -> Non
     }
     shown = set(re.findall(r'"TaskApi", "(\w+)", "service"', TEMPLATE))
     assert shown <= RARE | filtered
-    for name in RARE | ALWAYS:  # what this test calls written
+    for name in RARE | ALWAYS:  # the lines of this test count as written
         assert any(f'"{name}"' in path.read_text() for path in _WRITERS), name
 
 

@@ -1,4 +1,4 @@
-"""Migrations: once each, in order, forward only, also when two start at the same time."""
+"""Migrations run once each, in order, and forward only, also when two runners start together."""
 
 import time
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from tests.running import ROOT
 
 @pytest.fixture(scope="module")
 def runner() -> Any:
-    """The module that applies migrations."""
+    """Return the module that applies migrations."""
     return modules("migrate")["runner"]
 
 
 @pytest.fixture
 def url(new_database: Callable[[], str]) -> str:
-    """An empty database."""
+    """Return an empty database."""
     return new_database()
 
 
@@ -170,7 +170,7 @@ def test_a_role_with_all_the_apis_rights_can_neither_take_nor_block_the_migratio
 def test_first_runs_of_one_empty_database_at_the_same_time_all_succeed(
     runner: Any, url: str, tmp_path: Path
 ) -> None:
-    """The table that is locked does not exist yet: the second runner meets a duplicate."""
+    """The table to lock does not exist yet, so the second runner meets a duplicate."""
     folder = _folder(tmp_path, **{"0001_one": "CREATE TABLE one (x int)"})
     with psycopg.connect(url) as first, ThreadPoolExecutor(1) as pool:
         first.execute(runner._TABLE)
@@ -186,7 +186,7 @@ def _until_somebody_waits_for(holder: psycopg.Connection, url: str) -> None:
     deadline = time.monotonic() + 30
     with psycopg.connect(url, autocommit=True) as watcher:
         while (True,) not in watcher.execute(waits, (holder_pid, holder_pid)).fetchall():
-            assert time.monotonic() < deadline, "nobody waits for the first run"
+            assert time.monotonic() < deadline, "the second run does not wait for the first one"
 
 
 def test_a_database_that_cannot_be_reached_is_one_sentence_without_the_password(

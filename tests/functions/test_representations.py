@@ -12,7 +12,7 @@ HEADER_BYTES = 8_000
 
 
 def test_no_header_passes_8_kb_whatever_the_tasks_and_the_query_are(database_url: str) -> None:
-    """The longest user id, titles that take most in a cursor, and the longest search."""
+    """The longest user id, the titles that need most space in a cursor, and the longest search."""
     user = "\U0001f375" * 255
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(

@@ -1,4 +1,4 @@
-"""One round trip to the database a request, in every endpoint, counted on the wire."""
+"""Every endpoint takes one round trip to the database for a request, counted on the wire."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _WITHOUT_DATABASE = {"docs"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A Postgres that listens where a proxy can stand before it."""
+    """Run a Postgres on a port, so that a proxy can be put in front of it."""
     directory: Path = tmp_path_factory.mktemp("wire")
     for folder in (directory, *directory.parents):
         if folder.owner() == "root" and folder.is_relative_to(tmp_path_factory.getbasetemp()):
@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 @pytest.fixture
 def wire(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """The handlers' way to their database, counted."""
+    """Put a proxy that counts between the handlers and their database."""
     monkeypatch.setenv("DATABASE_URL", server.admin_url)
     handler("migrate")({}, Context())
     server.admin(f"GRANT task_api TO {USER}")
@@ -37,7 +37,7 @@ def wire(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
         url = server.url.replace(str(server.port), str(proxy.port))
         monkeypatch.setenv("DATABASE_URL", url)
         database.cache_clear()
-        handler("health")(recorded("health"), Context())  # connects
+        handler("health")(recorded("health"), Context())  # opens the connection
         yield proxy
         database().close()
 
@@ -47,7 +47,7 @@ def wire(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 def test_a_request_costs_one_round_trip(
     route: Route, headers: dict[str, str], wire: Proxy, user: str
 ) -> None:
-    """It has everything that a client may ask for; what needs no database costs none."""
+    """The request uses every feature of the API. What needs no database takes no round trip."""
     create = event("POST", TASKS, user=user, body={"title": "x"})
     task_id = json.loads(handler("create_task")(create, Context())["body"]).get("id")
     request = as_sent(route, user, task_id)

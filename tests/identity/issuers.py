@@ -1,4 +1,4 @@
-"""Issuers as the tests need them: keys, tokens of any shape, and a JWKS on loopback."""
+"""Issuers for the tests: keys, tokens of any shape, and a JWKS on loopback."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def b64(raw: bytes) -> str:
 
 
 def token(header: Json, claims: Json, sign: Signer) -> str:
-    """A compact JWS over exactly these bytes, whatever a library would say about them."""
+    """Return a compact JWS over exactly these bytes, even if a library would refuse them."""
     parts = [
         each if isinstance(each, bytes) else json.dumps(each).encode() for each in (header, claims)
     ]
@@ -40,7 +40,7 @@ def hs256(secret: bytes) -> Signer:
 
 @dataclass(frozen=True)
 class Key:
-    """A private key, the algorithm that it is for, and its id."""
+    """A private key, its algorithm and its id."""
 
     kid: str
     algorithm: str
@@ -60,7 +60,7 @@ class Key:
 
     @property
     def jwk(self) -> dict[str, Any]:
-        """The public half as an issuer shows it."""
+        """Return the public half in the form that an issuer publishes."""
         public = self._algorithm.to_jwk(self.private.public_key(), as_dict=True)
         public.pop("key_ops", None)
         return {"alg": self.algorithm, **public, "kid": self.kid}
@@ -72,7 +72,7 @@ class Key:
 
     @property
     def header(self) -> dict[str, Any]:
-        """What Better Auth's jwt plugin writes: no `typ`."""
+        """Return the header that Better Auth's jwt plugin writes, which has no `typ`."""
         return {"alg": self.algorithm, "kid": self.kid}
 
     def sign(self, data: bytes) -> bytes:
@@ -81,7 +81,7 @@ class Key:
 
 @dataclass
 class Jwks:
-    """A JWKS on loopback. What it answers may change at any time; how often is counted."""
+    """A JWKS on loopback, which counts the requests. Its response may be changed at any time."""
 
     keys: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
@@ -108,7 +108,7 @@ class Jwks:
 
     @property
     def asked(self) -> int:
-        """How many times somebody asked."""
+        """Return the number of requests."""
         return len(self.paths)
 
     @property
@@ -117,10 +117,10 @@ class Jwks:
 
 
 class _Server(ThreadingHTTPServer):
-    block_on_close = False  # a client that stays connected must not keep a test from its end
+    block_on_close = False  # a client that stays connected must not delay the end of a test
 
     def handle_error(self, *_: object) -> None:
-        """A client that goes away in the middle is what some tests are about."""
+        """Ignore it: in some tests the client goes away on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._drip(self.jwks.drip)
 
     def _drip(self, done: threading.Event) -> None:
-        """Keep the other side busy, a byte at a time, until it has gone away."""
+        """Send a byte now and then until the client has gone away."""
         try:
             while not done.wait(0.01):
                 self.wfile.write(b" ")

@@ -1,4 +1,4 @@
-"""Every attack of the table, on every task route; and what must still get in."""
+"""Every attack of the table on every task route, and the tokens that have to be accepted."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_an_attack_is_answered_401_on_every_route_for_the_right_reason(
 
 
 def assert_says_nothing(text: str, authorization: str) -> None:
-    """Neither the answer nor the log repeats the token or tells what is configured."""
+    """Check that neither the response nor the log repeats the token or tells the configuration."""
     for part in authorization.replace(".", " ").split():
         assert len(part) < 8 or part not in text
     for setting in (NEON, AUTH0, BETTER, SHARED, SMOKE, API, SECRET, SMOKE_SECRET, "127.0.0.1"):
@@ -135,7 +135,7 @@ def test_an_issuer_with_subjects_signs_for_those_users(world: World) -> None:
 def test_a_token_that_does_not_hold_yet_is_refused_until_its_time_has_come(
     world: World, function: str, claim: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The verdict is the one that the gateway keeps; only the time goes on."""
+    """The gateway would keep this verdict; only the time passes."""
     signed = int(time.time())
     changes: dict[str, Any] = {claim: signed + 200}
     text = world.good(**changes)

@@ -1,4 +1,4 @@
-"""What an endpoint makes of an identity: closed by default, and asked again on every request."""
+"""What an endpoint makes of an identity: it is closed by default and checks every request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FAR = "4102444800"
 
 
 class Empty:
-    """A database without rows, which counts what it is asked."""
+    """A database without rows that counts its statements."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -58,7 +58,7 @@ def bearer(sub: str = "alice", exp: float | None = None) -> str:
 
 
 def with_authorizer(function: str, authorizer: object) -> dict[str, Any]:
-    """An event under alice's path, after whatever authorizer the gateway had."""
+    """Return an event under alice's path, with whatever the gateway's authorizer said."""
     event = event_of(function, {"user_id": "alice", "task_id": "019a9f3c"}, "not JSON")
     event["requestContext"]["authorizer"] = authorizer
     return event
@@ -154,7 +154,7 @@ def test_the_gateways_own_jwt_authorizer_is_understood(
 def test_exp_is_checked_on_every_request_whatever_was_cached(
     gateway: Gateway, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The verdict is the one that the gateway keeps; only the time goes on."""
+    """The gateway would keep this verdict; only the time passes."""
     end = int(time.time()) + 600
     verdict = gateway.authorizer({"identitySource": [bearer(exp=end)]}, Context())
     event = with_authorizer(function, {"lambda": verdict["context"]})
@@ -244,9 +244,11 @@ def test_each_route_of_the_template_is_closed_unless_it_says_otherwise(
 
 
 def test_the_gateway_asks_the_authorizer_by_default_and_adds_cors_headers_to_every_answer() -> None:
-    """The gateway adds them to 401 and 403 too, and removes a handler's own."""
+    """The gateway adds them to 401 and 403 too, and removes those of a handler."""
     api = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]["Properties"]
     assert api["Auth"]["DefaultAuthorizer"] in api["Auth"]["Authorizers"]
     cors = api["CorsConfiguration"]
     assert "authorization" in cors["AllowHeaders"]
-    assert not cors.get("AllowCredentials"), "tokens travel in a header that scripts set"
+    assert not cors.get("AllowCredentials"), (
+        "scripts send the token in a header, so no cookies are needed"
+    )

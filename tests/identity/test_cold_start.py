@@ -1,4 +1,4 @@
-"""What identity costs the handlers: nothing but the standard library."""
+"""Identity costs the handlers only the standard library."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 
 def imported(*functions: str) -> set[str]:
-    """The top-level names that a process has after importing these functions."""
+    """Return the top-level names of a process that has imported these functions."""
     folders = [str(ROOT / "functions" / function) for function in functions]
     result = subprocess.run(
         [sys.executable, "-c", _SCRIPT, *folders],

@@ -29,7 +29,7 @@ def html() -> str:
 
 
 class Inline(HTMLParser):
-    """The texts of a page's scripts and styles, as a browser reads them."""
+    """Collects the texts of a page's scripts and styles, as a browser reads them."""
 
     def __init__(self) -> None:
         super().__init__()

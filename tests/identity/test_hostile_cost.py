@@ -1,4 +1,4 @@
-"""No header costs the authorizer much more CPU than a good token of the same length does."""
+"""No header costs the authorizer much more CPU than a good token of the same length."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.identity.issuers import Jwks, Key, b64, hs256, token
 
 LIMIT = 10_240  # bytes: what an HTTP API accepts for the request line and all headers together
 ISSUER = "https://issuer.example"
-# Reading JSON takes time in proportion to its length, so that a header at the limit costs more than
-# a short good token. Measured: at most 3.4 times a long good token, 12 times the shortest.
+# The time to read JSON grows with its length, so a header at the limit costs more than a short good
+# token. Measured: at most 3.4 times a long good token, and 12 times the shortest one.
 TIMES_A_LONG_ONE = 5.0
 TIMES_A_SHORT_ONE = 25.0
 ED = Key.new("EdDSA", "ed")
@@ -27,12 +27,12 @@ def claims(**more: Any) -> dict[str, Any]:
 
 
 def good(**more: Any) -> str:
-    """A token by the shared secret, which costs least of all kinds."""
+    """Return a token of the shared secret, the cheapest kind."""
     return "Bearer " + token({"alg": "HS256"}, claims(**more), hs256(SECRET.encode()))
 
 
 def filled(raw: Callable[[int], str], header: bool = False) -> str:
-    """A bearer header of the limit's length, whose claims (or header) are made of such a text."""
+    """Return a bearer header of the limit's length, whose claims (or header) are such a text."""
     other = '{"alg":"HS256"}' if not header else json.dumps(claims())
     room = (LIMIT - 100 - len(other) * 4 // 3) * 3 // 4
     text = raw(room)
@@ -41,12 +41,12 @@ def filled(raw: Callable[[int], str], header: bool = False) -> str:
 
 
 def inside(raw: str) -> str:
-    """Claims that lead to the shared secret, with one more member of that text."""
+    """Return claims that lead to the shared secret, with such a text as one more member."""
     return json.dumps(claims())[:-1] + ', "x": ' + raw + "}"
 
 
 def repeated(text: str, end: str = "") -> Callable[[int], str]:
-    """As much of a text as there is room for, among good claims."""
+    """Return a function that repeats a text among good claims as often as there is room."""
     return lambda room: inside(text * ((room - 200) // len(text)) + end)
 
 
@@ -105,7 +105,7 @@ TOKENS: dict[str, str] = {
 
 
 def others() -> dict[str, str]:
-    """Tokens that a signature is verified for, by each way there is."""
+    """Return tokens that fail at the verification of the signature, each in another way."""
     forged = token({"alg": "HS256"}, claims(x="y" * 7000), hs256(b"somebody's"))
     of_ed = {"iss": ISSUER, "aud": "a", "sub": "alice", "exp": int(time.time()) + 3600}
     long = token(ED.header, of_ed | {"x": "y" * 7000}, lambda _: bytes(64))
@@ -128,7 +128,7 @@ CORPUS = (
 
 @pytest.fixture(scope="module")
 def verify() -> Iterator[Verify]:
-    """The authorizer's handler, with an issuer of each kind whose keys have been fetched."""
+    """Return the authorizer's handler, with an issuer of each kind whose keys are fetched."""
     with Jwks([ED.jwk]) as jwks:
         issuer = {"issuer": ISSUER, "audience": "a", "jwks_url": jwks.url, "algorithms": ["EdDSA"]}
         handler = authorizer(
@@ -143,7 +143,7 @@ def verify() -> Iterator[Verify]:
 
 
 def cpu(verify: Verify, authorization: str) -> float:
-    """The least CPU time of several rounds, because other work can only add to it."""
+    """Return the least CPU time of several rounds, because other work can only add to it."""
     best = float("inf")
     for _ in range(9):
         started = time.process_time()
@@ -166,4 +166,4 @@ def test_a_hostile_header_costs_little_more_than_a_good_token(verify: Verify, na
 def test_the_corpus_reaches_the_limit(verify: Verify) -> None:
     assert verify("Bearer " + "a" * (LIMIT - 7)) == {"error": "The token is not valid"}
     short = {name for name, text in TOKENS.items() if not 0.9 * LIMIT < len(text) <= LIMIT}
-    assert short == {"a number of 4,300 digits"}, "Python reads no longer one"
+    assert short == {"a number of 4,300 digits"}, "Python reads no longer number"

@@ -1,4 +1,4 @@
-"""Random users do random things with random identities; nothing ever crosses over."""
+"""Random users do random things with random identities, and no one ever sees another's tasks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ identities = st.sampled_from(IDENTITIES)
 
 
 class Users(RuleBasedStateMachine):
-    """Holds what each user should have, and compares after every step."""
+    """The tasks that each user should have, compared with the database after every step."""
 
     urls: dict[str, str]
     gateway: Gateway
@@ -99,7 +99,7 @@ class Users(RuleBasedStateMachine):
 
     @rule(user=users, function=st.sampled_from(sorted(ROUTES)), task_id=consumes(known))
     def forget(self, user: str, function: str, task_id: str) -> None:
-        """A task whose id everybody has heard of is no easier to reach."""
+        """Ask for a task whose id everybody has heard of: that makes it no easier to reach."""
         self._call(function, user, "another's", task_id, fitting_body(function))
 
     @invariant()
@@ -117,7 +117,7 @@ class Users(RuleBasedStateMachine):
     def _call(
         self, function: str, user: str, identity: str, task_id: str = "", body: str | None = None
     ) -> Answer | None:
-        """The answer to the user's own request; None after a refusal, which tells nothing."""
+        """Return the response to the user's own request, or None after a refusal."""
         authorization = self._authorization(user, identity)
         answer = self.gateway.call(
             function, authorization, user_id=user, task_id=task_id, body=body
@@ -143,7 +143,7 @@ class Users(RuleBasedStateMachine):
         assert all(task.get("user_id", user) == user for task in shown)
 
     def _found(self, user: str, task_id: str, answer: Answer) -> bool:
-        """Whether it was there; another's is missing in the very words of one that never was."""
+        """Return whether the user has it. If not, the 404 is always the same, whoever has it."""
         if task_id in self.tasks[user]:
             assert answer.status == 200
             return True

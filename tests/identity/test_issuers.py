@@ -1,4 +1,4 @@
-"""Tokens as the issuers that the documentation names mint them, several issuers at once."""
+"""Tokens as the documented issuers make them, and several issuers at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def jwks() -> Iterator[Jwks]:
 
 
 def verdict(environment: dict[str, str], text: str) -> dict[str, str]:
-    """What the authorizer says of a token, with these settings."""
+    """Return what the authorizer says of a token, with these settings."""
     answer = authorizer(environment)({"identitySource": [f"Bearer {text}"]}, Context())
     context: dict[str, str] = answer["context"]
     return context
@@ -39,9 +39,10 @@ def settings(
 
 
 def better_auth(base: str, **changes: Any) -> dict[str, Any]:
-    """The claims of Better Auth's jwt plugin: the session's user, `sub`, and the registered ones.
+    """Return the claims of Better Auth's jwt plugin: those of the session's user, and its own.
 
-    better-auth/better-auth on GitHub, the file src/plugins/jwt/sign.ts of its main package
+    They are from better-auth/better-auth on GitHub, the file src/plugins/jwt/sign.ts of its main
+    package.
     """
     now = int(time.time())
     user = {
@@ -63,7 +64,7 @@ def test_better_auths_jwt_plugin_with_its_jwks(jwks: Jwks) -> None:
 
 
 def test_better_auth_with_a_shared_secret() -> None:
-    """The application's own route mints it with jose and the secret that both sides have."""
+    """The application's own route makes it with jose and the secret that both sides know."""
     now = int(time.time())
     text = token(
         {"alg": "HS256"}, {"sub": USER, "iat": now, "exp": now + 900}, hs256(SECRET.encode())
@@ -72,7 +73,7 @@ def test_better_auth_with_a_shared_secret() -> None:
 
 
 def test_neon_auth(jwks: Jwks) -> None:
-    """Better Auth run by Neon: `iss` and `aud` are the origin, the JWKS is below the path."""
+    """Neon runs Better Auth: `iss` and `aud` are the origin, and the JWKS is below the path."""
     origin = "https://ep-cool-lake-a1b2c3d4.neonauth.eu-central-1.aws.neon.tech"
     claims = better_auth(
         origin, role="authenticated", banned=False, banReason=None, banExpires=None
@@ -82,7 +83,7 @@ def test_neon_auth(jwks: Jwks) -> None:
 
 
 def test_auth0(jwks: Jwks) -> None:
-    """The API's audience is beside that of the user's profile, and `sub` has a bar."""
+    """A second audience is that of the user's profile, and `sub` contains a bar."""
     tenant, api = "https://tenant.eu.auth0.com/", "https://tasks.example.com"
     now = int(time.time())
     claims = {
@@ -141,7 +142,7 @@ def test_an_issuer_that_is_being_retired_stands_beside_its_successor(jwks: Jwks)
 
 
 def test_leeway_is_given_to_the_end_of_a_token_and_told_to_the_handlers(jwks: Jwks) -> None:
-    """The handlers check `exp` again, so they have to know of it."""
+    """The handlers check `exp` again, so they have to know the leeway."""
     base, past = "https://auth.example.com", int(time.time()) - 10
     claims = better_auth(base, exp=past)
     text = token({"alg": "EdDSA", "kid": ED.kid}, claims, ED.sign)
@@ -173,7 +174,7 @@ def test_a_token_ends_with_the_second_that_it_names(seconds: float, public: str 
 def test_an_issuers_clock_may_be_five_seconds_ahead(
     claim: str, ahead: float, nbf: int | None
 ) -> None:
-    """Or a token that is used at once would be refused for the fraction of a second."""
+    """Otherwise a token that is used at once would be refused for a fraction of a second."""
     now = 2_000_000_000
     claims = {"sub": "alice", "exp": now + 9000, claim: now + ahead}
     with load({"JWT_SECRET": SECRET}) as modules:

@@ -1,4 +1,4 @@
-"""An issuer's JWKS: fetched, cached, rotated, and survived when it is away."""
+"""An issuer's JWKS: fetched, cached, rotated, and kept while the issuer is away."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OLD, NEW, RSA, EC = (
 
 
 class Clock:
-    """The time, which passes when a test says so."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -149,7 +149,7 @@ def test_the_old_keys_stay_while_the_issuer_is_down(
     clock.now += keys.MAX_AGE_SECONDS
     for _ in range(100):
         assert remote.find("old", "EdDSA")
-    assert jwks.asked == 2, "and it is not asked all the time"
+    assert jwks.asked == 2, "it asked the issuer again too early"
     jwks.status, jwks.headers, jwks.body = 200, {}, None
     jwks.keys[:] = [NEW.jwk]
     clock.now += keys.COOLDOWN_SECONDS
@@ -240,7 +240,7 @@ def test_an_unfit_key_is_passed_over_and_its_neighbour_is_used(
 def test_what_an_issuer_leaves_unsaid_of_a_key_is_read_from_its_type(
     remote: Any, jwks: Jwks
 ) -> None:
-    """Better Auth says `alg` and no `use`, others neither; null is as good as nothing."""
+    """Better Auth sends `alg` and no `use`, other issuers send neither; null counts as absent."""
     jwks.keys[:] = [
         {name: value for name, value in key.jwk.items() if name != "alg"} for key in (OLD, RSA, EC)
     ]
@@ -282,7 +282,7 @@ def test_the_keys_are_fetched_within_two_seconds_and_256_kb(keys: Any) -> None:
 def test_an_issuer_that_never_finishes_is_left_when_the_time_is_over(
     keys: Any, jwks: Jwks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It sends a byte now and then, so that no single read ever times out."""
+    """It sends a byte now and then, so no single read ever times out."""
     monkeypatch.setattr(keys, "FETCH_SECONDS", 0.2)
     jwks.drip, jwks.headers = threading.Event(), {"Content-Length": "100000"}
     with pytest.raises(keys.JWKSError, match=r"no complete response within 0\.2 s"):

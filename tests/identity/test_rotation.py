@@ -1,4 +1,4 @@
-"""The shared secret changes in Secrets Manager, and nobody deploys anything."""
+"""The shared secret changes in Secrets Manager without a deployment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORGED = "a secret of somebody else, 32 bytes or more"
 
 
 class Clock:
-    """Time that the test moves."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = time.time()
@@ -35,33 +35,33 @@ def _token(secret: str, **changes: Any) -> str:
 
 @pytest.fixture
 def authorizer() -> Iterator[dict[str, Any]]:
-    """The authorizer's modules."""
+    """Return the authorizer's modules."""
     with load({"JWT_SECRET": OLD}) as modules:
         yield modules
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """One clock for the test and the verifier."""
+    """Return the clock that test and verifier share."""
     return Clock()
 
 
 @pytest.fixture
 def verifier(authorizer: dict[str, Any], secrets_manager: SecretsManager, clock: Clock) -> Any:
-    """A verifier that found the old secret in Secrets Manager."""
+    """Return a verifier that has found the old secret in Secrets Manager."""
     secrets_manager.create("jwt", OLD)
     return authorizer["rotation"].RotatingVerifier({"JWT_SECRET_ID": "jwt"}, clock=clock)
 
 
 @pytest.fixture
 def refused(authorizer: dict[str, Any]) -> type[Exception]:
-    """What a token raises that is not good."""
+    """Return the error that a bad token raises."""
     error: type[Exception] = authorizer["tokens"].TokenError
     return error
 
 
 class Counted:
-    """A Secrets Manager with two versions that counts what it is asked."""
+    """A Secrets Manager with two versions that counts its requests."""
 
     def __init__(self, **versions: str) -> None:
         self.versions = versions
@@ -81,7 +81,7 @@ def test_the_secret_is_found_by_its_name(verifier: Any) -> None:
 def test_at_a_rotation_no_token_of_the_secret_before_or_after_is_refused(
     verifier: Any, secrets_manager: SecretsManager, clock: Clock
 ) -> None:
-    """Neither a moment after it, nor when the secret is looked up again."""
+    """None is refused right after the rotation, nor when the secret is looked up again."""
     secrets_manager.change("jwt", NEW)
     assert verifier.verify(_token(OLD)).sub == "alice"
     assert verifier.verify(_token(NEW)).sub == "alice"
@@ -146,7 +146,7 @@ def test_forged_tokens_cause_one_search_a_second(
 def test_a_search_that_fails_is_not_repeated_for_half_a_minute(
     authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
 ) -> None:
-    """It may have taken seconds, which honest callers would wait for."""
+    """A search may take seconds, and honest callers would wait for it."""
     fetch = Counted(AWSCURRENT=OLD)
     rotation = authorizer["rotation"]
     verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)

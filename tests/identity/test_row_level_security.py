@@ -1,4 +1,4 @@
-"""The database isolates users from each other, even where a statement forgets to."""
+"""The database isolates users from each other, even where a statement forgets its condition."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _COUNT = "SELECT count(*)::int FROM tasks"
 def database(
     request: pytest.FixtureRequest, urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[neon.Database]:
-    """The tasks' database, empty, through each kind of role that DATABASE_URL may name."""
+    """Return the tasks' database, empty, through each kind of role that DATABASE_URL may name."""
     execute(urls["superuser"], "TRUNCATE tasks")
     opened = neon.Database(urls[request.param])
     use_database(monkeypatch, lambda: opened)
@@ -54,7 +54,7 @@ def database(
 
 
 class Careless:
-    """The database, as if somebody had dropped the user from the condition of every statement."""
+    """The database, as if somebody had removed the user from the condition of every statement."""
 
     def __init__(self, database: neon.Database) -> None:
         self._database = database
@@ -68,7 +68,7 @@ class Careless:
 
     def _without_user(self, statement: neon.Statement) -> neon.Statement:
         sql, times = _OWN.subn(r"(\1)::text IS NOT NULL", statement.sql)
-        assert times or not _READS.search(sql), f"its condition was not found: {sql}"
+        assert times or not _READS.search(sql), f"found no condition to remove: {sql}"
         self.rewritten.append(sql)
         return statement._replace(sql=sql)
 
@@ -155,7 +155,7 @@ def test_a_row_can_be_neither_made_for_nor_given_to_somebody_else(
 
 @contextmanager
 def refused(sqlstate: str = "42501") -> Iterator[None]:
-    """Expect Postgres to refuse, by default for a missing privilege or by row-level security."""
+    """Expect Postgres to refuse: for a missing privilege by default, or for row-level security."""
     with pytest.raises(neon.StatementError) as error:
         yield
     assert error.value.sqlstate == sqlstate
@@ -212,7 +212,7 @@ def test_the_acting_role_cannot_take_the_walls_down(database: neon.Database, sql
 def test_where_a_superuser_migrates_the_acting_role_can_make_no_large_object(
     server: Cluster,
 ) -> None:
-    """Postgres lets nobody else take that right away."""
+    """Postgres allows only a superuser to take that right away."""
     execute(server.url, "CREATE DATABASE large")
     url = server.url_for("postgres", "large")
     migrate(url)
@@ -357,7 +357,7 @@ def test_every_table_that_the_acting_role_may_touch_has_forced_row_level_securit
         """,
     )
     assert ("tasks", True, True, True) in touched
-    # The function that purges them runs as their owner and has to see those of all users.
+    # The function that purges these two runs as their owner and has to see the rows of all users.
     unforced = {"idempotency_keys", "replaced_texts"}
     for name, secured, forced, policies in touched:
         assert (name, secured, forced or name in unforced, policies) == (name, True, True, True)
@@ -368,7 +368,7 @@ def test_every_table_that_the_acting_role_may_touch_has_forced_row_level_securit
 
 @pytest.fixture
 def connected_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], neon.Database]]:
-    """The database of `tasks` as the environment of a deployment makes it, for a login."""
+    """Return a function that connects the tasks' database for a login, as a deployment would."""
 
     def connect(url: str, allow_owner_login: str = "") -> neon.Database:
         forget()
@@ -381,7 +381,7 @@ def connected_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ne
 
 
 def forget() -> None:
-    """Close the database, and have it and the settings read from the environment again."""
+    """Close the database, so that it and the settings are read from the environment again."""
     if tasks_database.database.cache_info().currsize:
         tasks_database.database().close()
     settings.cache_clear()
@@ -436,7 +436,7 @@ def test_the_recommended_login_serves_and_the_question_costs_no_round_trip(
 
 @pytest.fixture(scope="module")
 def traps(any_server: Cluster) -> dict[str, str]:
-    """A migrated database with one row each of alice and bob, by who connects."""
+    """Return the URLs of a migrated database with a row each of alice and bob, by who connects."""
     owner, login = neon_like(any_server, "traps")
     superuser = any_server.url_for("postgres", "traps")
     for user in ("alice", "bob"):
@@ -468,7 +468,9 @@ def test_an_owner_who_bypasses_nothing_is_held_by_force(traps: dict[str, str]) -
     try:
         assert execute(traps["owner"], _ACT, "RESET ROLE", _COUNT) == [(0,)]
         execute(traps["owner"], "ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY")
-        assert execute(traps["owner"], _COUNT) == [(2,)], "what FORCE is there for"
+        assert execute(traps["owner"], _COUNT) == [(2,)], (
+            "without FORCE the owner has to see all rows"
+        )
     finally:
         execute(traps["owner"], "ALTER TABLE tasks FORCE ROW LEVEL SECURITY")
         execute(traps["superuser"], f"ALTER ROLE {name} BYPASSRLS")
@@ -491,7 +493,7 @@ def test_a_view_of_the_owner_would_bypass_and_is_not_granted(traps: dict[str, st
 def test_the_function_that_runs_as_its_owner_cannot_be_lured_by_a_temporary_table(
     traps: dict[str, str],
 ) -> None:
-    """A trigger of the caller's own would run as the owner, where temporary tables are allowed."""
+    """If temporary tables were allowed, a trigger of the caller's would run as the owner."""
     execute(traps["superuser"], "GRANT TEMPORARY ON DATABASE traps TO task_api")
     seen = execute(
         traps["login"],
@@ -531,13 +533,13 @@ def test_migrating_a_second_time_does_nothing(traps: dict[str, str]) -> None:
 
 @pytest.fixture(params=postgres_versions(), ids=lambda path: path.parent.name)
 def untouched(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A cluster without the role `task_api`."""
+    """Return a cluster without the role `task_api`."""
     with cluster(request.param) as running:
         yield running
 
 
 def test_a_database_can_be_migrated_while_another_one_makes_the_role(untouched: Cluster) -> None:
-    """Roles belong to the whole cluster, but the runner's lock only to its own database."""
+    """A role belongs to the whole cluster, and the runner's lock to one database only."""
     execute(untouched.url, "CREATE DATABASE second")
     with ThreadPoolExecutor(1) as pool, psycopg.connect(untouched.url) as first:
         first.execute("CREATE ROLE task_api NOLOGIN")
@@ -551,7 +553,7 @@ def wait_until_blocked(running: Cluster, other: Future[Any]) -> None:
     """Return when the other runner's backend waits for a lock."""
     waiting = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     while execute(running.url, waiting) == [(0,)]:
-        assert not other.done(), "it did not have to wait"
+        assert not other.done(), "the other runner ended without waiting"
 
 
 def test_two_runners_of_one_database_share_the_work(untouched: Cluster) -> None:

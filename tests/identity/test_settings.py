@@ -1,4 +1,4 @@
-"""Whose tokens are accepted is said by the settings; what is unsafe refuses to start."""
+"""The settings say whose tokens are accepted, and an unsafe setting refuses to start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def settings() -> Iterator[Any]:
 
 
 def entry(**changes: object) -> dict[str, str]:
-    """The environment with one issuer, of which some members are changed, or left out by `...`."""
+    """Return the environment of one issuer with some members changed; `...` leaves a member out."""
     changed = {name: value for name, value in (JWKS | changes).items() if value is not ...}
     return {"JWT_ISSUERS": json.dumps([changed])}
 

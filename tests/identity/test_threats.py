@@ -1,4 +1,4 @@
-"""The table of threats in docs/identity.md names tests and places that exist."""
+"""The table of threats in docs/identity.md names only tests and places that exist."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TESTS = {path.stem for path in FILES} | {
 
 
 def named(cell: str) -> list[str]:
-    """The tests in a cell of the table; a name may end in dots."""
+    """Return the tests that a cell of the table names; a name may end in dots."""
     return re.findall(r"`(test_\w+(?:\.\.\.)?)`", cell)
 
 

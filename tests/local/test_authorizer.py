@@ -1,4 +1,4 @@
-"""A Lambda authorizer with simple responses: who is asked, when, and what becomes of the answer."""
+"""A Lambda authorizer with simple responses: when it is asked, and what its response does."""
 
 from collections.abc import Callable
 

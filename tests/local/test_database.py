@@ -1,4 +1,4 @@
-"""`make psql` and `make reset`, beside an API that runs and without one."""
+"""`make psql` and `make reset`, while an API runs and while none does."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ COUNT = "SELECT 'tasks: ' || count(*) FROM kept"
 
 @pytest.fixture
 def database(folder: Path) -> Path:
-    """A checkout whose embedded database has a table with one row."""
+    """Return a checkout whose embedded database has a table with one row."""
     with Postgres(folder / ".local/postgres") as server, psycopg.connect(server.url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1")
     return folder
@@ -24,7 +24,7 @@ def database(folder: Path) -> Path:
 
 @pytest.fixture
 def in_use(database: Path) -> Iterator[Path]:
-    """The same, while an API uses it."""
+    """Return the same, while an API uses the database."""
     template = database / "template.yaml"
     parameter = "Parameters:\n  DatabaseUrl: {Type: String}"
     template.write_text(template.read_text().replace("Parameters:", parameter, 1))
@@ -66,7 +66,7 @@ def test_reset_deletes_the_database_once_a_person_agrees(
 
 
 def test_reset_asks_nobody_with_yes(database: Path) -> None:
-    for _ in range(2):  # the second finds nothing, which is no error
+    for _ in range(2):  # the second run finds nothing, which is no error
         assert command(database, "local", "reset", YES="1").returncode == 0
     with (
         Postgres(database / ".local/postgres") as server,

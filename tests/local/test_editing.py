@@ -1,4 +1,4 @@
-"""An edit takes effect on the next request: of code, of the layer, and of the template."""
+"""An edit of code, of the layer, or of the template takes effect on the next request."""
 
 import shutil
 from collections.abc import Callable
@@ -19,7 +19,7 @@ WORD = "import greeting; answer = greeting.WORD"
 def test_edited_code_runs_on_the_next_request(folder: Path) -> None:
     with served(folder) as toy:
         assert toy.work(WORD).text == "from the layer"
-        for word in ("FROM THE LAYER", "From The Layer"):  # as long, and within the same second
+        for word in ("FROM THE LAYER", "From The Layer"):  # same length, same second
             (folder / "layers/shared/greeting.py").write_text(f'WORD = "{word}"\n')
             assert toy.work(WORD).text == word
         assert message(toy.get("/broken")) == (500, "Internal Server Error")

@@ -1,4 +1,4 @@
-"""HTTP in, events of payload format 2.0 out, and back: as an HTTP API of AWS does it."""
+"""HTTP requests become events of payload format 2.0, and back, as in an HTTP API of AWS."""
 
 import base64
 import re

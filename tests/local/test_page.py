@@ -29,24 +29,24 @@ ARTIFACTS = ROOT / "artifacts"
 
 @pytest.fixture(scope="module")
 def api(new_database: Callable[[], str]) -> Iterator[Running]:
-    """The API, as `make run` serves it."""
+    """Run the API as `make run` does."""
     with running({"JWT_SECRET": SECRET, "DATABASE_URL": new_database()}) as served:
         yield served
 
 
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """One browser for this file; it starts slowly."""
+    """Run one browser for this file, because it starts slowly."""
     with chromium(tmp_path_factory.mktemp("profile")) as browser:
         yield browser
 
 
 class Page:
-    """The page in the words of somebody who uses it."""
+    """The page, in the words of somebody who uses it."""
 
     def __init__(self, chrome: Chrome, url: str, user: str) -> None:
         self._chrome = chrome
-        # The page replaces a task after each answer, and shows a button once it has a use.
+        # The page replaces a task after each response, and shows a button only when it has a use.
         not_yet = [StaleElementReferenceException, ElementNotInteractableException]
         self._wait = WebDriverWait(chrome, 30, ignored_exceptions=not_yet)
         chrome.get(url + "/")
@@ -54,23 +54,23 @@ class Page:
         self.press("Sign in")
 
     def type(self, selector: str, text: str) -> None:
-        """Replace what a field holds."""
+        """Replace the contents of a field."""
         field = cast("WebElement", self._wait.until(lambda _: self._shown(selector)))
         field.clear()
         field.send_keys(text)
 
     def press(self, text: str, *, of: str = "") -> None:
-        """Press a button, of the task with this title or of the page."""
+        """Press a button of the page, or of the task with this title."""
         inside = f"//li[.//*[contains(text(), '{of}')]]" if of else ""
         self._click(f"{inside}//button[.='{text}']")
 
     def add(self, title: str) -> None:
-        """Add a task, without waiting for it."""
+        """Add a task, and do not wait for it."""
         self.type('[name="title"]', title)
         self.press("Add")
 
     def titles(self) -> list[str]:
-        """The titles that the list shows."""
+        """Return the titles in the list."""
         return [each.text for each in self._all("#tasks .title")]
 
     def shows(self, *titles: str) -> None:
@@ -88,7 +88,7 @@ class Page:
         self._click(f"//li[.//*[.='{title}']]//input[@type='checkbox']")
 
     def completed(self) -> list[str]:
-        """The titles that are crossed out."""
+        """Return the titles that are crossed out."""
         return [each.text for each in self._all("li.completed .title")]
 
     def wait_completed(self, *titles: str) -> None:
@@ -102,7 +102,7 @@ class Page:
 
     @contextmanager
     def offline(self) -> Iterator[None]:
-        """Take the network away from the browser, and give it back whatever happens."""
+        """Disconnect the browser from the network, and always connect it again at the end."""
         self._chrome.execute_cdp_cmd("Network.enable", {})
         self._be_offline(True)
         try:
@@ -116,12 +116,12 @@ class Page:
         self._chrome.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
 
     def screenshot(self, path: Path) -> None:
-        """Keep what the window shows."""
+        """Store a picture of the window."""
         path.parent.mkdir(exist_ok=True)
         assert self._chrome.save_screenshot(str(path))
 
     def _click(self, path: str) -> None:
-        """Click once on what is there, or will be."""
+        """Click once on an element, as soon as it is there."""
 
         def clicked(driver: Chrome) -> bool:
             driver.find_element(By.XPATH, path).click()
@@ -138,13 +138,13 @@ class Page:
 
 @pytest.fixture
 def client(api: Running) -> Client:
-    """Somebody who uses the same account without the page."""
+    """Return a client that uses the same account without the page."""
     return Client(api.url, SECRET)
 
 
 @pytest.fixture
 def page(chrome: Chrome, api: Running, client: Client) -> Page:
-    """The page with a new user signed in."""
+    """Return the page with a new user signed in."""
     return Page(chrome, api.url, client.user)
 
 
@@ -170,7 +170,7 @@ def test_a_task_is_added_completed_renamed_and_deleted(
 
 
 def save_in_conflict(page: Page, client: Client) -> dict[str, Any]:
-    """Save a change of a task that somebody else changed meanwhile; the task before both."""
+    """Save a change of a task that somebody else has changed; return the task as it was before."""
     page.add("Mine")
     page.shows("Mine")
     (task,) = client.send("GET", client.path()).json()

@@ -1,4 +1,4 @@
-"""The embedded Postgres: private, durable, and never in anybody's way."""
+"""The embedded Postgres is private and durable, and never in anybody's way."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ from local.postgres import Postgres
 
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
-    """Where the data goes: in a path that is private, long, and has a blank in it."""
+    """Return the folder for the data: its path is private, long, and has a blank."""
     private = tmp_path / "a private place"
     private.mkdir(mode=0o700)
     yield private / ("long-" * 30) / "postgres"
@@ -156,7 +156,7 @@ def test_the_lock_is_free_again_after_a_failed_start(data: Path) -> None:
 
 
 def _left_behind(data: Path) -> tuple[str, int]:
-    """Start a server from a process that is killed; return where it is and its process id."""
+    """Start a server from a process that is then killed; return its socket and its process id."""
     code = f"""
 import os, pathlib, signal
 from local.postgres import Postgres
@@ -172,7 +172,7 @@ def _server(data: Path) -> int:
 
 
 def _is_alive(process: int) -> bool:
-    # It has lost its parent; whoever reaps it then may take a while.
+    # The server has lost its parent, and init may reap it only after a while.
     is_there = psutil.pid_exists(process)
     return is_there and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
 

@@ -1,4 +1,4 @@
-"""template.yaml as data: parameters, intrinsic functions, routes, and what cannot be run here."""
+"""template.yaml as data: parameters, intrinsic functions, routes, and what cannot run here."""
 
 import os
 import time

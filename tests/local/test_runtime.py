@@ -1,4 +1,4 @@
-"""Functions in processes of their own: with what was deployed, and as many as are needed."""
+"""Functions in processes of their own: as deployed, and as many as are needed."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.local.toy import Gate, Toy, message
 
 @pytest.fixture
 def background() -> Iterator[ThreadPoolExecutor]:
-    """Threads for requests that take their time."""
+    """Run a pool of threads for requests that take their time."""
     with ThreadPoolExecutor(32) as pool:
         yield pool
 
@@ -147,7 +147,7 @@ def test_a_function_that_cannot_be_imported_is_500_for_all_who_wait(toy: Toy) ->
 
 def test_what_a_function_prints_is_kept_in_its_log(toy: Toy) -> None:
     toy.work("print('unmistakable'); sys.stderr.write('x' * 100_000 + '\\n')")
-    toy.work("pass")  # lines are read in order, so those of the request before have arrived
+    toy.work("pass")  # lines are read in order, so those of the last request have arrived
     log = (toy.folder / ".local/logs/Work.log").read_text()
     assert "unmistakable\n" in log
     assert "x" * 100_000 in log

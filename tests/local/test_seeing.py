@@ -1,4 +1,4 @@
-"""What a developer sees of functions at work: in the terminal of `make run`, and by `make logs`."""
+"""What a developer sees of the functions: in the terminal of `make run`, and by `make logs`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`make run` from its first line to its last, and what it says when it cannot."""
+"""`make run` from its first line to its last, and what it says when it cannot start."""
 
 import os
 import re
@@ -37,7 +37,7 @@ MIGRATE = """
 
 @pytest.fixture
 def with_database(folder: Path) -> Path:
-    """A toy that has a database, and a Migrate function that says how it went."""
+    """Write a toy with a database and a Migrate function that can be told to fail."""
     template = (folder / "template.yaml").read_text()
     template = template.replace("Parameters:\n", f"Parameters:{WITH_DATABASE}", 1)
     (folder / "template.yaml").write_text(template + MIGRATE.lstrip("\n"))
@@ -114,7 +114,7 @@ def test_a_request_that_does_not_end_cannot_keep_it_from_ending(folder: Path, ga
 def test_functions_end_even_when_it_is_killed(folder: Path, gate: Gate) -> None:
     with served(folder) as toy, ThreadPoolExecutor(1) as background:
         functions = [psutil.Process(toy.work("answer = os.getpid()", "/short").json())]
-        if sys.platform == "linux":  # elsewhere a busy one ends after its request
+        if sys.platform == "linux":  # elsewhere a busy function ends after its request
             functions.append(psutil.Process(toy.work("answer = os.getpid()").json()))
             background.submit(toy.work, gate.code)
             gate.wait_for(1)
@@ -265,7 +265,7 @@ def _refuses(url: str) -> bool:
 
 
 def _until(find: Callable[[], T]) -> T:
-    """Wait for what sends no event, and return it."""
+    """Wait for something that sends no event, and return it."""
     end = time.monotonic() + 10
     while not (found := find()):
         assert time.monotonic() < end

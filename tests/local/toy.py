@@ -1,4 +1,4 @@
-"""A small API for the tests of the local one; what it does is up to the requests."""
+"""A small API for the tests of `make run`; its requests say what it does."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def handler(event, context):
         "body": json.dumps(event),
     }
 """,
-    # The body is what to do: Python, with `event` and `context`, that may set `answer`.
+    # The body says what to do: Python with `event` and `context` that may set `answer`.
     "functions/worker/app.py": """
 import base64, json, os, socket, sys
 
@@ -150,7 +150,7 @@ def write(folder: Path, packages: Path) -> Path:
     requirements = folder / "requirements"
     requirements.mkdir()
     (requirements / "runtime.txt").symlink_to(ROOT / "requirements/runtime.txt")
-    # PyJWT stands for any dependency of the layer; it is small.
+    # PyJWT is an example of a dependency of the layer; it is small.
     (requirements / "layer.txt").symlink_to(ROOT / "requirements/authorizer.txt")
     (folder / ".local").mkdir()
     packages.mkdir(exist_ok=True)
@@ -183,12 +183,12 @@ class Toy:
         return event
 
     def work(self, code: str, path: str = "/work") -> httpx.Response:
-        """Have a function run some Python."""
+        """Run some Python in a function."""
         headers = {"content-type": "text/plain"}
         return httpx.post(self.url + path, content=code, headers=headers, timeout=30)
 
     def raw(self, request: bytes) -> bytes:
-        """Send bytes as they are and return all that comes back until the end."""
+        """Send these bytes unchanged, and return everything that comes back."""
         with socket.create_connection(self.address, timeout=10) as connection:
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -202,9 +202,9 @@ def served(folder: Path, **settings: str) -> Iterator[Toy]:
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return settings with what it takes to run the local API in another folder.
+    """Return settings with all that the local API needs to run in another folder.
 
-    That is how the installer reaches its index, and where Python finds its libraries.
+    The installer finds its index by them, and Python its libraries.
     """
     needed = re.compile(r"(UV|PIP|SSL)_.*|(https?|all|no)_proxy|LD_LIBRARY_PATH", re.IGNORECASE)
     reach = {name: value for name, value in os.environ.items() if needed.fullmatch(name)}
@@ -212,7 +212,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def refused(folder: Path, **settings: str) -> str:
-    """Return what an API that cannot start says; it has to be one sentence and exit status 1."""
+    """Return what an API that cannot start says: one sentence, with exit status 1."""
     process = start(environment(settings), cwd=folder)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1, output
@@ -237,7 +237,7 @@ def command(
 
 
 class Gate:
-    """Holds functions in the middle of their work: code that calls `gate(port)` waits here."""
+    """A gate that holds functions in the middle of their work, where code calls `gate(port)`."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -246,7 +246,7 @@ class Gate:
         self._held: list[socket.socket] = []
 
     def wait_for(self, count: int) -> None:
-        """Return once this many functions are being held."""
+        """Return once this many functions are held."""
         while len(self._held) < count:
             self._held.append(self._listener.accept()[0])
 
@@ -262,12 +262,12 @@ class Gate:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """End a process so that it can do nothing about it."""
+    """Kill a process, which can do nothing about it."""
     process.send_signal(signal.SIGKILL)
     process.wait()
 
 
 def message(response: httpx.Response) -> tuple[int, Any]:
-    """Return status and body of one of the gateway's own answers."""
+    """Return status and body of one of the gateway's own responses."""
     assert response.headers["content-type"] == "application/json"
     return response.status_code, json.loads(response.content)["message"]

@@ -1,4 +1,4 @@
-"""What the helper's tests share: servers, certificates, and databases that are closed again."""
+"""What the tests of `neon` share: servers, certificates, and databases that get closed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOST = "ep-cool-lake-123456-pooler.eu-central-1.aws.neon.tech"
 
 
 def need(is_there: object, reason: str) -> None:
-    """Skip with the reason, or fail where REQUIRE_ALL=1 allows no skips."""
+    """Skip the test with the reason, or fail if REQUIRE_ALL=1 allows no skips."""
     if is_there:
         return
     if os.environ.get("REQUIRE_ALL") == "1":
@@ -30,7 +30,7 @@ def need(is_there: object, reason: str) -> None:
 
 
 def need_pgbouncer(*version: int) -> None:
-    """Skip where PgBouncer is missing or older."""
+    """Skip the test if PgBouncer is missing or older than this version."""
     have = servers.pgbouncer_version()
     need(have, "PgBouncer is missing: apt-get install pgbouncer")
     wanted = ".".join(map(str, version))
@@ -52,7 +52,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def pooler(
     postgres: Postgres, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[PgBouncer]:
-    """PgBouncer with TLS and one server connection, shared by the tests that do not harm it."""
+    """Run PgBouncer with TLS and one server connection, for all tests that do not harm it."""
     need_pgbouncer(1)
     directory = _open_to_all(tmp_path_factory.mktemp("pooler"))
     with PgBouncer(directory, postgres, certificate=_issued(authority, "localhost")) as server:
@@ -61,7 +61,7 @@ def pooler(
 
 @pytest.fixture
 def new_pooler(postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., PgBouncer]]:
-    """Starts a PgBouncer with settings of its own."""
+    """Return a function that starts a PgBouncer with settings of its own."""
     need_pgbouncer(1)
     _open_to_all(tmp_path)
     with ExitStack() as stack:
@@ -75,14 +75,14 @@ def new_pooler(postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., PgB
 
 @pytest.fixture
 def proxy(postgres: Postgres) -> Iterator[Proxy]:
-    """The fault maker, straight in front of Postgres."""
+    """Run the proxy that makes faults, directly in front of Postgres."""
     with Proxy(postgres.port) as server:
         yield server
 
 
 @pytest.fixture
 def connect() -> Iterator[Callable[..., Database]]:
-    """Makes databases, and closes them after the test."""
+    """Return a function that makes databases, which are closed after the test."""
     with ExitStack() as stack:
 
         def new(url: str | Callable[[float], str], **options: Any) -> Database:
@@ -95,21 +95,24 @@ def connect() -> Iterator[Callable[..., Database]]:
 
 @pytest.fixture
 def table(postgres: Postgres) -> Iterator[str]:
-    """An empty table of operations; a constraint helps only those that are declared repeatable."""
+    """Make an empty table of operations. Its constraint covers only the repeatable ones."""
     postgres.admin(
         "CREATE TABLE hits (op text, repeatable bool NOT NULL DEFAULT false)",
         "CREATE UNIQUE INDEX ON hits (op) WHERE repeatable",
         f"GRANT ALL ON hits TO {servers.USER}",
     )
     yield "hits"
-    # Whoever still holds a lock has no one left to hold it for.
+    # End every session that still holds a lock.
     postgres.terminate()
     postgres.admin("DROP TABLE hits")
 
 
 @pytest.fixture
 def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Makes every host name resolve to these addresses; the answer lists what was asked for."""
+    """Return a function that makes every host name resolve to some addresses.
+
+    It returns the list of the names that are looked up from then on.
+    """
     asked: list[str] = []
     real = socket.getaddrinfo
 
@@ -128,7 +131,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 @contextmanager
 def holding(url: str, sql: LiteralString) -> Iterator[None]:
-    """Keep a transaction open that has run the statement; it is rolled back at the end."""
+    """Keep a transaction open that has run the statement, and roll it back at the end."""
     with psycopg.connect(url) as connection:
         connection.execute(sql)
         yield
@@ -136,14 +139,14 @@ def holding(url: str, sql: LiteralString) -> Iterator[None]:
 
 
 def through(proxy: Proxy, parameters: str = "") -> str:
-    """The connection string for role `api` through the proxy."""
+    """Return the connection string of role `api` through the proxy."""
     return (
         f"postgresql://{servers.USER}:{servers.QUOTED}@127.0.0.1:{proxy.port}/postgres{parameters}"
     )
 
 
 def verified(authority: Authority) -> str:
-    """Parameters that have the test's authority trusted, and no other."""
+    """Return the parameters that trust the test's authority and no other."""
     return f"?sslmode=verify-full&sslrootcert={authority.roots}"
 
 
@@ -159,7 +162,7 @@ def _issued(authority: Authority, host: str, **options: int) -> servers.Certific
 
 
 def _open_to_all(directory: Path) -> Path:
-    """The servers run as another account, and pytest's directories are for their owner only."""
+    """Open pytest's private folders to the other account that runs the servers."""
     for each in (directory, *directory.parents):
         if each.owner() == "root" and not each.stat().st_mode & 0o001:
             each.chmod(each.stat().st_mode | 0o011)

@@ -1,6 +1,6 @@
 """Measures the helper and prints the table for docs/neon.md: `python -m tests.neon.measure`.
 
-With `--overhead URL` it measures the overhead against that database alone.
+With `--overhead URL` it measures only the overhead, on that database.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.neon.servers import (
     pgbouncer_version,
 )
 
-LATENCY = 0.025  # each way, so 50 ms a round trip
+LATENCY = 0.025  # each way, so 50 ms for a round trip
 ROUNDS, REPEATS = 60, 50
 ROW = Statement(
     """
@@ -46,10 +46,10 @@ ONE = Statement("SELECT 1 AS one")
 
 @dataclass(frozen=True)
 class Overhead:
-    """Microseconds by the wall and of this process's CPU, and what multiple they are.
+    """Microseconds by the clock and of this process's CPU, and their ratios to a bare execute.
 
-    The multiples are medians over pairs of rounds that followed each other, not quotients of the
-    medians: the machine's pace changes in between.
+    A ratio is the median over pairs of rounds that followed each other, not the quotient of the
+    medians, because the machine's pace changes in between.
     """
 
     bare: tuple[float, float]
@@ -84,8 +84,8 @@ def overhead(url: str, statement: Statement) -> Overhead:
 def _placed(*backends: int) -> Iterator[None]:
     """Keep this process on one CPU and both backends on another, where that is allowed.
 
-    Else the scheduler decides, connection by connection, whether a query has to change CPUs, and
-    that is a larger difference than the one that is measured.
+    Otherwise the scheduler decides for each connection whether a query has to change CPUs, and that
+    makes a larger difference than the measured one.
     """
     allowed = sorted(os.sched_getaffinity(0))
     with suppress(PermissionError):
@@ -210,7 +210,7 @@ def _print_faults(postgres: Postgres) -> None:
 
 
 def _outcome(postgres: Postgres, fault: Fault, kind: str) -> str:
-    """What the caller is told, and what is in the table afterwards."""
+    """Return what the caller was told, and what the table has afterwards."""
     op = f"{kind} {fault.name}"
     with Proxy(postgres.port) as proxy:
         url = f"postgresql://{USER}:{QUOTED}@127.0.0.1:{proxy.port}/postgres"
@@ -235,7 +235,7 @@ def _meet(database: Database, proxy: Proxy, fault: Fault, kind: str, insert: Sta
 
 
 def row(what: str, measured: str) -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     print(f"| {what} | {measured} |", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy that makes faults: it counts, delays, cuts, swallows, and lies at connect."""
+"""A TCP proxy that makes faults: it counts, delays, cuts, swallows, and refuses connects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _READY_FOR_QUERY = b"Z\0\0\0\5I"
 
 
 class Fault(Enum):
-    """What happens to the next thing that a client sends."""
+    """What happens to the next request of a client."""
 
     CUT_BEFORE = "nothing of the request arrives"
     CUT_REQUEST = "a part of the request arrives"
@@ -31,11 +31,11 @@ class Fault(Enum):
 
 @dataclass
 class Connection:
-    """One client's connection and what was seen of it."""
+    """One client's connection, and what the proxy has seen of it."""
 
     client: socket.socket
     server: socket.socket
-    round_trips: int = 1  # TCP's own
+    round_trips: int = 1  # TCP's handshake
     client_spoke_last: bool = False
     is_hole: bool = False
     is_swallowing: bool = False
@@ -46,19 +46,19 @@ class Connection:
     threads: list[threading.Thread] = field(default_factory=list)
 
     def cut(self, *, reset: bool = False) -> None:
-        """End both sides, with a FIN or with a reset."""
+        """Close both sides, with a FIN or with a reset."""
         with self.lock:
             for side in (self.client, self.server) if self.running else ():
                 if reset:
                     side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 try:
-                    # This wakes the threads; a reset is sent by the close that follows.
+                    # This wakes the threads. The close that follows sends the reset.
                     side.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
                 except OSError:
-                    continue  # it was closed from the other end
+                    continue  # the other end has closed it
 
     def ended(self) -> None:
-        """One direction has ended; after the second one the sockets are given back."""
+        """Note that one direction has ended, and close the sockets after the second one."""
         with self.lock:
             self.running -= 1
             if not self.running:
@@ -67,7 +67,7 @@ class Connection:
 
 
 class Proxy:
-    """Between a client and `target`, a port on loopback, until the `with` block ends."""
+    """A proxy in front of `target`, a port on loopback, until the `with` block ends."""
 
     def __init__(self, target: int, *, latency: float = 0.0, buffer_bytes: int = 0) -> None:
         self.target = target
@@ -77,7 +77,7 @@ class Proxy:
         self.refusals: list[bytes] = []
         self.accepted = 0
         self.fault: Fault | None = None
-        self.position = 0.5  # of the message, where a fault cuts it
+        self.position = 0.5  # the part of the message after which a fault cuts it
         self.reset = False
         self.connections: list[Connection] = []
         self.faulted = threading.Event()
@@ -107,26 +107,26 @@ class Proxy:
 
     @property
     def round_trips(self) -> int:
-        """Round trips of all connections so far, TCP's handshakes among them."""
+        """Return the round trips of all connections so far, TCP's handshakes included."""
         return sum(each.round_trips for each in self.connections)
 
     @property
     def last_words(self) -> list[bytes]:
-        """What each client sent last."""
+        """Return the last message of each client."""
         return [each.last for each in self.connections]
 
     def arm(self, fault: Fault, position: float = 0.5, *, reset: bool = False) -> None:
-        """Let the next request meet the fault, cut at this part of its length."""
+        """Make the fault happen to the next request, after this part of its length."""
         self.position, self.reset = position, reset
         self.faulted.clear()
         self.fault = fault
 
     def refuse(self, *texts: str, severity: str = "ERROR", sqlstate: str = "XX000") -> None:
-        """Answer the next connects with these errors, one each, as Neon's proxy does."""
+        """Answer each of the next connects with one of these errors, as Neon's proxy does."""
         self.refusals = [error_response(text, severity, sqlstate) for text in texts]
 
     def cut_all(self) -> None:
-        """Cut every connection there is."""
+        """Cut every open connection."""
         for connection in self.connections:
             connection.cut()
 
@@ -225,7 +225,7 @@ class Proxy:
 
 
 def error_response(text: str, severity: str, sqlstate: str) -> bytes:
-    """An ErrorResponse message of Postgres's protocol."""
+    """Return an ErrorResponse message of Postgres's protocol."""
     fields = {"S": severity, "V": severity, "C": sqlstate, "M": text}
     body = b"".join(f"{key}{value}".encode() + b"\0" for key, value in fields.items()) + b"\0"
     return b"E" + struct.pack("!i", len(body) + 4) + body
@@ -250,12 +250,12 @@ def _sent(side: socket.socket, data: bytes) -> None:
     try:
         side.sendall(data)
     except OSError:
-        return  # the other end has gone; what it missed is what the test is about
+        return  # the other end has gone, and the test is about what it missed
 
 
 @contextmanager
 def direct_tls(target: int, certificate: Path, key: Path) -> Iterator[int]:
-    """Ends TLS that comes without Postgres's request for it, as Neon's proxy does."""
+    """Run a proxy that takes TLS without Postgres's request, as Neon's does; yield its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(["postgresql"])
@@ -297,5 +297,5 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
         pass  # the other direction has closed it
     finally:
         for side in (source, sink):
-            with suppress(OSError), side:  # the other direction may have been first
+            with suppress(OSError), side:  # the other direction may have closed it first
                 side.shutdown(socket.SHUT_RDWR)

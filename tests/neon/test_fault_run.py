@@ -1,4 +1,4 @@
-"""A short level of `make faults`."""
+"""A short run of `make faults`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every fault at every point of a unit of work: never twice, never a wrong success."""
+"""Every fault at every point of a unit of work: nothing happens twice, no success is false."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ Connect = Callable[..., Database]
 
 
 def insert(op: str) -> Statement:
-    """Not repeatable by itself: nothing keeps a second row out."""
+    """Return an insert that is not repeatable: nothing prevents a second row."""
     return Statement("INSERT INTO hits VALUES (%s) RETURNING op", (op,))
 
 
 def insert_again(op: str) -> Statement:
-    """Repeatable: the row is there afterwards, once, were the first attempt still running."""
+    """Return a repeatable insert: it leaves one row, even if the first attempt is still running."""
     return Statement("INSERT INTO hits VALUES (%s, true) ON CONFLICT DO NOTHING", (op,))
 
 
 def hits(postgres: Postgres, op: str) -> int:
-    """How often it happened, once nothing is left that could still make it happen."""
+    """Return how often the operation happened, once no session is left that could still do it."""
     until(lambda: postgres.sessions("active", "idle in transaction") == 0)
     rows = postgres.admin(f"SELECT 1 FROM hits WHERE op = '{op}'")
     return len(rows)
@@ -49,7 +49,7 @@ def hits(postgres: Postgres, op: str) -> int:
 
 @pytest.fixture(params=["fin", "reset"])
 def reset(request: pytest.FixtureRequest) -> bool:
-    """How the connection ends."""
+    """Return whether the connection ends with a reset."""
     return bool(request.param == "reset")
 
 
@@ -165,7 +165,7 @@ def test_a_statement_that_kills_its_server_is_not_repeated_for_ever(
 def test_a_repeatable_write_that_cannot_be_repeated_is_unknown(
     connect: Connect, proxy: Proxy, text: str
 ) -> None:
-    """It was sent, and then there was no way back to the database to send it again."""
+    """It was sent, and then the database could no longer be reached for a second attempt."""
     database = connect(through(proxy))
     database.run(ONE, effect=READ)
     proxy.arm(Fault.CUT_ANSWERED)
@@ -177,7 +177,7 @@ def test_a_repeatable_write_that_cannot_be_repeated_is_unknown(
 def test_a_repeatable_write_stays_unknown_when_its_last_try_was_not_even_sent(
     connect: Connect, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The pooler refuses every try but the first one before it gives a server."""
+    """The pooler refuses every attempt but the first one, before it assigns a server."""
     database = connect(through(proxy))
     tries = iter([True, False, False, False, False])
 
@@ -221,7 +221,7 @@ def test_silence_until_the_deadline_is_an_error_that_says_what_is_known(
 def test_a_backend_killed_in_the_middle_of_a_statement(
     connect: Connect, postgres: Postgres
 ) -> None:
-    """It waits for a lock, so that it is there to be killed."""
+    """The statement waits for a lock, so that its backend is there to be killed."""
     kill = WAITING.replace("pid", "pg_terminate_backend(pid)", 1)
     database = connect(postgres.url)
     with holding(postgres.admin_url, "LOCK TABLE hits"):
@@ -270,7 +270,7 @@ def test_a_pooler_killed_in_the_middle_of_a_unit_of_work(
             running.result()
     database.close()
     until(lambda: postgres.sessions("active", "idle in transaction") == 0)
-    # The first backend finds its client gone only when it has something to say.
+    # The first backend learns that its client has gone only when it has something to send.
     assert hits(postgres, "a") in ((0, 1) if effect is ONCE else (1,))
 
 
@@ -310,7 +310,7 @@ def test_a_paused_pooler_does_nothing_later_that_was_called_unavailable(
 def test_a_pool_without_a_free_connection_has_executed_nothing(
     connect: Connect, new_pooler: Callable[..., PgBouncer], postgres: Postgres
 ) -> None:
-    """PgBouncer's query_wait_timeout comes before a server connection was given: not executed."""
+    """PgBouncer's query_wait_timeout comes before a server connection: nothing was executed."""
     pooler = new_pooler(query_wait_timeout=1)
     database = connect(pooler.url())
     database.run(ONE, effect=READ)

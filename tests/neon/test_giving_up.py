@@ -79,7 +79,7 @@ def test_the_units_own_timeout_is_an_error_of_its_own(connect: Connect, postgres
 def test_a_resend_waits_until_the_attempt_before_has_ended(
     connect: Connect, proxy: Proxy, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first attempt holds a lock, as tasks' keys do, and nobody can tell it to stop."""
+    """The first attempt holds a lock, as an idempotency key does, and cannot be told to stop."""
     monkeypatch.setattr(Connection, "_cancel", lambda *_: None)
     take = Statement("SELECT pg_try_advisory_xact_lock(42) AS free, pg_sleep(0.5)")
     database = connect(through(proxy))
@@ -103,7 +103,7 @@ def test_a_write_that_was_given_up_half_sent_is_never_committed(
 ) -> None:
     """The network recovers while the server is told to stop, and has room for the rest.
 
-    The server's own limits are off, as those of a server before Postgres 17 would be too late.
+    The server's own limits are off, because on a server before Postgres 17 they come too late.
     """
     monkeypatch.setattr("neon._database._TRIES", 1)
     insert = Statement("INSERT INTO hits VALUES (left(%s, 1))", ("a" * length,))
@@ -132,7 +132,7 @@ def test_a_write_that_was_given_up_half_sent_is_never_committed(
 def test_half_a_batch_and_then_silence_keep_no_lock(
     connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even the cancel request arrives: the server's own `transaction_timeout` is left."""
+    """No cancel request arrives either: only the server's own `transaction_timeout` is left."""
     monkeypatch.setattr(Connection, "_cancel", lambda *_: None)
     lock = Statement("LOCK TABLE hits")
     large = Statement("SELECT %s", ("a" * 3_500_000,))
@@ -174,7 +174,7 @@ def test_an_error_that_was_read_before_the_cut_is_raised_without_the_servers_wor
 def test_the_server_ends_what_a_lost_client_could_not_tell_it_to_stop(
     connect: Connect, proxy: Proxy, postgres: Postgres
 ) -> None:
-    """The cancel request does not get through; the server looks whether its client is there."""
+    """The cancel request does not arrive, but the server checks whether its client is there."""
     database = connect(through(proxy))
     database.run(ONE, effect=READ)
     proxy.target = free_port()
@@ -289,6 +289,6 @@ def test_too_many_parameters_are_a_statement_error(connect: Connect, postgres: P
 
 
 def _bytes_unsent(descriptor: int) -> int:
-    """Return how much of what was handed to the kernel has not been taken by the other end."""
+    """Return how many bytes the kernel has that the other end has not taken yet."""
     answer = fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4)
     return int(struct.unpack("i", answer)[0])

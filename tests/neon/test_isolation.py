@@ -1,4 +1,4 @@
-"""What one client sets, another one never sees, be it on the same server connection."""
+"""No client ever sees what another one has set, even on the same server connection."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ print(json.dumps({"leaks": leaks, **database.telemetry.as_dict()}))
 
 @pytest.fixture
 def owned(postgres: Postgres) -> Iterator[None]:
-    """A table under row-level security: each of 20 users owns a row."""
+    """Make a table under row-level security in which each of 20 users owns a row."""
     postgres.admin(
         "CREATE TABLE owned (owner text PRIMARY KEY)",
         "INSERT INTO owned SELECT 'user' || n FROM generate_series(0, 19) n",

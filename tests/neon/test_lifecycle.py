@@ -1,4 +1,4 @@
-"""Environments that freeze, restore, fork and end; settings and secrets."""
+"""Environments that freeze, are restored, fork and end; settings and secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Connect = Callable[..., Database]
 
 @pytest.fixture
 def in_lambda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a Lambda environment is told by; its signal handler goes with the test."""
+    """Set what tells code that it runs in Lambda; remove its signal handler after the test."""
     monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
     before = signal.getsignal(signal.SIGTERM)
     yield
@@ -142,7 +142,7 @@ def test_nothing_is_open_in_a_snapshot_and_it_reconnects_after_the_restore(
     database = connect(through(proxy))
     database.warm()
     assert proxy.accepted == 0
-    database.run(ONE, effect=READ)  # code of INIT may well do that
+    database.run(ONE, effect=READ)  # INIT code may do that
     for function, arguments, named in before:
         function(*arguments, **named)
     assert database._connection is None
@@ -169,7 +169,7 @@ def test_a_connection_past_its_limit_is_replaced_without_an_error(
     limit: str,
     seconds: float,
 ) -> None:
-    """By either clock: the monotonic one may stand still while Lambda has us frozen."""
+    """Both clocks count, because the monotonic one may stand still while Lambda is frozen."""
     database = connect(through(proxy), **({"max_idle": 10**9} if limit == "max_lifetime" else {}))
     database.run(ONE, effect=READ)
     real = getattr(time, clock)

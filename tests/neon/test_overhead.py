@@ -1,4 +1,4 @@
-"""What a unit of work costs over the bare `conn.execute` of the same statement."""
+"""The cost of a unit of work compared with a bare `conn.execute` of the same statement."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MEASUREMENTS = 5
 def test_a_unit_of_work_costs_little_more_than_a_bare_execute(
     postgres: Postgres, statement: Statement, limit: float
 ) -> None:
-    """Bare is one SELECT; the unit of work makes five settings as well, and checks liveness.
+    """The bare call runs one SELECT. The unit of work also makes five settings and checks liveness.
 
-    The row is like the API's own statements. `SELECT 1` is the smallest
-    statement there is, so the same microseconds are a larger part of it.
+    The row is like the API's own statements. `SELECT 1` is the smallest statement there is, so the
+    same microseconds are a larger part of it.
 
-    What else the machine does only ever adds to a ratio of medians, so the least disturbed of
-    several measurements is the one that tells.
+    Other work on the machine can only increase a ratio of medians, so the least disturbed of
+    several measurements counts.
     """
     found = []
     for _ in range(_MEASUREMENTS):

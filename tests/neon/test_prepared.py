@@ -1,4 +1,4 @@
-"""Statements are prepared where that works, and it is found out where it does not."""
+"""Statements are prepared where that works, and `neon` finds out where it does not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_statements_stay_prepared_across_server_connections_of_a_pooler_that_kee
     database = connect(pooler.url())
     for _ in range(3):
         assert database.run(PREPARED, effect=READ)[0]
-        postgres.terminate()  # the pooler opens another server connection, ours stays
+        postgres.terminate()  # the pooler opens another server connection, and ours stays
     assert database.telemetry.prepared_refused == 0
 
 
@@ -51,7 +51,7 @@ def test_a_pooler_that_keeps_no_account_is_found_out_without_an_error(
     database = connect(pooler.url())
     insert = Statement("INSERT INTO hits VALUES ('a')")
     database.run(insert, effect=effect)
-    postgres.terminate()  # what was prepared is gone, and nobody tells
+    postgres.terminate()  # the prepared statements are gone, and nobody says so
     database.run(insert, effect=effect)
     assert database.telemetry.prepared_refused == 1
     assert database.run(PREPARED, effect=READ) == [[]]
@@ -105,5 +105,5 @@ def test_the_least_recently_used_prepared_statement_makes_room_for_a_new_one(
 
 
 def _unaccounted() -> dict[str, int]:
-    """The setting that has PgBouncer ignore prepared statements, which old ones always do."""
+    """Return the setting that makes PgBouncer ignore prepared statements, as old versions do."""
     return {"max_prepared_statements": 0} if pgbouncer_version() >= (1, 21) else {}

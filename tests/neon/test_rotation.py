@@ -1,4 +1,4 @@
-"""The database's password changes, the secret says so, and no request fails."""
+"""The database's password changes, the secret follows, and no request fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAME = "task-api/dev/database"
 
 @pytest.fixture
 def role(postgres: Postgres) -> Iterator[str]:
-    """A role that logs in by a password, as everybody does on Neon."""
+    """Make a role that logs in by password, as every role on Neon does."""
     postgres.admin("CREATE ROLE login_a LOGIN PASSWORD 'first'")
     yield "login_a"
     postgres.admin("DROP ROLE login_a")
@@ -28,7 +28,7 @@ def role(postgres: Postgres) -> Iterator[str]:
 def database(
     role: str, postgres: Postgres, secrets_manager: SecretsManager, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Database]:
-    """A database that is known by the name of its secret, connected."""
+    """Return a connected database whose connection string is in a secret."""
     secrets_manager.create(NAME, _url(postgres, role, "first"))
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("DATABASE_SECRET", NAME)
@@ -59,7 +59,7 @@ def test_a_changed_password_is_picked_up_at_the_next_refusal_without_a_failed_re
 ) -> None:
     secrets_manager.change(NAME, _url(postgres, role, "second"))
     postgres.admin(f"ALTER ROLE {role} PASSWORD 'second'")
-    assert _who(database) == role  # the open connection does not care
+    assert _who(database) == role  # the open connection goes on
     assert database.telemetry.connects == 1
     _disconnect(postgres, role)
     assert _who(database) == role
@@ -74,7 +74,7 @@ def test_moving_to_a_second_role_leaves_no_gap_at_all(
     try:
         secrets_manager.change(NAME, _url(postgres, "login_b", "other"))
         _disconnect(postgres, role)
-        assert _who(database) == role  # both are good: nobody is asked, nothing is refused
+        assert _who(database) == role  # both are good: nobody asks Secrets Manager
         postgres.admin(f"ALTER ROLE {role} NOLOGIN PASSWORD NULL")
         _disconnect(postgres, role)
         assert _who(database) == "login_b"
@@ -92,13 +92,13 @@ def test_a_password_that_changed_before_its_secret_is_one_clear_error(
         _who(database)
     assert "first" not in str(caught.value)
     secrets_manager.change(NAME, _url(postgres, role, "second"))
-    assert _who(database) == role  # and it heals by itself
+    assert _who(database) == role  # it recovers by itself
 
 
 def test_a_secret_is_fetched_again_when_a_later_attempt_is_the_refused_one(
     role: str, postgres: Postgres
 ) -> None:
-    """The first attempt finds the database asleep, and only the second one asks the password."""
+    """The first attempt finds the database asleep, so only the second one needs the password."""
     passwords = iter(["old", "first"])
     with Proxy(postgres.port) as proxy:
         proxy.refuse("endpoint is idle")

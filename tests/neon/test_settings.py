@@ -1,4 +1,4 @@
-"""What needs no server: connection strings, error texts, placeholders, and standing alone."""
+"""What needs no server: connection strings, error texts, placeholders, and the package itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One unit of work: one transaction, one round trip, and nothing left behind."""
+"""A unit of work is one transaction and one round trip, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_waiting_for_the_connection_ends_with_the_deadline(
 
 
 class _Unknown:
-    """A type that nobody taught psycopg; its text shows its value."""
+    """A type that psycopg does not know; its text contains its value."""
 
     def __init__(self, value: str) -> None:
         self._value = value
@@ -238,6 +238,6 @@ class _Unknown:
 
 
 def _all_texts(error: BaseException) -> str:
-    """What a logged traceback could show: the error and everything that is chained to it."""
+    """Return what a logged traceback could show: the error and everything chained to it."""
     following = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return f"{error!r} {vars(error)}" + (_all_texts(following) if following else "")

@@ -1,6 +1,6 @@
-"""Run a command with a Docker daemon and an image on a machine that lacks them.
+"""Run a command with a Docker daemon and an image, on a machine that lacks them.
 
-`python -m tests.sam_local make sam-local`: CI has neither Docker's daemon nor AWS's image.
+`python -m tests.sam_local make sam-local`: CI has neither a Docker daemon nor AWS's image.
 """
 
 import os
@@ -16,7 +16,7 @@ from tests.sam_local.image import image_options
 
 
 def main() -> int:
-    """Return the command's exit status."""
+    """Run the command, and return its exit status."""
     with processes.interruptible(), docker_daemon(print) as docker:
         options = shlex.join(image_options(docker, ROOT, print))
         environ = {**os.environ, **docker.environ, "SAM_OPTIONS": options}

@@ -36,7 +36,7 @@ _DELETES = "delete_task"
 Invocation = Future["CompletedProcess[str]"]
 Recording = Future[dict[str, Answer]]
 
-# What a developer's shell may hold; nothing of it is meant for functions in containers.
+# Variables that a developer's shell may have; containers must not see them.
 SHELL = {
     "DATABASE_URL": "postgresql://somebody@localhost:1/of_the_shell",
     "JWT_SECRET": "a-secret-of-the-shell-that-is-long-enough-0123456789",
@@ -49,7 +49,7 @@ SHELL = {
 
 @dataclass(frozen=True)
 class Api:
-    """A running `sam local start-api`, and where it writes what it says."""
+    """A running `sam local start-api`, and the file of its output."""
 
     url: str
     log: Path
@@ -57,7 +57,7 @@ class Api:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifacts of `sam build`, in a folder of their own."""
+    """Return the artifacts of `sam build`, in a folder of their own."""
     runtime_python()
     folder = tmp_path_factory.mktemp("sam-build")
     result = sam_cli("build", "--build-dir", str(folder))
@@ -67,13 +67,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def database_url(new_database: Callable[[], str]) -> str:
-    """The database behind the functions, as seen from this machine."""
+    """Return the functions' database, as this machine reaches it."""
     return new_database()
 
 
 @pytest.fixture(scope="session")
 def sam(build: Path, database_url: str) -> Iterator[Sam]:
-    """SAM with everything up around it. Skips where no Docker daemon runs or can be started."""
+    """Start all that SAM needs. Skip if no Docker daemon runs and none can be started."""
     with contextlib.ExitStack() as stack:
         try:
             docker = stack.enter_context(docker_daemon(print))
@@ -91,7 +91,7 @@ def sam(build: Path, database_url: str) -> Iterator[Sam]:
 
 @pytest.fixture(scope="session")
 def containers(sam: Sam, api: Api) -> dict[str, str]:
-    """The warm container of each function, by the function's name."""
+    """Return the warm container of each function, by the function's name."""
     assert api
     label = '{{.ID}} {{.Label "sam.cli.function.name"}}'
     lines = sam.docker.ask("ps", "--no-trunc", "--format", label).splitlines()
@@ -102,11 +102,11 @@ def containers(sam: Sam, api: Api) -> dict[str, str]:
 def invocations(
     sam: Sam, containers: dict[str, str], database_url: str
 ) -> Iterator[dict[str, Invocation]]:
-    """Every event through `sam local invoke`, some at a time; what deletes the task comes last.
+    """Send every event through `sam local invoke`, some at a time; the deletion comes last.
 
-    They keep the processors busy while the tests of the API wait, which therefore ask for them.
+    They keep the processors busy, so the tests of the API wait for this fixture.
     """
-    assert containers  # are known before there are others
+    assert containers  # only then are there no others yet
     insert_alices_task(database_url)
     names = {path.stem for path in EVENTS.glob("*.json")}
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
@@ -120,7 +120,7 @@ def invocations(
 
 @pytest.fixture(scope="session")
 def recording(api: Api) -> Iterator[Recording]:
-    """What SAM's gateway answers to the session, one request after the other."""
+    """Return what SAM's gateway answers to the session, request by request."""
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(play, Client(api.url, SECRET, "recorder"))
 
@@ -138,7 +138,7 @@ def _after(others: list[Invocation], sam: Sam) -> "CompletedProcess[str]":
 
 @pytest.fixture(scope="session")
 def api(sam: Sam, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """`sam local start-api` with warm containers."""
+    """Run `sam local start-api` with warm containers."""
     port, log = free_port(), tmp_path_factory.mktemp("start-api") / "log"
     settings = read_settings(ROOT, {"PORT": str(port), "JWT_SECRET": SECRET})
     with log.open("w") as output:

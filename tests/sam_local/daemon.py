@@ -1,8 +1,8 @@
-"""A Docker daemon for machines without one: the one that runs anyway, or a private one.
+"""A Docker daemon: the one that already runs, or a private one.
 
-The private daemon has its own data, socket and bridge, and leaves the machine's firewall alone. Its
-containers therefore reach this machine and nothing else. It ends with the process that started
-it, however that ends.
+The private daemon has its own data, socket and bridge, and does not touch the machine's firewall.
+So its containers reach this machine and nothing else. It ends with the process that started it,
+even if that is killed.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from local.sam.docker import Docker
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.1
-_BRIDGE = "sam-"  # then its owner's process id and a number; interfaces have 15 letters at most
-_FOLDER = "sam-docker-"  # the same, then letters of its own
+_BRIDGE = "sam-"  # then the owner's process id and a number; an interface has 15 letters at most
+_FOLDER = "sam-docker-"  # the same, and then more letters
 _number = itertools.count()
 
 Progress = Callable[[str], None]
@@ -38,9 +38,9 @@ Progress = Callable[[str], None]
 
 @contextlib.contextmanager
 def docker_daemon(progress: Progress) -> Iterator[Docker]:
-    """Give the daemon that answers, or start one and stop it at the end.
+    """Yield the daemon that answers, or start one and stop it at the end.
 
-    Raises LocalError with what to install or start when there is none and none can be started.
+    Raises LocalError with what to install or start if there is none and none can be started.
     """
     docker = Docker()
     if shutil.which("docker") and docker.answers():
@@ -56,7 +56,7 @@ def docker_daemon(progress: Progress) -> Iterator[Docker]:
 def private_daemon() -> Iterator[Docker]:
     """Start a daemon of our own, and end it with its containers, network and data.
 
-    Raises LocalError with what is missing when none can be started.
+    Raises LocalError with what is missing if none can be started.
     """
     _check_tools()
     _remove_orphans()
@@ -86,14 +86,14 @@ def _check_tools() -> None:
 
 
 def _program(name: str) -> str:
-    """Return where an administrator's program is; their folders are not in everybody's PATH."""
+    """Return the path of an administrator's program, whose folder may not be in the PATH."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     return shutil.which(name, path=path) or ""
 
 
 @contextlib.contextmanager
 def _bridge() -> Iterator[str]:
-    """Make a bridge with a subnet that no route of this machine needs, and remove it."""
+    """Make a bridge with a subnet that no route of this machine needs, and remove it at the end."""
     name, subnet = f"{_BRIDGE}{os.getpid()}-{next(_number)}", _free_subnet()
     _ip("link", "add", name, "type", "bridge")
     try:
@@ -105,7 +105,7 @@ def _bridge() -> Iterator[str]:
 
 
 def _remove_orphans() -> None:
-    """Remove what a killed process could not."""
+    """Remove what a killed process has left behind."""
     for link in json.loads(_ip("-json", "link", "show", "type", "bridge") or "[]"):
         if _is_orphan(link.get("ifname", ""), _BRIDGE):
             _ip("link", "delete", link["ifname"])
@@ -122,7 +122,7 @@ def _is_orphan(name: str, prefix: str) -> bool:
 def _free_subnet() -> IPv4Network:
     routes = json.loads(_ip("-json", "-4", "route", "show") or "[]")
     taken = [IPv4Network(route["dst"]) for route in routes if route["dst"] != "default"]
-    start = os.getpid()  # so that two that start at the same time look in different places
+    start = os.getpid()  # two processes that start at the same time look in different places
     for number in range(start, start + 256):
         subnet = IPv4Network(f"172.30.{number % 256}.0/24")
         if not any(subnet.overlaps(other) for other in taken):
@@ -152,7 +152,7 @@ def _start(folder: Path, bridge: str) -> subprocess.Popen[str]:
                 *(
                     "--dns",
                     "127.0.0.1",
-                ),  # where nobody answers: names fail at once, not after a while
+                ),  # nothing answers there, so name look-ups fail at once and not after a while
             ],
             ends_by=signal.SIGTERM,
             env=os.environ | {"PATH": path},

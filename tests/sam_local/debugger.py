@@ -1,7 +1,6 @@
-"""A debugger as an editor is one: it attaches, sets a breakpoint, sees it hit, and goes on.
+"""A debugger like an editor's: it attaches, sets a breakpoint, waits for it, and goes on.
 
-What it attaches with is a configuration of .vscode/launch.json.
-
+It attaches with a configuration of .vscode/launch.json.
 https://microsoft.github.io/debug-adapter-protocol/specification
 """
 
@@ -20,7 +19,7 @@ _SECONDS = 60.0
 
 
 class Debugger:
-    """One attached client of the Debug Adapter Protocol."""
+    """An attached client of the Debug Adapter Protocol."""
 
     def __init__(self, name: str) -> None:
         self._configuration = configuration(name)
@@ -51,7 +50,7 @@ class Debugger:
         self._until(command="configurationDone")
 
     def stopped_at(self) -> tuple[str, int]:
-        """Wait for a breakpoint; the file's path and the line."""
+        """Wait for a breakpoint, and return the file's path and the line."""
         thread = self._until(event="stopped")["body"]["threadId"]
         self._send("stackTrace", {"threadId": thread})
         frame = self._until(command="stackTrace")["body"]["stackFrames"][0]
@@ -71,7 +70,7 @@ class Debugger:
         self._stream.flush()
 
     def _until(self, **wanted: str) -> dict[str, Any]:
-        """Read messages until one has what is wanted, `event` or an answer to `command`."""
+        """Read messages up to the wanted one: `event`, or the response to `command`."""
         while True:
             message = self._read()
             if all(message.get(name) == value for name, value in wanted.items()):
@@ -87,7 +86,7 @@ class Debugger:
 
 
 def configuration(name: str) -> dict[str, Any]:
-    """Return what VS Code attaches with: variables replaced, prompts answered with the default."""
+    """Return VS Code's configuration with variables replaced and prompts at their defaults."""
     launch = json.loads((ROOT / ".vscode" / "launch.json").read_text())
     variables = {f"${{input:{each['id']}}}": each["default"] for each in launch["inputs"]}
     (found,) = (each for each in launch["configurations"] if each["name"] == name)
@@ -100,7 +99,7 @@ def configuration(name: str) -> dict[str, Any]:
 
 
 def _connected(host: str, port: int) -> socket.socket:
-    """A connection, once somebody really listens: Docker accepts before its container does."""
+    """Return a connection when something really listens: Docker accepts before its container."""
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         try:

@@ -1,7 +1,7 @@
-"""Where `sam local`'s own gateway is not an HTTP API, and `make run` is. All of it is asserted.
+"""Where `sam local`'s own gateway differs from an HTTP API and from `make run`.
 
-The functions answer alike; what differs is what SAM CLI's Flask application does around them.
-When SAM mends one of these, a test fails and its line here goes. docs/sam-local.md tells users.
+The functions answer alike; SAM CLI's Flask application around them differs. Every difference is
+asserted: when SAM mends one, a test fails, and its line here goes. docs/sam-local.md tells users.
 """
 
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ IN_THE_CONTRACT = {
     "test_browsers::test_answers_to_an_allowed_origin_may_be_read_errors_too": OTHER_CORS,
 }
 
-# Headers that say who serves, or when: never compared. `make run` also tells caches that the
-# Origin matters, on every answer; SAM never does.
+# Headers that name the server or the time are never compared. `make run` also sends `Vary: Origin`
+# to caches on every response, and SAM never does.
 SERVERS_OWN = {"apigw-requestid", "connection", "date", "keep-alive", "server"}
 GATEWAYS_OWN = {("vary", "Origin")}
 
@@ -61,7 +61,7 @@ _OTHER_CORS: dict[str, tuple[object, object]] = {
 
 @dataclass(frozen=True)
 class Difference:
-    """What SAM's gateway does (the cause), and how it shows: `make run`'s value, then SAM's."""
+    """A difference: its cause in SAM's gateway, the value of `make run`, and then SAM's."""
 
     cause: str
     found: dict[str, tuple[object, object]]

@@ -1,8 +1,8 @@
-"""The image that functions run in: AWS's own, or offline a stand-in that this file builds.
+"""The image that functions run in: AWS's own, or a stand-in that this file builds offline.
 
-The stand-in is Debian with its Python and AWS's runtime interface client from the package index.
-It has a name of its own, so that it is never taken for AWS's, and is used only as long as Docker
-can neither find nor pull that. Its root file system is kept, so it is built once per checkout.
+The stand-in is Debian with its Python and AWS's runtime interface client from the package index. It
+has a name of its own, so nobody takes it for AWS's, and it is used only if Docker can neither find
+nor pull AWS's image. Its root file system is kept, so a checkout builds it once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from local.sam.commands import IMAGE
 from local.sam.docker import Docker
 
 _NAME = "task-api/stand-in-for-aws-lambda-python"
-_SUITE = "trixie"  # the Debian whose Python is the runtime's
+_SUITE = "trixie"  # the Debian version that has the runtime's Python
 _PACKAGES = ("python3.13-minimal", "libpython3.13-stdlib", "ca-certificates")
 _UNUSED = ("var/cache", "var/lib/apt", "usr/share/doc", "usr/share/locale", "usr/share/man")
 _FILES = Path(__file__).with_name("stand_in")
@@ -38,9 +38,9 @@ Progress = Callable[[str], None]
 
 
 def image_options(docker: Docker, root: Path, progress: Progress) -> list[str]:
-    """Return the options by which SAM uses the stand-in; none where AWS's image is to be had.
+    """Return SAM's options for the stand-in, or none if AWS's image can be had.
 
-    Raises LocalError when there is neither.
+    Raises LocalError if there is neither.
     """
     if docker.succeeds("image", "inspect", IMAGE):
         return []
@@ -55,7 +55,7 @@ def image_options(docker: Docker, root: Path, progress: Progress) -> list[str]:
 def _stand_in(docker: Docker, root: Path, progress: Progress) -> str:
     requirements = root / "requirements" / "runtime.txt"
     digest = _digest(Path(__file__), requirements, *sorted(_FILES.iterdir()))
-    # SAM derives its own image from this one by its name alone, so another content has another.
+    # SAM derives its own image from this name alone, so other contents need another name.
     name = f"{_NAME}-{digest}:3.13"
     if docker.succeeds("image", "inspect", name):
         return name
@@ -74,7 +74,7 @@ def _digest(*files: Path) -> str:
 
 
 def _build(archive: Path, root: Path, requirements: Path) -> None:
-    """Make the root file system in a temporary folder, then pack it under its final name."""
+    """Build the root file system in a temporary folder, and then pack it under its final name."""
     _check_host()
     archive.parent.mkdir(parents=True, exist_ok=True)
     with _scratch() as folder:
@@ -108,7 +108,7 @@ def _check_host() -> None:
 
 
 def _mirror() -> str:
-    """Return where this machine gets its own packages from, or what DEBIAN_MIRROR says."""
+    """Return the mirror of this machine's own packages, or DEBIAN_MIRROR."""
     if given := os.environ.get("DEBIAN_MIRROR"):
         return given
     output = _run(
@@ -136,7 +136,7 @@ def _add_runtime(system: Path, root: Path, requirements: Path) -> None:
     )
     for file in ("bootstrap", "bootstrap.py"):
         shutil.copy(_FILES / file, runtime / file)
-    # AWS's image has byte code too; without it every container would compile the library again.
+    # AWS's image has byte code, too. Without it every container would compile the library again.
     compiling = ("python3.13", "-m", "compileall", "-q", "/usr/lib/python3.13", "/var/runtime")
     _run("chroot", system, *compiling)
 

@@ -1,7 +1,7 @@
-"""One recorded session: what a client sends, step by step, and how two servings of it compare.
+"""One recorded session: what a client sends, step by step, and a comparable form of the responses.
 
-A path may name what an earlier answer brought: `{first}` is the id of the task that the step
-`first` created, `{first_etag}` its ETag.
+A path may name an earlier response: `{first}` is the id of the task that the step `first` made, and
+`{first_etag}` is its ETag.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ANONYMOUS = {"Authorization": None}
 
 @dataclass(frozen=True)
 class Step:
-    """One request. `name` is what differences, and later steps, call it by."""
+    """One request. Differences and later steps refer to it by `name`."""
 
     name: str
     method: str
@@ -35,7 +35,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer without what no two servings of a session share: ids, times, server names."""
+    """A response without what differs in every session: ids, times, server names."""
 
     status: int
     headers: dict[str, str]
@@ -59,7 +59,7 @@ _TASKS = "/api/{user}/tasks"
 _FIRST = _TASKS + "/{first}"
 
 SESSION = (
-    # a life of some tasks
+    # the life of some tasks
     _get("empty list", _TASKS),
     _create("first", {"title": "Buy tea", "description": "green"}),
     _create("second", {"title": "  Wash up  "}),
@@ -86,7 +86,7 @@ SESSION = (
     Step("toggle deleted", "PATCH", _TASKS + "/{second}/complete"),
     Step("update deleted", "PUT", _TASKS + "/{second}", {"title": "gone"}),
     _get("list after", _TASKS),
-    # what is refused
+    # requests that are refused
     _create("blank title", {"title": "   "}),
     _create("no title", {"description": "x"}),
     _create("long title", {"title": "t" * 501}),
@@ -107,7 +107,7 @@ SESSION = (
     Step("valid update of none", "PUT", f"{_TASKS}/{_NOBODY}", {"title": "x"}),
     _get("no id", _TASKS + "/not-a-uuid"),
     _get("unknown id", f"{_TASKS}/{_NOBODY}"),
-    # who asks
+    # identity
     _get("no token", _TASKS, **_ANONYMOUS),
     _get("a bad token", _TASKS, Authorization="Bearer a.b.c"),
     _get("no bearer", _TASKS, Authorization="Basic YTpi"),
@@ -116,12 +116,12 @@ SESSION = (
     Step("create for another user", "POST", "/api/somebody/tasks", {"title": "x"}),
     _get("another user's task", "/api/somebody/tasks/{first}"),
     Step("no token at all", "DELETE", _FIRST, headers=_ANONYMOUS),
-    # what needs nobody
+    # public routes
     _get("health", "/health", **_ANONYMOUS),
     _get("specification", "/openapi.json", **_ANONYMOUS),
     _get("docs", "/docs", **_ANONYMOUS),
-    # where there is nothing
-    Step("root", "POST", "/", {}),  # GET is the page of `make run`
+    # routes that do not exist
+    Step("root", "POST", "/", {}),  # `make run` answers GET / with its page
     _get("nowhere", "/nowhere"),
     Step("another method", "DELETE", "/api/{user}/tasks"),
     _get("trailing slash", _TASKS + "/"),
@@ -147,7 +147,7 @@ SESSION = (
 
 
 def play(client: Client) -> dict[str, Answer]:
-    """Send the session as one user; the answers by step."""
+    """Send the session as one user, and return the responses by step."""
     known = {"user": client.user, "expired": client.token(exp=1)}
     answers = {}
     for step in SESSION:
@@ -186,7 +186,7 @@ def _normalised(response: httpx.Response, known: Mapping[str, str]) -> Answer:
 
 
 def _anonymous(text: str, known: Mapping[str, str]) -> str:
-    """Name ids by the step that made them; other ids, times and ETags by their kind."""
+    """Replace ids by the step that made them, and other ids, times and ETags by their kind."""
     for name, value in known.items():
         text = text.replace(value, f"<{name}>")
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>", text)

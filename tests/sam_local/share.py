@@ -6,6 +6,6 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep every so-manieth test."""
+    """Keep every n-th test."""
     number, shares = map(int, os.environ["SHARE"].split("/"))
     items[:] = items[number::shares]

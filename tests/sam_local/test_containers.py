@@ -17,7 +17,7 @@ from tests.sam_local.conftest import SECRET, SHELL, Api
 ENVIRON = {"DATABASE_URL": "postgresql://nobody@localhost/none", "JWT_SECRET": SECRET}
 TEMPLATE = read_template(ROOT / "template.yaml", ENVIRON)
 PYTHON = "/var/lang/bin/python3.13"
-# They have the layer for what fetches a secret, which is imported where a secret is named.
+# They have the layer for the code that fetches a secret; it is imported if a secret is named.
 _WITHOUT_THE_LAYER = {"Authorizer", "Smoke"}
 _WRITE = "open('/var/task/written', 'w')"
 
@@ -31,7 +31,7 @@ def test_nothing_is_compiled_at_import(sam: Sam, containers: dict[str, str], fun
     environment = ("--env=PYTHONPATH=/opt/python:/var/runtime", "--workdir=/var/task")
     command = f"{PYTHON} -B -v -c 'import app; app.handler' 2>&1"
     output = sam.docker.ask("exec", *environment, containers[function], "sh", "-c", command)
-    # Python puts the path of byte code in quotes, that of a source which it compiles not.
+    # Python quotes the path of byte code, but not the path of a source that it compiles.
     ours = re.findall(r"^# code object from '?(/(?:opt|var/task)/[^']+)", output, re.MULTILINE)
     assert ours
     assert [path for path in ours if not path.endswith(".cpython-313.pyc")] == []
@@ -96,7 +96,7 @@ def test_functions_write_nowhere_but_to_tmp(sam: Sam, api: Api, containers: dict
         changes = sam.docker.ask("diff", container).splitlines()
         places = {change.split(" ", 1)[1] for change in changes}
         written = {place for place in places if place != "/tmp" and place[:5] != "/tmp/"}  # noqa: S108
-        assert written <= {"/opt", "/var", "/var/task"}, function  # where SAM mounts
+        assert written <= {"/opt", "/var", "/var/task"}, function  # where SAM mounts the code
 
 
 def test_identity_comes_from_the_authorizers_container(
@@ -111,4 +111,4 @@ def test_identity_comes_from_the_authorizers_container(
     problem(alice.send("GET", alice.path(), headers={"Authorization": "Bearer a.b.c"}), 401)
     missing = alice.send("GET", alice.path(), headers={"Authorization": None})
     assert (missing.status_code, json.loads(missing.text)) == (401, {"message": "Unauthorized"})
-    assert asked() == before + 3  # without the header it is not asked; SAM caches nothing
+    assert asked() == before + 3  # without it nobody asks the authorizer; SAM caches nothing

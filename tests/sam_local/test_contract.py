@@ -1,4 +1,4 @@
-"""Part 1 of the contract, asked of `sam local start-api` by the very tests of `make run`."""
+"""Part 1 of the contract: the tests that `make run` passes, on `sam local start-api`."""
 
 import os
 import subprocess
@@ -32,10 +32,10 @@ def test_the_contract_holds_but_for_the_known_differences_of_sams_gateway(
 
 
 class _Share:
-    """A share of the tests in a process of its own.
+    """A share of the tests, in a process of its own.
 
-    Side by side, because SAM's gateway waits: a second for the end of a function's log, whenever
-    it comes together with lines before it.
+    The shares run side by side because SAM's gateway waits up to a second for the end of a
+    function's log, whenever that end arrives together with the lines before it.
     """
 
     def __init__(self, number: int, folder: Path, settings: dict[str, str]) -> None:
@@ -57,11 +57,11 @@ class _Share:
         )
 
     def output(self) -> str:
-        """What it prints until it ends."""
+        """Return what it prints until it ends."""
         return self._process.communicate()[0][-8000:]
 
     def cases(self) -> list[ElementTree.Element]:
-        """Its test cases, with what became of them."""
+        """Return its test cases and the outcome of each."""
         return list(ElementTree.parse(self._report).iter("testcase"))  # noqa: S314 - our own file
 
 

@@ -1,6 +1,6 @@
-"""VS Code can be attached to a function, in `make run` and in `sam local`, as it is set up here.
+"""VS Code can attach to a function, in `make run` and in `sam local`, as it is configured here.
 
-The configurations name the port, so these tests need it for themselves.
+The configurations name the port, so nothing else may use it during these tests.
 """
 
 import json
@@ -44,7 +44,7 @@ def test_a_function_of_sam_local_stops_at_a_breakpoint(sam: Sam, tmp_path: Path)
         wait_until_ready(process, tmp_path / "log")
         with ThreadPoolExecutor() as pool:
             task = pool.submit(Client(f"http://127.0.0.1:{port}", SECRET).create)
-            with Debugger("sam local") as debugger:  # the request waits for it
+            with Debugger("sam local") as debugger:  # the request waits for the debugger
                 debugger.attach(APP, LINE)
                 _stops_and_goes_on(debugger, task)
     finally:

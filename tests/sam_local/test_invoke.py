@@ -1,4 +1,4 @@
-"""Every event of events/ through `sam local invoke`, answered as everywhere else."""
+"""Every event of events/ gets the same response through `sam local invoke` as everywhere else."""
 
 import json
 
@@ -8,7 +8,7 @@ from tests.functions.handlers import EVENTS
 from tests.functions.test_events import AUTHORIZER, STATUS, assert_expected
 from tests.sam_local.conftest import Invocation
 
-# What the world outside has to answer as well, which is not there: how far the function comes.
+# These need something outside that is not there. The text is how far the function comes.
 _UP_TO = {
     "migrate_create": "custom_resource.serve",
     "migrate_delete": "custom_resource.serve",

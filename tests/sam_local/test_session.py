@@ -1,4 +1,4 @@
-"""`make run` and `sam local` give the same answers to one session, header by header."""
+"""`make run` and `sam local` give the same responses to one session, header by header."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def test_every_step_is_answered_alike_but_for_the_known_differences(
 
 
 def differences(local: Answer, sam: Answer) -> dict[str, tuple[object, object]]:
-    """What differs: both values of a header or of the status; of bodies only that they do."""
+    """Return both values of each status or header that differs, and the name of each such body."""
     names = local.headers.keys() | sam.headers.keys()
     pairs: dict[str, tuple[object, object]] = {
         name: (local.headers.get(name), sam.headers.get(name)) for name in names

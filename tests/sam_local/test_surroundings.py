@@ -1,4 +1,4 @@
-"""What is put around `sam local`, and that nothing of it is left behind."""
+"""Everything that is started around `sam local`, and that nothing of it is left behind."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ sys.stdin.read()
 
 
 class FakeDocker(Docker):
-    """A Docker that answers as it is told to; it remembers what it was asked."""
+    """A Docker that answers as it is told to and records its commands."""
 
     def __init__(self, *good: str) -> None:
         super().__init__({})
@@ -53,7 +53,7 @@ class FakeDocker(Docker):
         object.__setattr__(self, "good", good)
 
     def succeeds(self, *arguments: str) -> bool:
-        """Whether it was told so of the first argument."""
+        """Return whether the command with this first argument is told to succeed."""
         self.asked.append(arguments)  # type: ignore[attr-defined]
         return arguments[0] in self.good  # type: ignore[attr-defined]
 
@@ -79,7 +79,7 @@ def test_what_is_missing_is_said_in_one_sentence(
         daemon.docker_daemon(print),
     ):
         pass
-    assert capsys.readouterr().out == ""  # nothing is said to be starting
+    assert capsys.readouterr().out == ""  # it does not announce a start
 
 
 def test_the_relay_lets_nobody_in_but_containers() -> None:
@@ -122,7 +122,7 @@ def test_a_private_daemon_ends_with_its_owner_however_that_ends(number: signal.S
     owner.send_signal(number)
     owner.communicate(timeout=60)
     assert psutil.wait_procs(processes, timeout=60)[1] == []
-    if number == signal.SIGKILL:  # nobody was left to tidy up: the next one does
+    if number == signal.SIGKILL:  # the owner could not tidy up, so the next one does
         with daemon.private_daemon():
             pass
     interfaces = os.listdir("/sys/class/net")
@@ -146,7 +146,7 @@ def test_a_database_that_a_killed_process_left_running_is_taken_over_and_stopped
         assert owner.stdout is not None
         assert owner.stdout.readline() == "started\n"
         with _database(settings, print) as postgres:
-            pass  # it is somebody's
+            pass  # somebody uses it
         assert postgres is not None
         assert postgres.is_running()
         owner.kill()
@@ -166,7 +166,7 @@ def _skip_without_daemon() -> None:
 
 @contextmanager
 def _greeter() -> Iterator[str]:
-    """Something that says hello, at the address of a database."""
+    """Run a server that says hello, at the address of a database."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         code = "import socket, sys\nserver = socket.socket(fileno=int(sys.argv[1]))\n"
         code += "while True:\n    server.accept()[0].sendall(b'hello')\n"

@@ -1,1 +1,1 @@
-"""How secrets are fetched, and what a rotation does."""
+"""How secrets are fetched."""

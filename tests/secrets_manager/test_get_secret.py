@@ -1,4 +1,4 @@
-"""One secret by one signed request: right, refused, unavailable, and never shown."""
+"""One signed request fetches one secret, and no error shows it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BODY = b'{"SecretId": "prod/tasks"}'
 
 
 class Stub(http.server.ThreadingHTTPServer):
-    """Answers as it is told to, one answer a request, and keeps what it was asked."""
+    """A server that gives one response of its list to each request, and records the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -56,7 +56,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
-    """A Secrets Manager that does what the test says."""
+    """Return a Secrets Manager that does what the test says."""
     with Stub() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -140,7 +140,7 @@ def test_the_version_before_the_current_one_is_read_by_its_stage(
 
 @pytest.mark.usefixtures("stub")
 def test_the_timeout_holds_for_all_tries_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody answers, and only waiting for an answer takes time."""
+    """Nobody answers, and only the wait for a response takes time."""
     timeouts: list[float] = []
 
     def request(*_: object, timeout: float, **__: object) -> None:

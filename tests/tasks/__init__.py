@@ -1,1 +1,1 @@
-"""Tasks: their rules and their storage, against a real Postgres and without HTTP."""
+"""Tasks: their rules and their storage, on a real Postgres and without HTTP."""

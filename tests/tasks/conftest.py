@@ -16,7 +16,7 @@ Configure = Callable[..., Settings]
 
 @pytest.fixture(scope="session")
 def tasks_url(new_database: Callable[[], str]) -> str:
-    """A migrated database, by its superuser's connection string."""
+    """Return the superuser's connection string of a migrated database."""
     url = new_database()
     migrate(url)
     return url
@@ -24,7 +24,7 @@ def tasks_url(new_database: Callable[[], str]) -> str:
 
 @pytest.fixture
 def url(tasks_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """That database, in use by `tasks`."""
+    """Make `tasks` use that database."""
     monkeypatch.setenv("DATABASE_URL", tasks_url)
     forget()
     yield tasks_url
@@ -33,14 +33,14 @@ def url(tasks_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def forget() -> None:
-    """Have the settings and the database read from the environment again."""
+    """Make `tasks` read its settings and its database from the environment again."""
     settings.cache_clear()
     database.cache_clear()
 
 
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch, url: str) -> Configure:
-    """Set environment variables that `tasks` reads."""
+    """Return a function that sets environment variables which `tasks` reads."""
     assert url
 
     def apply(**variables: object) -> Settings:
@@ -54,5 +54,5 @@ def configure(monkeypatch: pytest.MonkeyPatch, url: str) -> Configure:
 
 @pytest.fixture
 def user() -> str:
-    """A user whom no other test knows."""
+    """Return a user whom no other test knows."""
     return str(uuid4())

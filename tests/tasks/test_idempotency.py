@@ -1,4 +1,4 @@
-"""What is recorded for an idempotency key: enough to replay the first answer, and no text."""
+"""What is recorded for an idempotency key: enough to replay the first response, and no text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.models import TEXTS, Task, TaskCreate, TaskUpdate
 from tests.identity.conftest import execute, migrate, postgres_versions
 from tests.running import ROOT
 
-# Four bytes of UTF-8 each, none like the one before: nothing of it can be compressed.
+# Each character has four bytes in UTF-8 and is new, so nothing can be compressed.
 _ALPHABET = [chr(0x10000 + number * 7) for number in range(5500)]
 TITLE, DESCRIPTION = "".join(_ALPHABET[:500]), "".join(_ALPHABET[500:])
 RECORDS = "('idempotency_keys', 'replaced_texts')"
@@ -55,7 +55,7 @@ def bytes_recorded(url: str) -> int:
 
 
 def everything(url: str) -> str:
-    """Every value of every table as one text, with the planner's statistics and a whole dump."""
+    """Return every value of every table as one text, with the planner's statistics and a dump."""
     names = execute(
         url,
         "SELECT oid::regclass::text FROM pg_class"
@@ -87,7 +87,7 @@ def test_a_key_takes_no_more_than_its_outcome_needs_however_long_the_text_is(
 ) -> None:
     id_ = made(user).id
     for _ in range(20):
-        write(user, id_)  # the maps of free space, which are there once
+        write(user, id_)  # the free space maps, which exist once
     before = bytes_recorded(url)
     for _ in range(150):
         write(user, id_)
@@ -95,7 +95,7 @@ def test_a_key_takes_no_more_than_its_outcome_needs_however_long_the_text_is(
 
 
 def test_a_replay_is_the_first_answer_whatever_was_changed_since(url: str, user: str) -> None:
-    """A random walk of writes with and without keys, of which each keyed one is replayed last."""
+    """After a mix of writes with and without keys, each keyed one is replayed."""
     assert url
     id_ = made(user, "first", None).id
     answers: list[tuple[Write, Preconditions, Task]] = []
@@ -141,7 +141,7 @@ def test_one_key_leaves_one_copy_however_often_the_text_changes_without_one(
 
 
 def test_every_text_of_a_task_is_kept_when_it_is_replaced(url: str) -> None:
-    """A new text needs the trigger, and this is what says so."""
+    """A new text needs the trigger, and this test is the one that says so."""
     watched = execute(
         url,
         "SELECT event_object_column FROM information_schema.triggered_update_columns"
@@ -160,7 +160,7 @@ def test_deleting_a_task_takes_its_text_out_of_everything_that_is_kept(
     store.toggle(user, id_, toggle)
     store.update(user, id_, TaskUpdate(title="another secret title"), update)
     store.update(user, id_, TaskUpdate(description="something else that is secret"))
-    execute(url, "ANALYZE")  # as Postgres does on its own, now and then
+    execute(url, "ANALYZE")  # as Postgres does by itself now and then
     assert "a secret title" in everything(url)
     store.delete(user, id_, conditions)
     left = everything(url)
@@ -273,7 +273,7 @@ print(fresh.task.urgency)
 def test_a_required_member_is_a_model_and_a_migration_and_replays_what_was_before(
     new_database: Callable[[], str], url: str, user: str, tmp_path: Path
 ) -> None:
-    """The walk of a new member, in a copy: two lines in the models and one migration."""
+    """It follows the walk of a new member in a copy: two lines in the models, one migration."""
     own = new_database()
     migrate(own)
     once = Preconditions(key="before")
@@ -298,7 +298,7 @@ def test_a_required_member_is_a_model_and_a_migration_and_replays_what_was_befor
 
 
 def run(environment: dict[str, str], code: str, *arguments: str) -> list[str]:
-    """Run Python with these variables; the lines that it printed."""
+    """Run Python with these variables, and return the lines that it printed."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env=environment,

@@ -1,4 +1,4 @@
-"""A write with an idempotency key whose connection is lost while it waits for a row."""
+"""A write with an idempotency key loses its connection while it waits for a row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WAITING = f"SELECT pid FROM pg_stat_activity WHERE usename = '{USER}' AND wait_e
 
 @pytest.fixture
 def proxy(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy in front of a migrated database, in use by `tasks`."""
+    """Put a proxy in front of a migrated database that `tasks` uses."""
     postgres.admin(f"ALTER ROLE {USER} CREATEROLE")
     migrate(postgres.url)
     with Proxy(postgres.port) as between:
@@ -41,7 +41,7 @@ def proxy(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy
 def test_a_write_with_a_key_never_meets_its_own_first_attempt(
     proxy: Proxy, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first attempt holds the key and waits for the row; nobody can tell it to stop."""
+    """The first attempt holds the key and waits for the row, and cannot be told to stop."""
     user = str(uuid4())
     id_ = store.create(user, TaskCreate(title="a title")).task.id
     monkeypatch.setattr(Connection, "_cancel", lambda *_: None)

@@ -1,4 +1,4 @@
-"""What a client may change, and what null means there."""
+"""What a client may change, and what null means."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tasks.models import TEXTS, TaskUpdate
 
 
 class WithDueDay(TaskUpdate):
-    """As a new member makes it that is no text and can be cleared."""
+    """A new member that is no text and can be cleared."""
 
     due: date | None = None
 

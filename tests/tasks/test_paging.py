@@ -1,4 +1,4 @@
-"""A page as data, and the time that it may take."""
+"""A page as data, and its time limit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_cursor_opens_for_its_user_filters_and_order_only(user: str) -> None:
 def test_a_list_that_takes_too_long_is_stopped_in_the_database(
     configure: Configure, url: str, user: str
 ) -> None:
-    """The search of the issue: a pattern that nearly matches everywhere in long texts."""
+    """The slowest search: a pattern that nearly matches everywhere in long texts."""
     execute(
         url,
         "INSERT INTO tasks (user_id, id, title, description) SELECT"
@@ -56,7 +56,7 @@ def test_a_list_that_takes_too_long_is_stopped_in_the_database(
 
 
 def running(url: str) -> int:
-    """How many searches the database is still working on."""
+    """Return the number of searches that the database is still working on."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
             "SELECT count(*)::int FROM pg_stat_activity"

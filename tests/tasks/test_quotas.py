@@ -42,7 +42,7 @@ def fill(url: str, user: str, number: int) -> None:
 
 @pytest.fixture
 def crowd(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
-    """Clients with a connection each, as in environments of their own."""
+    """Return clients with a connection each, as in environments of their own."""
     own = threading.local()
     opened: list[neon.Database] = []
 
@@ -137,7 +137,7 @@ def test_sixty_four_clients_at_once_pass_the_quota_by_sixty_four_at_most(
 
 
 def test_one_client_never_passes_the_quota(configure: Configure, url: str, user: str) -> None:
-    """A write counts by chance until it is near the quota, and always when it is."""
+    """Far from the quota a write counts by chance, near the quota always."""
     configure(MAX_TASKS_PER_USER=400)
     assert [accepted(lambda: store.create(user, _NEW)) for _ in range(410)].count(True) == 400
     assert count(url, "tasks", user) == 400
@@ -154,7 +154,7 @@ def test_a_user_who_deleted_many_tasks_has_room_at_once(
 
 
 def test_far_from_the_quota_few_creates_count(configure: Configure, url: str, user: str) -> None:
-    """Expected: 200 * 256 / 5000, which is ten; forty would be chance in a billion."""
+    """About ten are expected, 200 * 256 / 5000; forty has a chance of one in a billion."""
     configure(MAX_TASKS_PER_USER=10_000)
     fill(url, user, 5000)
     counts = set()

@@ -1,4 +1,4 @@
-"""The settings of tasks, and that importing tasks does nothing with them."""
+"""The settings of tasks, and that an import of tasks uses none of them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Writes under faults, and the account of what became of each: `make faults SECONDS=120`."""
+"""Writes under faults, and the table of what became of each: `make faults SECONDS=120`."""

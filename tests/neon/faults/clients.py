@@ -1,4 +1,4 @@
-"""Clients that write, and note for each write what they were told about it."""
+"""Clients that write, and record for each write what they were told about it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _SEND_BUFFER_BYTES = 46_000
 class Kind(Enum):
     """What keeps a write from happening twice."""
 
-    UNKEYED = "unkeyed"  # it is sent once
-    KEYED = "keyed"  # its key is stored with it, and the client asks again until it knows
-    REPEATABLE = "repeatable"  # it looks whether it is there already
+    UNKEYED = "unkeyed"  # the client sends it once
+    KEYED = "keyed"  # the key is stored with the write, and the client repeats it until it knows
+    REPEATABLE = "repeatable"  # the write checks whether its row is already there
 
 
 class Told(Enum):
@@ -45,7 +45,7 @@ _INSERT: dict[Kind, LiteralString] = {
         )
         INSERT INTO fault_writes SELECT id, length(%(text)s) FROM key
     """,
-    # No constraint helps: only one attempt at a time makes this repeatable.
+    # No constraint helps here: it is repeatable only if there is one attempt at a time.
     Kind.REPEATABLE: """
         INSERT INTO fault_writes SELECT %(id)s, length(%(text)s)
         WHERE NOT EXISTS (SELECT FROM fault_writes WHERE id = %(id)s)
@@ -61,7 +61,7 @@ TABLES = (
 
 @dataclass
 class Write:
-    """One write, and what its client knows of it."""
+    """A write, and what its client knows of it."""
 
     id: str
     kind: Kind
@@ -70,7 +70,7 @@ class Write:
 
 
 class Client(threading.Thread):
-    """Writes over a Database of its own until it is told to stop."""
+    """A client that writes over a Database of its own until it is told to stop."""
 
     def __init__(self, url: str, seed: int, over: threading.Event) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Client(threading.Thread):
         effect = Effect.ONCE if write.kind is Kind.UNKEYED else Effect.REPEATABLE
         write.told = self._run(statement, effect)
         for _ in range(_KEY_ATTEMPTS if write.kind is Kind.KEYED else 0):
-            # After an unknown attempt, "nothing was done" says nothing of that attempt.
+            # After an unknown attempt, "nothing was done" is about the new attempt only.
             if write.told is Told.UNKNOWN and self._run(statement, effect) is Told.DONE:
                 write.told = Told.DONE
         if write.told is Told.DONE and self._chance.random() < 0.5:
@@ -115,7 +115,7 @@ class Client(threading.Thread):
         return Told.DONE
 
     def _read(self, write: Write) -> None:
-        """Read a write that is done: it has to be there at once."""
+        """Read a write that is done, which has to be there at once."""
         count = Statement("SELECT count(*) AS n FROM fault_writes WHERE id = %s", (write.id,))
         try:
             with deadline(2.0):
@@ -126,7 +126,7 @@ class Client(threading.Thread):
         self.missing += not write.was_read
 
     def _text(self) -> str:
-        """Return mostly short texts, and some that are longer than what the kernel takes."""
+        """Return a text: mostly a short one, sometimes one longer than the kernel's send buffer."""
         draw = self._chance.random()
         if draw < 0.75:
             return "x" * self._chance.randint(1, 200)
@@ -135,7 +135,7 @@ class Client(threading.Thread):
 
 @contextmanager
 def small_send_buffers() -> Iterator[None]:
-    """Let each new connection have a send buffer that long writes do not fit into."""
+    """Give each new connection a send buffer that is too small for long writes."""
     real = Connector.open
 
     def opened(self: Connector, end: float) -> object:

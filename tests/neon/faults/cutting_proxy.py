@@ -19,7 +19,7 @@ _BUFFER_BYTES = 16_384  # small, so that a client cannot hand over a long reques
 
 
 class Harm(Enum):
-    """What happens to a connection at the byte that was drawn for it."""
+    """What happens to a connection at its randomly chosen byte."""
 
     FIN = "connection cut with FIN"
     RESET = "connection cut with RST"
@@ -32,7 +32,7 @@ _WEIGHTS = {Harm.FIN: 5, Harm.RESET: 5, Harm.LATE: 3, Harm.SILENCE: 2}
 
 @dataclass
 class _Link:
-    """One connection: its two sockets, and the harm that is still to come to it."""
+    """One connection: its two sockets, and the harm that will happen to it."""
 
     client: socket.socket
     server: socket.socket
@@ -42,7 +42,7 @@ class _Link:
     silent: bool = False
 
     def cut(self, *, reset: bool = False) -> None:
-        """End both sides."""
+        """Close both sides."""
         for side in (self.client, self.server):
             with suppress(OSError):
                 if reset:
@@ -51,7 +51,7 @@ class _Link:
 
 
 class CuttingProxy:
-    """Between clients and the port `target`, until the `with` block ends; counts what it does."""
+    """A proxy in front of the port `target` until the `with` block ends; it counts what it does."""
 
     def __init__(self, target: int, chance: random.Random, count: Counter[str]) -> None:
         self._target = target
@@ -81,7 +81,7 @@ class CuttingProxy:
         self._listener.close()
 
     def calm(self) -> None:
-        """Harm nothing from here on."""
+        """Do no more harm from now on."""
         self._is_calm = True
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -111,7 +111,7 @@ class CuttingProxy:
                 await asyncio.gather(self._pump(link, True), self._pump(link, False))
 
     def _link(self, client: socket.socket, server: socket.socket) -> _Link:
-        """Draw what is to happen: early ones meet the login, later ones any unit of work."""
+        """Choose harm and byte: an early byte is part of the login, a later one of any work."""
         chance = self._chance
         harm = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
         is_early, is_upstream = chance.random() < 0.1, chance.random() < 0.5
@@ -135,7 +135,7 @@ class CuttingProxy:
     async def _harmed(
         self, link: _Link, data: bytes, sink: socket.socket, is_upstream: bool
     ) -> bytes:
-        """Harm the connection if this is the byte; return what is still to be passed on."""
+        """Harm the connection if its byte is in this data, and return what is still to be sent."""
         while link.silent:
             await asyncio.sleep(0.1)
         if link.harm is None or self._is_calm or is_upstream is not link.is_upstream:

@@ -1,4 +1,4 @@
-"""One run: servers, clients, faults, and then what the database says about every write."""
+"""One run: servers, clients, faults, and then a comparison of every write with the table."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COLUMNS = (
 
 @dataclass
 class Account:
-    """What became of the writes of one kind; all but the first and the last have to be 0."""
+    """What became of the writes of one kind. All but the first and the last number have to be 0."""
 
     writes: int = 0
     lost: int = 0
@@ -42,7 +42,7 @@ class Account:
     unknown: int = 0
 
     def add(self, write: Write, times: int) -> None:
-        """Count a write that is in the table so many times."""
+        """Count a write that the table has so many times."""
         self.writes += 1
         self.doubled += times > 1
         self.denied += write.told is Told.NOTHING and times > 0
@@ -91,7 +91,7 @@ class Result:
 
 
 def run(seconds: float, seed: int, say: Callable[[str], None]) -> Result:
-    """Let clients write under faults for so many seconds, and hold them against the database."""
+    """Let clients write under faults for so many seconds, and compare the writes with the table."""
     chance, faults = random.Random(seed), Counter[str]()  # noqa: S311
     with ExitStack() as stack:
         stack.enter_context(small_send_buffers())
@@ -143,7 +143,7 @@ def _watch(
 def _accounts(
     postgres: Postgres, clients: dict[str, list[Client]]
 ) -> dict[tuple[str, Kind], Account]:
-    """Count the rows of every write, once nothing is left that could still make one."""
+    """Count the rows of every write, once nothing is left that could still insert one."""
     until(lambda: postgres.sessions("active", "idle in transaction") == 0, seconds=60)
     postgres.terminate()
     rows = postgres.admin("SELECT id, count(*) FROM fault_writes GROUP BY id")

@@ -1,4 +1,4 @@
-"""What goes wrong on the servers' side, one fault after another."""
+"""Faults of the servers, one after another."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ServerFaults(threading.Thread):
         self._over = over
 
     def run(self) -> None:
-        """Make every kind of fault early, and then by chance."""
+        """Make every kind of fault once, and then random ones."""
         kinds: dict[str, tuple[float, Callable[[], int]]] = {
             "backend killed": (12, lambda: self._signal("pg_terminate_backend", 2)),
             "statement cancelled": (12, lambda: self._signal("pg_cancel_backend", 2)),
@@ -57,7 +57,7 @@ class ServerFaults(threading.Thread):
             self.failure = error
 
     def _signal(self, function: str, most: int) -> int:
-        """Signal some backends that are at work; return how many."""
+        """Signal some active backends, and return how many."""
         chosen = f"SELECT pid {_OTHERS} AND state = 'active' ORDER BY random() LIMIT {most}"
         return len(self._postgres.admin(f"SELECT {function}(pid) FROM ({chosen}) AS chosen"))
 
@@ -77,7 +77,7 @@ class ServerFaults(threading.Thread):
                     stack.callback(holder.close)
                     holder.execute("SELECT 1")
             except psycopg.OperationalError:
-                return 0  # the clients hold them
+                return 0  # the clients hold the connections
             self._over.wait(_STARVED_SECONDS)
         return 1
 

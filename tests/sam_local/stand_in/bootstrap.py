@@ -1,9 +1,9 @@
-"""Runs the handler, as the file of this name in AWS's image does; debuggers start it directly."""
+"""Run the handler, as the file of this name in AWS's image does. Debuggers start it directly."""
 
 import os
 import sys
 
-# The function's own code first, then layers, then what the runtime brings: Lambda's order.
+# Lambda's order: the function's own code, then the layers, then the runtime's libraries.
 sys.path[:1] = [
     os.environ.get("LAMBDA_TASK_ROOT", "/var/task"),
     "/opt/python/lib/python3.13/site-packages",
@@ -11,6 +11,6 @@ sys.path[:1] = [
     "/var/runtime",
 ]
 
-from awslambdaric.__main__ import main  # noqa: E402 - it is on the path only now
+from awslambdaric.__main__ import main  # noqa: E402 - only now it is on the path
 
 main(["bootstrap", os.environ["_HANDLER"]])
