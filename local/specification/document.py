@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+import runpy
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, get_args, get_type_hints
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
@@ -16,59 +17,45 @@ from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
 from pydantic import BaseModel, Field
 
-from local.specification import examples
-from local.specification.endpoints import Described
+from local.specification import ROOT, routes
+from local.specification.examples import REQUEST_ID, TASK, USER, of_errors
 from tasks.models import Task
 from web.binding import parameters
 from web.endpoint import Endpoint
 from web.problems import MEDIA_TYPE
 
-VERSION = "1.0.0"
 _JSON = "application/json"
 _KINDS = {"path": Path, "query": Query, "header": Header, "body": Body}
-_SCHEME = "token"
 _DESCRIPTION = """Tasks of many users, each seen by its user alone.
 
 Every task route needs `Authorization: Bearer <JWT>`; the token's `sub` is the `user_id` of the
 path. Errors are `application/problem+json` and name the request id that the logs have; what the
 gateway in front refuses by itself is `application/json` with a `message`.
 """
-
-
-def _header(description: str, example: str) -> dict[str, Any]:
-    return {"description": description, "schema": {"type": "string"}, "example": example}
-
-
-_ETAG = _header("The version, for If-Match and If-None-Match.", examples.ETAG)
-_REPLAYED = _header("Says `true` when this is the answer of an earlier request.", "true")
-_RETRY_AFTER = _header("After how many seconds another try makes sense.", "1")
-_REQUEST_ID = _header("Names the request in the logs.", "5f0c8f3e-6a52-4a0e-9d7c-1f1f4f5b9a10")
-_HEADERS_OF = {
-    "304": {"ETag": _ETAG},
-    "401": {
-        "WWW-Authenticate": _header(
-            "The challenge, with the reason if a token was sent.",
-            'Bearer error="invalid_token", error_description="The token has expired"',
-        )
-    },
-    "409": {"Retry-After": _RETRY_AFTER},
-    "503": {"Retry-After": _RETRY_AFTER},
+_CHALLENGE = 'Bearer error="invalid_token", error_description="The token has expired"'
+_NEXT = f'</api/{USER}/tasks?limit=2&cursor=q83vEjRWeJASNFZ4kBI0Vg>; rel="next"'
+_HEADERS = {
+    "X-Request-Id": ("Names the request in the logs.", REQUEST_ID),
+    "ETag": ("The version, for If-Match and If-None-Match.", '"643d2f1a8b3c0"'),
+    "Idempotency-Replayed": ("Says `true` when this is the answer of an earlier request.", "true"),
+    "Link": ("Where the next page is, if there is one.", _NEXT),
+    "Location": ("Where the new task is.", f"/api/{USER}/tasks/{TASK['id']}"),
+    "Retry-After": ("After how many seconds another try makes sense.", "1"),
+    "WWW-Authenticate": ("The challenge, with the reason if a token was sent.", _CHALLENGE),
 }
-_LOCATION = _header("Where the new task is.", f"/api/{examples.USER}/tasks/{examples.TASK_ID}")
-_LINK = _header("Where the next page is, if there is one.", examples.LINK)
-# Of the others, the page under /docs would fill in what no second request can be sent with.
-_PARAMETER_EXAMPLES = {"user_id": examples.USER, "task_id": examples.TASK_ID}
-
+_HEADER_OF_ERROR = {304: "ETag", 401: "WWW-Authenticate", 409: "Retry-After", 503: "Retry-After"}
+_HEADER_OF_PART = {"key": "Idempotency-Replayed", "cursor": "Link", "new": "Location"}
+# Of the other parameters, the page under /docs would fill in what no second request can be sent
+# with.
+_PARAMETER_EXAMPLES = {"user_id": USER, "task_id": TASK["id"]}
 # What the gateway says by itself, before a function is asked.
 _OF_THE_GATEWAY = {
-    "401": "Unauthorized",
-    "413": "Request Entity Too Large",
-    "429": "Too Many Requests",
-    "500": "Internal Server Error",
-    "503": "Service Unavailable",
+    401: "Unauthorized",
+    413: "Request Entity Too Large",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
 }
-_HEADER_NAMES = {name.lower(): name for name in ("Idempotency-Key", "If-Match", "If-None-Match")}
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class FieldError(BaseModel):
@@ -105,198 +92,116 @@ class GatewayMessage(BaseModel):
     message: str
 
 
-def document(served: list[Described]) -> dict[str, Any]:
+def document() -> dict[str, Any]:
     """The document as plain data: every endpoint that has an operation, and all it may return."""
-    described = [each for each in served if each.endpoint.operation]
-    resolver = APIGatewayHttpResolver(enable_validation=True)
-    for each in described:
-        _describe(resolver, each.endpoint)
-    document: dict[str, Any] = json.loads(
-        resolver.get_openapi_json_schema(
-            title="Task API",
-            version=VERSION,
-            description=_DESCRIPTION,
-            security_schemes={_SCHEME: HTTPBearer(bearerFormat="JWT")},
-            security=[{_SCHEME: []}],
-        )
+    described = [each for each in _endpoints() if each[0].operation]
+    resolver = APIGatewayHttpResolver()
+    for endpoint, examples in described:
+        responses = _responses(endpoint, examples.get("successes", {}))
+        if endpoint.status == 201:
+            responses[201]["links"] = _links([each for each, _ in described])
+        resolver.route(
+            endpoint.path.replace("{", "<").replace("}", ">"),
+            endpoint.method,
+            summary=endpoint.summary,
+            description=inspect.getdoc(endpoint.function),
+            tags=["tasks" if "{user_id}" in endpoint.path else "service"],
+            operation_id=endpoint.operation,
+            responses=responses,
+            openapi_extensions={"security": []} if endpoint.public else None,
+        )(_signature(endpoint, _named(examples.get("requests", {}))))
+    text = resolver.get_openapi_json_schema(
+        title="Task API",
+        version="1.0.0",
+        description=_DESCRIPTION,
+        security_schemes={"token": HTTPBearer(bearerFormat="JWT")},
+        security=[{"token": []}],
     )
-    return _as_served(described, document)
+    return _completed(json.loads(text))
 
 
-def _describe(resolver: APIGatewayHttpResolver, endpoint: Endpoint) -> None:
-    resolver.route(
-        endpoint.path.replace("{", "<").replace("}", ">"),
-        endpoint.method,
-        summary=endpoint.summary,
-        description=inspect.getdoc(endpoint.function),
-        tags=["tasks" if "{user_id}" in endpoint.path else "service"],
-        operation_id=endpoint.operation,
-        status_code=endpoint.status,
-        responses={endpoint.status: _success(endpoint)} | _errors(endpoint),
-    )(_signature(endpoint))
+def _endpoints() -> Iterator[tuple[Endpoint, dict[str, Any]]]:
+    """The endpoint of every route, and the examples of its folder.
+
+    Raises LookupError for a route that nobody serves.
+    """
+    for route in routes():
+        folder = ROOT / "functions" / route.folder
+        declared = {
+            f"{each.method} {each.path}": each
+            for each in runpy.run_path(str(folder / "app.py")).values()
+            if isinstance(each, Endpoint)
+        }
+        if route.key not in declared:
+            raise LookupError(f"functions/{route.folder}/app.py has no endpoint for {route.key}")
+        path = folder / "examples.json"
+        yield declared[route.key], json.loads(path.read_text()) if path.exists() else {}
 
 
-def _signature(endpoint: Endpoint) -> Callable[..., Any]:
+def _parts(endpoint: Endpoint) -> set[str]:
+    """What it looks at: its parameters, `body` and the body's members; and `new` if it creates."""
+    found = {"new"} if endpoint.status == 201 else set()
+    for name, (hint, parameter, _) in parameters(endpoint.function).items():
+        is_body = parameter.place == "body"
+        found |= {"body", *hint.__origin__.model_fields} if is_body else {name}
+    return found
+
+
+def _signature(endpoint: Endpoint, bodies: dict[str, Any]) -> Callable[..., Any]:
     """A function with the endpoint's signature, in which parameters are Powertools' own."""
 
     def stand_in() -> None: ...
 
-    declared = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if default is ... else default,
-            annotation=_declared(hint),
-        )
-        for name, (hint, _, default) in parameters(endpoint.function).items()
-    ]
+    declared = []
+    for name, (hint, parameter, default) in parameters(endpoint.function).items():
+        rules = {"openapi_examples": bodies} if parameter.place == "body" else parameter.rules
+        kind = _KINDS[parameter.place](alias=parameter.name or None, **rules)
+        annotation: Any = Annotated[(hint.__origin__, *hint.__metadata__[:-1], kind)]
+        default = inspect.Parameter.empty if default is ... else default
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        declared.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
     stand_in.__signature__ = inspect.Signature(declared)  # type: ignore[attr-defined]
     return stand_in
 
 
-def _declared(hint: Any) -> Any:
-    *kept, parameter = hint.__metadata__
-    named = {"alias": parameter.name} if parameter.name else {}
-    kind = _KINDS[parameter.place](**named, **parameter.rules)
-    return Annotated[(hint.__origin__, *kept, kind)]
-
-
-def _success(endpoint: Endpoint) -> dict[str, Any]:
-    return {
-        "description": endpoint.summary,
-        "content": {_JSON: {"model": _model(endpoint)}},
-    }
-
-
-def _model(endpoint: Endpoint) -> Any:
-    """The model of a success, which is what the function says that it returns."""
+def _responses(endpoint: Endpoint, successes: dict[str, Any]) -> dict[int, Any]:
+    """What it may return; the headers follow from what it is and from what may be asked for."""
     (model,) = get_args(get_type_hints(endpoint.function)["return"])
-    return model
-
-
-def _parts(endpoint: Endpoint) -> set[str]:
-    """What the endpoint looks at in a request: its parameters, `body`, and the body's members."""
-    found = set()
-    for name, (hint, parameter, _) in parameters(endpoint.function).items():
-        if parameter.place == "body":
-            found |= {"body", *hint.__origin__.model_fields}
-        else:
-            found.add(name)
-    return found
-
-
-def _errors(endpoint: Endpoint) -> dict[int, Any]:
     parts = _parts(endpoint)
-    errors = {
-        429: {
-            "description": "More requests than this API takes at a time.",
-            "content": {_JSON: {"model": GatewayMessage}},
-        },
-        500: _problem("Something went wrong inside; the request id names it in the logs."),
-        503: _problem("The database is not available, or a write's outcome is not known."),
-    }
-    if not endpoint.public:
-        errors[401] = _problem("No token, or one that is not valid.")
-        errors[403] = _problem("The token belongs to another user than the path.")
-        errors[422] = _problem("The request says something wrong.", ValidationProblem)
-    if "cursor" in parts:
-        errors[503] = _problem("The database is not available, or the list takes too long.")
-    if "task_id" in parts:
-        errors[404] = _problem("There is no such task, or it is another user's.")
-    if "key" in parts:
-        errors[403] = _problem(
-            "The token belongs to another user than the path, or a quota is used up."
-        )
-        errors.setdefault(
-            404, _problem("An earlier request with this Idempotency-Key made a task that is gone.")
-        )
-        errors[409] = _problem("A request with this Idempotency-Key is still running.")
-    if "if_match" in parts:
-        errors[412] = _problem("The task no longer has the tag of If-Match; nothing was done.")
-    if "body" in parts:
-        errors[413] = _problem("The body is larger than 1 MB.")
-        errors[415] = _problem("The body is not said to be JSON.")
-    if "if_none_match" in parts:
-        errors[304] = {"description": "The version of If-None-Match is still the current one."}
-    return dict(sorted(errors.items()))
+    if model is Task:
+        successes = {name: TASK | each for name, each in successes.items()}
+    if model == list[Task]:
+        successes = {name: [TASK | task for task in each] for name, each in successes.items()}
+    names = [header for part, header in _HEADER_OF_PART.items() if part in parts]
+    names += ["ETag"] if model in (Task, list[Task]) else []
+    success = _response(endpoint.summary, names, {_JSON: (model, successes)})
+    errors = {status: _error(status, *error) for status, error in of_errors(parts).items()}
+    return dict(sorted({endpoint.status: success, **errors}.items()))
 
 
-def _problem(description: str, model: type[BaseModel] = Problem) -> dict[str, Any]:
-    return {"description": description, "content": {MEDIA_TYPE: {"model": model}}}
+def _error(status: int, description: str, problems: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if problems:
+        content[MEDIA_TYPE] = (ValidationProblem if status == 422 else Problem, problems)
+    if message := _OF_THE_GATEWAY.get(status):
+        content[_JSON] = (GatewayMessage, {"the gateway": {"message": message}})
+    return _response(description, [_HEADER_OF_ERROR.get(status, "")], content)
 
 
-def _as_served(described: list[Described], document: dict[str, Any]) -> dict[str, Any]:
-    """Put right what Powertools says by itself, and add what it has no place for."""
-    for endpoint, its_examples in described:
-        operation = document["paths"][endpoint.path][endpoint.method.lower()]
-        if endpoint.public:
-            operation["security"] = []
-            del operation["responses"]["422"]
-        _complete_request(operation, its_examples.get("requests", {}))
-        for status, response in operation["responses"].items():
-            _complete_error(endpoint, status, response)
-        success = operation["responses"][str(endpoint.status)]
-        _complete_success(endpoint, success, its_examples.get("successes", {}))
-        if endpoint.status == 201:
-            success["links"] = _links(described)
-        operation["responses"] = dict(sorted(operation["responses"].items()))
-    for name in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):
-        document["components"]["schemas"].pop(name, None)
-    return document
-
-
-def _complete_request(operation: dict[str, Any], bodies: examples.Examples) -> None:
-    for parameter in operation.get("parameters", []):
-        _say_absent_not_null(parameter)
-        parameter["name"] = _HEADER_NAMES.get(parameter["name"], parameter["name"])
-        if parameter["name"] in _PARAMETER_EXAMPLES:
-            parameter["example"] = _PARAMETER_EXAMPLES[parameter["name"]]
-    if "requestBody" in operation:
-        operation["requestBody"]["content"][_JSON]["examples"] = _named(bodies)
-
-
-def _say_absent_not_null(parameter: dict[str, Any]) -> None:
-    """A parameter that is not given is absent: a URL or a header has no null."""
-    schema = parameter["schema"]
-    choices = [each for each in schema.pop("anyOf", []) if each != {"type": "null"}]
-    for choice in choices:
-        schema |= choice
-
-
-def _complete_error(endpoint: Endpoint, status: str, response: dict[str, Any]) -> None:
-    if status == "304":
-        response.pop("content", None)
-    response["headers"] = {"X-Request-Id": _REQUEST_ID} | _HEADERS_OF.get(status, {})
-    if MEDIA_TYPE in response.get("content", {}):
-        problems = examples.problems(int(status), _parts(endpoint))
-        response["content"][MEDIA_TYPE]["examples"] = _named(problems)
-    if status in _OF_THE_GATEWAY:
-        response["content"][_JSON] = {
-            "schema": {"$ref": "#/components/schemas/GatewayMessage"},
-            "examples": _named({"the gateway": {"message": _OF_THE_GATEWAY[status]}}),
-        }
-
-
-def _complete_success(
-    endpoint: Endpoint, response: dict[str, Any], named: examples.Examples
-) -> None:
-    response["headers"] |= _success_headers(endpoint)
-    response["content"][_JSON]["examples"] = _named(examples.of_model(_model(endpoint), named))
-
-
-def _success_headers(endpoint: Endpoint) -> dict[str, Any]:
-    """The headers beside the body: they follow from what it is and from what may be asked for."""
-    parts = _parts(endpoint)
+def _response(description: str, names: list[str], content: dict[str, Any]) -> dict[str, Any]:
     headers = {
-        "ETag": _ETAG if _model(endpoint) in (Task, list[Task]) else None,
-        "Idempotency-Replayed": _REPLAYED if "key" in parts else None,
-        "Link": _LINK if "cursor" in parts else None,
-        "Location": _LOCATION if endpoint.status == 201 else None,
+        name: {"description": text, "schema": {"type": "string"}, "example": example}
+        for name, (text, example) in _HEADERS.items()
+        if name in ("X-Request-Id", *names)
     }
-    return {name: header for name, header in headers.items() if header}
+    bodies = {
+        kind: {"model": model, "examples": _named(examples)}
+        for kind, (model, examples) in content.items()
+    }
+    return {"description": description, "headers": headers, "content": bodies}
 
 
-def _named(bodies: examples.Examples) -> dict[str, Any]:
+def _named(bodies: dict[str, Any]) -> dict[str, Any]:
     """Examples as OpenAPI has them: under a key, with a summary and a value."""
     return {
         name.replace(" ", "-").replace("'", "").replace(",", ""): {"summary": name, "value": value}
@@ -304,12 +209,39 @@ def _named(bodies: examples.Examples) -> dict[str, Any]:
     }
 
 
-def _links(described: list[Described]) -> dict[str, Any]:
+def _links(endpoints: list[Endpoint]) -> dict[str, Any]:
     """What can be done with a new task: every operation that takes its id."""
     parameters = {"user_id": "$request.path.user_id", "task_id": "$response.body#/id"}
-    on_a_task = [endpoint for endpoint, _ in described if "task_id" in _parts(endpoint)]
-    on_a_task.sort(key=lambda endpoint: _METHODS.index(endpoint.method))
+    on_a_task = [each for each in endpoints if "task_id" in _parts(each)]
+    on_a_task.sort(key=lambda endpoint: "GET PUT PATCH DELETE".index(endpoint.method))
     return {
         each.operation: {"operationId": each.operation, "parameters": parameters}
         for each in on_a_task
     }
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    """Add and change what Powertools has no option for."""
+    for operation in (each for path in document["paths"].values() for each in path.values()):
+        for parameter in operation.get("parameters", []):
+            _complete(parameter)
+        for response in operation["responses"].values():
+            if not response["content"]:
+                del response["content"]
+            response |= {
+                name: response.pop(name) for name in ("headers", "links") if name in response
+            }
+    for name in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):
+        document["components"]["schemas"].pop(name, None)
+    return document
+
+
+def _complete(parameter: dict[str, Any]) -> None:
+    """Say that it may be absent, and not null, which a URL or a header cannot be."""
+    schema = parameter["schema"]
+    for choice in schema.pop("anyOf", []):
+        schema |= choice if choice != {"type": "null"} else {}
+    if parameter["in"] == "header":
+        parameter["name"] = parameter["name"].title()
+    if parameter["name"] in _PARAMETER_EXAMPLES:
+        parameter["example"] = _PARAMETER_EXAMPLES[parameter["name"]]
