@@ -42,7 +42,7 @@ _SERVED = (
 _ENDPOINT = _SERVED | {"tasks.ids", "tasks.store", "web.parameters"}
 OURS = dict.fromkeys(FUNCTIONS, _ENDPOINT) | {
     "Authorizer": {"http_client", "observability"}
-    | {"keys", "rotation", "settings", "strict_json", "tokens"},
+    | {"keys", "settings", "strict_json", "tokens"},
     "Docs": _HTTP_ONLY,
     "Health": _SERVED,
     "Migrate": _NEON | {"custom_resource", "http_client", "observability", "purge", "runner"},
