@@ -41,13 +41,11 @@ _SERVED = (
 # Every endpoint may import what this says; the functions below it import something else.
 _ENDPOINT = _SERVED | {"tasks.ids", "tasks.store", "web.parameters"}
 OURS = dict.fromkeys(FUNCTIONS, _ENDPOINT) | {
-    "Authorizer": {"http_client", "observability"}
-    | {"keys", "settings", "strict_json", "tokens"},
+    "Authorizer": {"http_client", "observability"} | {"keys", "settings", "strict_json", "tokens"},
     "Docs": _HTTP_ONLY,
     "Health": _SERVED,
     "Migrate": _NEON | {"custom_resource", "http_client", "observability", "purge", "runner"},
-    "Smoke": {"http_client", "observability"}
-    | {"api", "cloudformation", "identity", "report", "visit"},
+    "Smoke": {"http_client", "observability"} | {"api", "cloudformation", "visit"},
 }
 
 _POSTGRES = {"psycopg", "psycopg_binary"}
