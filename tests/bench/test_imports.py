@@ -44,7 +44,7 @@ OURS = dict.fromkeys(FUNCTIONS, _ENDPOINT) | {
     "Authorizer": {"http_client", "observability"} | {"keys", "settings", "strict_json", "tokens"},
     "Docs": _HTTP_ONLY,
     "Health": _SERVED,
-    "Migrate": _NEON | {"custom_resource", "http_client", "observability", "purge", "runner"},
+    "Migrate": _NEON | {"custom_resource", "http_client", "observability", "runner"},
     "Smoke": {"http_client", "observability"} | {"api", "cloudformation", "visit"},
 }
 
