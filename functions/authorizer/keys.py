@@ -146,15 +146,10 @@ class RemoteKeys:
         if kid is None:
             raise UnknownKeyError
         key, now = (kid, algorithm), self._clock()
-        is_due = now >= self._next_fetch
-        if (
-            not is_due
-            and self._keys is not None
-            and key not in self._keys
-            and now >= self._next_search
-        ):
-            self._next_search, is_due = now + COOLDOWN_SECONDS, True
-        if is_due:
+        if now >= self._next_fetch:
+            self._fetch(now)
+        elif self._keys is not None and key not in self._keys and now >= self._next_search:
+            self._next_search = now + COOLDOWN_SECONDS
             self._fetch(now)
         if self._keys is None:
             raise KeysUnavailableError("no keys of the issuer have been fetched yet")
@@ -164,31 +159,28 @@ class RemoteKeys:
 
     def _fetch(self, now: float) -> None:
         try:
-            self._keys = _usable(fetch(self._url), self._algorithms)
+            response = http_client.request(
+                "GET",
+                self._url,
+                headers={"Accept": "application/json"},
+                timeout=FETCH_SECONDS,
+                max_bytes=MAX_BYTES,
+            )
+            self._keys = _usable(response, self._algorithms)
         except (http_client.HTTPClientError, ValueError) as error:
-            logger.warning("%s from %s", error, self._url)
+            logger.warning("no keys from %s: %s", self._url, error)
             self._next_fetch = now + (RETRY_SECONDS if self._keys is None else COOLDOWN_SECONDS)
         else:
             self._next_fetch = now + MAX_AGE_SECONDS
 
 
-def fetch(url: str) -> bytes:
-    """Return the document at an issuer's URL. Raises HTTPClientError."""
-    response = http_client.request(
-        "GET",
-        url,
-        headers={"Accept": "application/json"},
-        timeout=FETCH_SECONDS,
-        max_bytes=MAX_BYTES,
-    )
-    if response.status != HTTPStatus.OK:
-        raise http_client.HTTPClientError(f"no keys but status {response.status}")
-    return response.body
-
-
-def _usable(document: bytes, algorithms: frozenset[str]) -> dict[tuple[str, str], PyJWK]:
+def _usable(
+    response: http_client.Response, algorithms: frozenset[str]
+) -> dict[tuple[str, str], PyJWK]:
     """Return the usable keys of a JWKS by id and algorithm. Raises ValueError if it is not one."""
-    parsed = strict_json.parse(document)
+    if response.status != HTTPStatus.OK:
+        raise ValueError(f"status {response.status}")
+    parsed = strict_json.parse(response.body)
     if not isinstance(parsed, dict) or not isinstance(parsed.get("keys"), list):
         raise ValueError("the response is not a JWKS")
     keys: dict[tuple[str, str], PyJWK] = {}
