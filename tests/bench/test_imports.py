@@ -67,7 +67,7 @@ _URLLIB = {"urllib.error", "urllib.request", "urllib.response"}
 # Of the standard library, beyond what psycopg imports and what the runtime has imported already.
 STANDARD = dict.fromkeys(FUNCTIONS, _HASHES | _UUID | {"fractions", "gc", "gzip", "secrets"}) | {
     "Authorizer": _HASHES | _HTTP | _URLLIB | {"calendar", "gzip"},
-    "Migrate": _HASHES | _HTTP | {"gzip"},
+    "Migrate": _HASHES | _HTTP | {"concurrent.futures.thread", "gzip"},
     "Smoke": _HASHES | _HTTP | _UUID | {"gzip"},
 }
 
