@@ -46,7 +46,7 @@ def visit(url: str, settings: Mapping[str, str]) -> int:
         raise DeployError("URL has to be the API's address: make smoke URL=http://127.0.0.1:8000")
     sys.path.insert(0, str(_ROOT / "functions" / "smoke"))
     api, smoke = map(import_module, ("api", "visit"))
-    token = api.token(_secret(settings), settings)
+    token = api.token(_secret(settings))
     failed = False
     for step in smoke.visit(api.Api(url.rstrip("/"), token)):
         print(f"{step.name:<9} {step.ms:>8.1f} ms  {step.error or 'ok'}", flush=True)

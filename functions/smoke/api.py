@@ -91,25 +91,25 @@ class Api:
             return Answer(response.status, response.headers, None)
 
 
-def secret(environment: Mapping[str, str] = os.environ) -> str:
+def secret() -> str:
     """`JWT_SECRET`, or the current text of the secret that `JWT_SECRET_ID` names.
 
     Raises what `get_secret` does, and KeyError when neither is set.
     """
-    if given := environment.get("JWT_SECRET"):
+    if given := os.environ.get("JWT_SECRET"):
         return given
     from secrets_manager import get_secret  # only where a secret is named
 
-    return get_secret(environment["JWT_SECRET_ID"])
+    return get_secret(os.environ["JWT_SECRET_ID"])
 
 
-def token(key: str, environment: Mapping[str, str] = os.environ) -> str:
+def token(key: str) -> str:
     """A token for `USER`, with the issuer and audience that the API accepts."""
     now = int(time.time())
     claims: dict[str, Any] = {"sub": USER, "iat": now, "exp": now + _LIFE_SECONDS}
     for name, variable in (("iss", "JWT_ISSUER"), ("aud", "JWT_AUDIENCE")):
-        if environment.get(variable):
-            claims |= {name: environment[variable]}
+        if value := os.environ.get(variable):
+            claims[name] = value
     parts = (json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT"}, claims))
     text = ".".join(map(_encoded, parts))
     return f"{text}.{_encoded(hmac.digest(key.encode(), text.encode(), hashlib.sha256))}"

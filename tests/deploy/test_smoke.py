@@ -267,11 +267,12 @@ def test_what_needs_no_identity_is_visited_as_well(
 
 
 def test_the_secret_is_found_by_its_name(
-    smoke: dict[str, Any], secrets_manager: SecretsManager
+    smoke: dict[str, Any], secrets_manager: SecretsManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets_manager.create("task-api/dev/jwt", SECRET)
-    found = smoke["api"].secret({"JWT_SECRET": "", "JWT_SECRET_ID": "task-api/dev/jwt"})
-    assert found == SECRET
+    monkeypatch.setenv("JWT_SECRET", "")
+    monkeypatch.setenv("JWT_SECRET_ID", "task-api/dev/jwt")
+    assert smoke["api"].secret() == SECRET
 
 
 # -- the verdict on a deployment -----------------------------------------------------------------
