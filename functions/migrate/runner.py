@@ -38,15 +38,11 @@ class MigrationError(Exception):
 
 
 class Migration(NamedTuple):
-    """One SQL file: its name without the ending, and its text."""
+    """One SQL file: its name without the ending, its text and its checksum."""
 
     name: str
     sql: str
-
-    @property
-    def checksum(self) -> str:
-        """The hash by which a later change of the file is noticed."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()
+    checksum: str
 
 
 def migrations(folder: Path) -> list[Migration]:
@@ -57,7 +53,8 @@ def migrations(folder: Path) -> list[Migration]:
             raise MigrationError(f"{path.name} is not named like 0001_what_it_does.sql")
         if int(path.name[:4]) != number:
             raise MigrationError("Migrations have to be numbered 0001, 0002, ... without a gap")
-        found.append(Migration(path.stem, path.read_text()))
+        sql = path.read_text()
+        found.append(Migration(path.stem, sql, hashlib.sha256(sql.encode()).hexdigest()))
     return found
 
 

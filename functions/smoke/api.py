@@ -54,24 +54,22 @@ class Api:
     url: str
     token: str = field(repr=False)
 
-    def send(
-        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    def send(self, method: str, path: str, body: object = None) -> Answer:
         """Send a request; after 429 and 5xx send it again, a few times, with the same key.
 
         Each try has a connection of its own. Raises UnexpectedError when no response comes.
         """
-        sent = {
+        headers = {
             "Authorization": f"Bearer {self.token}",
             "Content-Type": "application/json",
             "Idempotency-Key": uuid.uuid4().hex,  # so that a repeated write happens once
-        } | dict(headers or {})
+        }
         for pause in _PAUSES:
-            answer = self._send_once(method, path, body, sent)
+            answer = self._send_once(method, path, body, headers)
             if answer.status != _TOO_MANY_REQUESTS and answer.status < _SERVER_ERROR:
                 return answer
             time.sleep(pause)
-        return self._send_once(method, path, body, sent)
+        return self._send_once(method, path, body, headers)
 
     def _send_once(self, method: str, path: str, body: object, headers: dict[str, str]) -> Answer:
         try:
