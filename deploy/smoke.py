@@ -45,10 +45,10 @@ def visit(url: str, settings: Mapping[str, str]) -> int:
     if urlsplit(url).scheme not in ("http", "https"):
         raise DeployError("URL has to be the API's address: make smoke URL=http://127.0.0.1:8000")
     sys.path.insert(0, str(_ROOT / "functions" / "smoke"))
-    identity, api, steps = map(import_module, ("identity", "api", "visit"))
-    token = identity.token(_secret(settings), settings)
+    api, smoke = map(import_module, ("api", "visit"))
+    token = api.token(_secret(settings))
     failed = False
-    for step in steps.Visit(api.Api(url.rstrip("/"), identity.USER, token)).run():
+    for step in smoke.visit(api.Api(url.rstrip("/"), token)):
         print(f"{step.name:<9} {step.ms:>8.1f} ms  {step.error or 'ok'}", flush=True)
         failed = failed or bool(step.error)
     return int(failed)

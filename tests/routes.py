@@ -7,7 +7,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from local.specification.endpoints import ROOT, Route, routes
+from local.specification import ROOT, Route, routes
 
 __all__ = ["FUNCTIONS", "ROUTES", "TASK_ROUTES", "Route", "fitting_body"]
 

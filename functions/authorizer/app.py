@@ -4,14 +4,15 @@ The authorizer authenticates and lets everybody through. Every handler authorize
 HTTP API answers a denied token with 403 and clients sign in again on 401 only.
 """
 
+import os
 from typing import Any
 
-from rotation import RotatingVerifier
-from tokens import TokenError
+from settings import from_environment
+from tokens import TokenError, Verifier
 
 from observability import LambdaContext, logger, observed
 
-_verifier = RotatingVerifier()
+_verifier = Verifier(from_environment(os.environ))
 
 
 @observed

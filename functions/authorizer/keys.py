@@ -1,26 +1,32 @@
-"""The keys that verify an issuer's tokens: its shared secrets, or the keys of its JWKS."""
+"""The keys that may have signed a token: a secret with its rotation, or an issuer's JWKS."""
 
 from __future__ import annotations
 
-import base64
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 import strict_json
 from jwt import PyJWK, PyJWTError
+from jwt.algorithms import HMACAlgorithm
+from settings import Issuer, SettingsError, check_secret
 
 import http_client
 from observability import logger
+
+Clock = Callable[[], float]  # time.time, because time.monotonic stops while Lambda freezes us
 
 MAX_AGE_SECONDS = 600.0
 COOLDOWN_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 FETCH_SECONDS = 2.0
 MAX_BYTES = 256 * 1024
-_RSA_BITS = 2048  # RFC 7518, section 3.3
-_KEY_PARTS = ("kty", "crv", "x", "y", "n", "e")  # nothing private and no URL
+SECRET_MAX_AGE_SECONDS = 300.0  # as long as the gateway keeps a verdict, too
+SECRET_COOLDOWN_SECONDS = 1.0  # between two searches, so that forged tokens cause few of them
+SECRET_RETRY_SECONDS = 30.0  # after a search that failed
+_INIT_SECONDS = 5.0
+_RENEWAL_SECONDS = 1.0  # for each of two versions: an invocation has five seconds
 _ALGORITHM_OF = {
     ("RSA", None): "RS256",
     ("EC", "P-256"): "ES256",
@@ -36,51 +42,88 @@ class KeysUnavailableError(Exception):
     """The issuer has never been reached, so nobody can tell whether a token is good."""
 
 
-class JWKSError(Exception):
-    """The issuer's JWKS could not be fetched or is not one; the text says why."""
+Find = Callable[[str | None, str], Iterable[PyJWK]]
+"""Finds the keys for a token's key id and algorithm, which is one of its issuer's.
+
+Raises UnknownKeyError and KeysUnavailableError.
+"""
 
 
-class Keys(Protocol):
-    """What finds the keys that may have signed a token."""
+def keys_of(issuer: Issuer, clock: Clock) -> Find:
+    """Return what finds an issuer's keys. A secret has no key id."""
+    if issuer.jwks_url:
+        return RemoteKeys(issuer.jwks_url, issuer.algorithms, clock=clock).find
+    if issuer.secret_id:
+        return RotatingSecret(issuer.secret_id, clock=clock).find
+    keys = [_symmetric(each) for each in (issuer.secret, issuer.previous_secret) if each]
+    return lambda _kid, _algorithm: keys
 
-    def find(self, kid: str | None, algorithm: str) -> Sequence[PyJWK]:
-        """Return keys for the algorithm. Raises UnknownKeyError or KeysUnavailableError."""
-        ...
+
+class RotatingSecret:
+    """A secret of Secrets Manager, looked up again when it is old or did not make a signature.
+
+    After a rotation the version before (AWSPREVIOUS) stays good until the next one, so that no
+    token is refused that was valid a minute ago. While Secrets Manager cannot be asked, the
+    versions that are known stay in use.
+    """
+
+    def __init__(self, name: str, *, clock: Clock = time.time) -> None:
+        """Fetch the current version. Raises SettingsError, and what `get_secret` does.
+
+        The version before is not fetched here, because that would make every cold start longer.
+        """
+        self._name = name
+        self._clock = clock
+        self._next_renewal = clock() + SECRET_MAX_AGE_SECONDS
+        self._next_search = float("-inf")
+        self._keys = self._version("AWSCURRENT", _INIT_SECONDS)
+
+    def find(self, _kid: str | None, _algorithm: str) -> Iterator[PyJWK]:
+        """Yield the versions that are known; if no signature is theirs, those that are new."""
+        if self._clock() >= self._next_renewal:
+            self._look_up()
+        known = self._keys
+        yield from known.values()
+        if self._clock() >= self._next_search:
+            self._look_up()
+            yield from (key for secret, key in self._keys.items() if secret not in known)
+
+    def _look_up(self) -> None:
+        """Fetch both versions."""
+        self._next_renewal = self._clock() + SECRET_MAX_AGE_SECONDS
+        self._next_search = self._clock() + SECRET_COOLDOWN_SECONDS
+        try:
+            keys = self._version("AWSCURRENT", _RENEWAL_SECONDS) | self._previous()
+        except Exception as error:
+            self._next_search = self._clock() + SECRET_RETRY_SECONDS
+            logger.warning("the secrets that are known stay in use: %s", error)
+            return
+        if keys.keys() != self._keys.keys():
+            logger.info("the secrets were renewed")
+        self._keys = keys
+
+    def _previous(self) -> dict[str, PyJWK]:
+        from secrets_manager import SecretRefusedError
+
+        try:
+            return self._version("AWSPREVIOUS", _RENEWAL_SECONDS)
+        except (SecretRefusedError, SettingsError) as error:
+            logger.info("only the current version is accepted: %s", error)
+            return {}
+
+    def _version(self, stage: str, timeout: float) -> dict[str, PyJWK]:
+        secret = check_secret(_get_secret(self._name, stage, timeout), f"{stage} of {self._name}")
+        return {secret: _symmetric(secret)}
 
 
-class SharedSecrets:
-    """The secrets that are good now; the token's key id is ignored."""
+def _get_secret(name: str, stage: str, timeout: float) -> str:
+    from secrets_manager import get_secret  # only where a secret is named
 
-    def __init__(self, secrets: Sequence[str]) -> None:
-        self._keys = [_symmetric(secret) for secret in secrets]
-
-    def find(self, _kid: str | None, algorithm: str) -> Sequence[PyJWK]:
-        """Return all of them. Raises UnknownKeyError for any algorithm but HS256."""
-        if algorithm != "HS256":
-            raise UnknownKeyError
-        return self._keys
+    return get_secret(name, stage=stage, timeout=timeout)
 
 
 def _symmetric(secret: str) -> PyJWK:
-    encoded = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
-    return PyJWK({"kty": "oct", "k": encoded}, "HS256")
-
-
-def fetch(url: str) -> bytes:
-    """Return the document at an issuer's URL. Raises JWKSError."""
-    try:
-        response = http_client.request(
-            "GET",
-            url,
-            headers={"Accept": "application/json"},
-            timeout=FETCH_SECONDS,
-            max_bytes=MAX_BYTES,
-        )
-    except http_client.HTTPClientError as error:
-        raise JWKSError(f"the keys did not come: {error}") from error
-    if response.status != HTTPStatus.OK:
-        raise JWKSError(f"the keys did not come: status {response.status}")
-    return response.body
+    return PyJWK(HMACAlgorithm.to_jwk(secret, as_dict=True), "HS256")
 
 
 class RemoteKeys:
@@ -91,87 +134,79 @@ class RemoteKeys:
     While the issuer is down its old keys stay; a withdrawn key is gone after the next fetch.
     """
 
-    def __init__(
-        self,
-        url: str,
-        algorithms: frozenset[str],
-        *,
-        get: Callable[[str], bytes] = fetch,
-        clock: Callable[[], float] = time.time,  # time.monotonic stops while Lambda freezes us
-    ) -> None:
+    def __init__(self, url: str, algorithms: frozenset[str], *, clock: Clock = time.time) -> None:
         self._url = url
         self._algorithms = algorithms
-        self._get = get
         self._clock = clock
         self._keys: Mapping[tuple[str, str], PyJWK] | None = None
         self._next_fetch = self._next_search = float("-inf")
 
-    def find(self, kid: str | None, algorithm: str) -> Sequence[PyJWK]:
+    def find(self, kid: str | None, algorithm: str) -> Iterable[PyJWK]:
         """Return the key of that id and algorithm. Raises UnknownKeyError, KeysUnavailableError."""
         if kid is None:
             raise UnknownKeyError
-        now = self._clock()
-        asked = now >= self._next_fetch
-        if asked:
+        key, now = (kid, algorithm), self._clock()
+        if now >= self._next_fetch:
             self._fetch(now)
-        key = self._known().get((kid, algorithm))
-        if key is None and not asked and now >= self._next_search:
+        elif self._keys is not None and key not in self._keys and now >= self._next_search:
             self._next_search = now + COOLDOWN_SECONDS
             self._fetch(now)
-            key = self._known().get((kid, algorithm))
-        if key is None:
-            raise UnknownKeyError
-        return [key]
-
-    def _known(self) -> Mapping[tuple[str, str], PyJWK]:
         if self._keys is None:
             raise KeysUnavailableError("no keys of the issuer have been fetched yet")
-        return self._keys
+        if key not in self._keys:
+            raise UnknownKeyError
+        return [self._keys[key]]
 
     def _fetch(self, now: float) -> None:
         try:
-            self._keys = _usable(self._get(self._url), self._algorithms)
-        except JWKSError as error:
-            logger.warning("%s from %s", error, self._url)
+            response = http_client.request(
+                "GET",
+                self._url,
+                headers={"Accept": "application/json"},
+                timeout=FETCH_SECONDS,
+                max_bytes=MAX_BYTES,
+            )
+            self._keys = _usable(response, self._algorithms)
+        except (http_client.HTTPClientError, ValueError) as error:
+            logger.warning("no keys from %s: %s", self._url, error)
             self._next_fetch = now + (RETRY_SECONDS if self._keys is None else COOLDOWN_SECONDS)
         else:
             self._next_fetch = now + MAX_AGE_SECONDS
 
 
-def _usable(document: bytes, algorithms: frozenset[str]) -> dict[tuple[str, str], PyJWK]:
-    """Return the usable keys of a JWKS by id and algorithm. Raises JWKSError if it is not one."""
-    try:
-        listed = strict_json.parse(document)["keys"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise JWKSError("the response is not a JWKS") from error
-    if not isinstance(listed, list):
-        raise JWKSError("the response is not a JWKS")
+def _usable(
+    response: http_client.Response, algorithms: frozenset[str]
+) -> dict[tuple[str, str], PyJWK]:
+    """Return the usable keys of a JWKS by id and algorithm. Raises ValueError if it is not one."""
+    if response.status != HTTPStatus.OK:
+        raise ValueError(f"status {response.status}")
+    parsed = strict_json.parse(response.body)
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("keys"), list):
+        raise ValueError("the response is not a JWKS")
     keys: dict[tuple[str, str], PyJWK] = {}
-    for jwk in listed:
-        key = _key(jwk) if isinstance(jwk, dict) else None
+    for jwk in parsed["keys"]:
+        key = _key(jwk)
         if key is not None and key.algorithm_name in algorithms:
             keys.setdefault((jwk["kid"], key.algorithm_name), key)
     return keys
 
 
 def _key(jwk: dict[str, Any]) -> PyJWK | None:
-    """Return the public key for the one algorithm of its type and curve; None if it is unfit."""
+    """Return the public key for the one algorithm of its type and curve; None if it is unfit.
+
+    Its own members have to allow that. A key with its private half proves nothing.
+    """
     try:
         algorithm = _ALGORITHM_OF[jwk["kty"], jwk.get("crv")]
-        if not isinstance(jwk["kid"], str) or not _is_to_verify(jwk, algorithm):
-            return None
-        key = PyJWK({name: jwk[name] for name in _KEY_PARTS if name in jwk}, algorithm)
+        is_to_verify = (
+            isinstance(jwk["kid"], str)
+            and jwk.get("alg") in (None, algorithm)
+            and jwk.get("use") in (None, "sig")
+            and "verify" in (jwk.get("key_ops") or ["verify"])
+            and "d" not in jwk
+        )
+        key = PyJWK(jwk, algorithm) if is_to_verify else None
     except (PyJWTError, ValueError, TypeError, KeyError) as error:
         logger.warning("a key of the issuer is not usable: %s", type(error).__name__)
         return None
-    return key if algorithm != "RS256" or key.key.key_size >= _RSA_BITS else None
-
-
-def _is_to_verify(jwk: dict[str, Any], algorithm: str) -> bool:
-    """Say whether the key's own members allow it. A key with its private half proves nothing."""
-    return (
-        jwk.get("alg") in (None, algorithm)
-        and jwk.get("use") in (None, "sig")
-        and "verify" in (jwk.get("key_ops") or ["verify"])
-        and "d" not in jwk
-    )
+    return None if key is None or key.Algorithm.check_key_length(key.key) else key

@@ -1,14 +1,14 @@
 """Whose tokens are accepted, read from the environment; unsafe settings refuse to start.
 
 JWT_SECRET, JWT_ISSUER, JWT_AUDIENCE and JWT_SUBJECTS describe one issuer that shares a secret with
-this API; JWT_PREVIOUS_SECRET is the secret it had before. JWT_ISSUERS is a JSON list of issuers,
-each with `jwks_url` or `secret`, for all other cases.
+this API; JWT_PREVIOUS_SECRET is the secret it had before. JWT_SECRET_ID names the secret in Secrets
+Manager instead. JWT_ISSUERS is a JSON list of issuers, each with `jwks_url` or `secret`, for all
+other cases.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +20,7 @@ _SECRET_BYTES = 32  # RFC 7518, section 3.2: as long as HS256's hash
 _DISTINCT_CHARACTERS = 8  # 32 random hexadecimal digits have fewer once in 20 million
 _MAX_LEEWAY_SECONDS = 300
 _SHARED = "HS256"
-_OF_SECRET = ("JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SUBJECTS")
-_PUBLIC = frozenset({"EdDSA", "ES256", "RS256"})
-_MEMBERS = frozenset(
-    {
-        *("issuer", "audience", "audience_claim", "subjects"),
-        *("jwks_url", "secret", "algorithms", "leeway"),
-    }
-)
+_ALGORITHMS = ("ES256", "EdDSA", _SHARED, "RS256")
 
 
 class SettingsError(Exception):
@@ -38,30 +31,73 @@ class SettingsError(Exception):
 class Issuer:
     """Who signs tokens, how its tokens are verified, and what they have to say.
 
-    Either `secrets` or `jwks_url` is set. `name` is the exact `iss`, None for any; no `audiences`
-    means any. Only an issuer with secrets may leave those open. With `subjects`, the issuer can
-    name those users and no others. `leeway` is in seconds.
+    One of `secret`, `secret_id` and `jwks_url` is set. `issuer` is the exact `iss`, "" for any; no
+    `audience` means any. Only an issuer with a secret may leave those open. With `subjects`, the
+    issuer can name those users and no others. `leeway` is in seconds.
     """
 
-    name: str | None
-    audiences: frozenset[str]
-    algorithms: frozenset[str]
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    jwks_url: str = ""
+    issuer: str = ""
+    audience: frozenset[str] = frozenset()
     audience_claim: str = "aud"
     subjects: frozenset[str] = frozenset()
+    algorithms: frozenset[str] = frozenset({_SHARED})
     leeway: float = 0
+    jwks_url: str = ""
+    secret_id: str = ""
+    secret: str = field(default="", repr=False)
+    previous_secret: str = field(default="", repr=False)
 
 
-def from_environment(environment: Mapping[str, str] = os.environ) -> list[Issuer]:
+def from_environment(environment: Mapping[str, str]) -> list[Issuer]:
     """Return the accepted issuers, at least one. Raises SettingsError."""
-    listed = _listed(environment.get("JWT_ISSUERS", ""))
-    if listed and not any(map(environment.get, _OF_SECRET)):
-        issuers = listed
-    else:
-        issuers = [_of_secret(environment), *listed]
-    _check_together(issuers)
+    issuers = _listed(environment.get("JWT_ISSUERS", ""))
+    given = {name: environment[name] for name in _VARIABLES if environment.get(name)}
+    if given or not issuers:
+        if "JWT_SECRET_ID" not in given:
+            given.setdefault("JWT_SECRET", "")
+        members: dict[str, Any] = {
+            member: read(given[name], name)
+            for name, (member, read) in _VARIABLES.items()
+            if name in given
+        }
+        issuers.insert(0, Issuer(**members))
+    names = [each.issuer for each in issuers]
+    if "" in names and len(names) > 1:
+        raise SettingsError("JWT_ISSUER has to name the secret's issuer beside JWT_ISSUERS")
+    for name in names:  # each `iss` leads to one issuer, or a token could choose how it is verified
+        if names.count(name) > 1:
+            raise SettingsError(f"The issuer {name} may be there once, with one way to verify")
     return issuers
+
+
+def _listed(text: str) -> list[Issuer]:
+    if not text.strip():
+        return []
+    try:
+        entries = strict_json.parse(text)
+    except ValueError as error:
+        raise SettingsError("JWT_ISSUERS is not a JSON list of issuers") from error
+    if not isinstance(entries, list) or not entries:
+        raise SettingsError("JWT_ISSUERS has to be a JSON list of one or more issuers")
+    return [_entry(each, f"JWT_ISSUERS[{index}]") for index, each in enumerate(entries)]
+
+
+def _entry(entry: object, where: str) -> Issuer:
+    """Read one of JWT_ISSUERS. A secret has only one algorithm; a JWKS has no default."""
+    if not isinstance(entry, dict):
+        raise SettingsError(f"{where} has to be a JSON object")
+    if unknown := sorted(entry.keys() - _MEMBERS):
+        raise SettingsError(f"{where} has an unknown member: {unknown[0]}")
+    shared = "secret" in entry
+    needed = {"issuer": None, "algorithms": [_SHARED]} if shared else _NEEDED
+    members = {
+        name: _MEMBERS[name](value, f"{where}: {name}") for name, value in (needed | entry).items()
+    }
+    if shared is ("jwks_url" in entry) or shared is not (_SHARED in members["algorithms"]):
+        raise SettingsError(
+            f"{where} needs a secret with {_SHARED} or a jwks_url with other algorithms, not both"
+        )
+    return Issuer(**members)
 
 
 def check_secret(value: object, where: str) -> str:
@@ -78,79 +114,23 @@ def check_secret(value: object, where: str) -> str:
     return value
 
 
-def _of_secret(environment: Mapping[str, str]) -> Issuer:
-    name = environment.get("JWT_ISSUER") or None
-    audience = environment.get("JWT_AUDIENCE")
-    secrets = [check_secret(environment.get("JWT_SECRET", ""), "JWT_SECRET")]
-    if previous := environment.get("JWT_PREVIOUS_SECRET"):
-        secrets.append(check_secret(previous, "JWT_PREVIOUS_SECRET"))
-    return Issuer(
-        name if name is None else _exact(name, "JWT_ISSUER"),
-        frozenset({_exact(audience, "JWT_AUDIENCE")} if audience else ()),
-        frozenset({_SHARED}),
-        secrets=tuple(secrets),
-        subjects=_subjects(environment.get("JWT_SUBJECTS", "")),
-    )
-
-
-def _subjects(text: str) -> frozenset[str]:
-    """Read users that are separated by commas; none allows every user."""
-    if not text:
-        return frozenset()
-    return frozenset(_exact(each.strip(), "JWT_SUBJECTS") for each in text.split(","))
-
-
-def _listed(text: str) -> list[Issuer]:
-    if not text.strip():
-        return []
-    try:
-        entries = strict_json.parse(text)
-    except ValueError as error:
-        raise SettingsError("JWT_ISSUERS is not a JSON list of issuers") from error
-    if not isinstance(entries, list) or not entries:
-        raise SettingsError("JWT_ISSUERS has to be a JSON list of one or more issuers")
-    return [_entry(each, f"JWT_ISSUERS[{index}]") for index, each in enumerate(entries)]
-
-
-def _entry(entry: object, where: str) -> Issuer:
-    if not isinstance(entry, dict):
-        raise SettingsError(f"{where} has to be a JSON object")
-    if unknown := sorted(entry.keys() - _MEMBERS):
-        raise SettingsError(f"{where} has an unknown member: {unknown[0]}")
-    shared = "secret" in entry
-    algorithms = _algorithms(entry, where)
-    if shared is ("jwks_url" in entry) or shared is not (_SHARED in algorithms):
-        raise SettingsError(
-            f"{where} needs a secret with {_SHARED} or a jwks_url with other algorithms, not both"
-        )
-    return Issuer(
-        _exact(entry.get("issuer"), f"{where}: issuer"),
-        _texts(entry.get("audience"), f"{where}: audience")
-        if not shared or "audience" in entry
-        else frozenset(),
-        algorithms,
-        secrets=(check_secret(entry["secret"], f"{where}: secret"),) if shared else (),
-        jwks_url="" if shared else _url(entry["jwks_url"], f"{where}: jwks_url"),
-        audience_claim=_exact(entry.get("audience_claim", "aud"), f"{where}: audience_claim"),
-        subjects=_texts(entry["subjects"], f"{where}: subjects")
-        if "subjects" in entry
-        else frozenset(),
-        leeway=_leeway(entry.get("leeway", 0), f"{where}: leeway"),
-    )
-
-
-def _algorithms(entry: dict[str, Any], where: str) -> frozenset[str]:
-    """Read the named algorithms. A secret has only one; a JWKS has no default."""
-    named = entry.get("algorithms", [_SHARED] if "secret" in entry else None)
+def _algorithms(named: object, where: str) -> frozenset[str]:
     if not isinstance(named, list) or not named:
-        raise SettingsError(f"{where}: algorithms has to list at least one")
-    for algorithm in named:
-        if algorithm != _SHARED and (not isinstance(algorithm, str) or algorithm not in _PUBLIC):
-            known = ", ".join(sorted({_SHARED, *_PUBLIC}))
-            raise SettingsError(f"{where}: algorithms may hold {known} and nothing else")
+        raise SettingsError(f"{where} has to list at least one")
+    if not all(each in _ALGORITHMS for each in named):
+        raise SettingsError(f"{where} may hold {', '.join(_ALGORITHMS)} and nothing else")
     if _SHARED in named and len(set(named)) > 1:
         raise SettingsError(f"{where} mixes {_SHARED} with public keys: a key could be the secret")
     return frozenset(named)
+
+
+def _exact(value: object, where: str) -> str:
+    """Read a text that is compared exactly, so that anything like a pattern is a mistake."""
+    if not isinstance(value, str) or not value.strip() or value != value.strip():
+        raise SettingsError(f"{where} has to be a text that is not empty, without blanks around it")
+    if "*" in value:
+        raise SettingsError(f"{where} is compared exactly and takes no wildcard")
+    return value
 
 
 def _texts(value: object, where: str) -> frozenset[str]:
@@ -162,13 +142,8 @@ def _texts(value: object, where: str) -> frozenset[str]:
     )
 
 
-def _exact(value: object, where: str) -> str:
-    """Read a text that is compared exactly, so that anything like a pattern is a mistake."""
-    if not isinstance(value, str) or not value.strip() or value != value.strip():
-        raise SettingsError(f"{where} has to be a text that is not empty, without blanks around it")
-    if "*" in value:
-        raise SettingsError(f"{where} is compared exactly and takes no wildcard")
-    return value
+def _separated(text: str, where: str) -> frozenset[str]:
+    return _texts([each.strip() for each in text.split(",")], where)
 
 
 def _url(value: object, where: str) -> str:
@@ -188,11 +163,22 @@ def _leeway(value: object, where: str) -> float:
     return float(value)
 
 
-def _check_together(issuers: list[Issuer]) -> None:
-    """Have each `iss` lead to one issuer, or a token could choose how it is verified."""
-    names = [issuer.name for issuer in issuers]
-    if None in names and len(names) > 1:
-        raise SettingsError("JWT_ISSUER has to name the secret's issuer beside JWT_ISSUERS")
-    for name in names:
-        if names.count(name) > 1:
-            raise SettingsError(f"The issuer {name} may be there once, with one way to verify")
+_VARIABLES: dict[str, tuple[str, Callable[[str, str], object]]] = {
+    "JWT_SECRET_ID": ("secret_id", _exact),
+    "JWT_SECRET": ("secret", check_secret),
+    "JWT_PREVIOUS_SECRET": ("previous_secret", check_secret),
+    "JWT_ISSUER": ("issuer", _exact),
+    "JWT_AUDIENCE": ("audience", _texts),
+    "JWT_SUBJECTS": ("subjects", _separated),
+}
+_MEMBERS: dict[str, Callable[[object, str], Any]] = {
+    "issuer": _exact,
+    "audience": _texts,
+    "audience_claim": _exact,
+    "subjects": _texts,
+    "algorithms": _algorithms,
+    "leeway": _leeway,
+    "jwks_url": _url,
+    "secret": check_secret,
+}
+_NEEDED = {"issuer": None, "audience": None, "algorithms": None}

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import strict_json
-from jwt import PyJWK, PyJWTError
-from keys import Keys, RemoteKeys, SharedSecrets, UnknownKeyError
+from keys import Clock, Find, UnknownKeyError, keys_of
 from settings import Issuer
 
 _MAX_LENGTH = 10_240  # what the gateway accepts for all headers together
@@ -25,6 +25,7 @@ _EARLY_SECONDS = 5  # an issuer's clock may be that much ahead of ours
 _LAST_SECOND = 253_402_300_799  # of the year 9999; an `exp` in milliseconds lies beyond it
 _OTHER_WAYS = {"jwk", "jku", "x5u", "x5c", "crit", "b64"}  # to verify; RFC 7515, 4.1; RFC 7797
 _TYPES = {"jwt", "at+jwt", "application/at+jwt"}  # RFC 8725, 3.11; RFC 9068, 2.1
+_USER = re.compile("[^\\x00\\ud800-\\udfff]+")  # no encoding can carry half a surrogate pair
 
 
 class TokenError(Exception):
@@ -33,10 +34,6 @@ class TokenError(Exception):
     def __init__(self, reason: str, public: str = "The token is not valid") -> None:
         super().__init__(reason)
         self.public = public
-
-
-class UnknownSignatureError(TokenError):
-    """No secret that is known here made the signature; a newer one may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +51,9 @@ class Caller:
 class Verifier:
     """Verifies the tokens of the given issuers, and of no others."""
 
-    def __init__(
-        self, issuers: Sequence[Issuer], *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, issuers: Sequence[Issuer], *, clock: Clock = time.time) -> None:
         self._clock = clock
-        self._trusted: dict[str | None, tuple[Issuer, Keys]] = {
-            issuer.name: (issuer, self._keys(issuer)) for issuer in issuers
-        }
-
-    def _keys(self, issuer: Issuer) -> Keys:
-        if issuer.secrets:
-            return SharedSecrets(issuer.secrets)
-        return RemoteKeys(issuer.jwks_url, issuer.algorithms, clock=self._clock)
+        self._trusted = {each.issuer: (each, keys_of(each, clock)) for each in issuers}
 
     def verify(self, authorization: str) -> Caller:
         """Return the caller that an `Authorization` header names. Raises TokenError.
@@ -73,43 +61,27 @@ class Verifier:
         Raises KeysUnavailableError while the issuer has never been reached: the token may be good.
         """
         token = _credentials(authorization)
-        header, claims = _read(token)
-        issuer, keys = self._claimed(claims)
-        self._check_signature(token, header, issuer, keys)
+        header, claims, signature = _read(token)
+        issuer, find_keys = self._claimed(claims)
+        _check_header(header, issuer)
+        try:
+            keys = find_keys(header.get("kid"), header["alg"])
+        except UnknownKeyError as error:
+            raise TokenError("its key is not the issuer's") from error
+        message = token.rpartition(".")[0].encode()
+        # PyJWT's `decode` would read the token a second time.
+        if not any(key.Algorithm.verify(message, key.key, signature) for key in keys):
+            raise TokenError("its signature is not the issuer's")
         return _caller(claims, issuer, self._clock())
 
-    def _claimed(self, claims: dict[str, Any]) -> tuple[Issuer, Keys]:
+    def _claimed(self, claims: dict[str, Any]) -> tuple[Issuer, Find]:
         """Return the issuer of exactly that name, else the one that may have any name."""
         name = claims.get("iss")
         found = self._trusted.get(name) if isinstance(name, str) else None
-        found = found or self._trusted.get(None)
+        found = found or self._trusted.get("")
         if found is None:
             raise TokenError("it names no issuer that is accepted")
         return found
-
-    @staticmethod
-    def _check_signature(token: str, header: dict[str, Any], issuer: Issuer, keys: Keys) -> None:
-        """Accept only the issuer's algorithms, and each key for its one algorithm."""
-        _check_header(header)
-        algorithm = header.get("alg")
-        if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
-            raise TokenError("its algorithm is not the issuer's")
-        try:
-            candidates = keys.find(header.get("kid"), algorithm)
-        except UnknownKeyError as error:
-            raise TokenError("its key is not the issuer's") from error
-        message, _, signature = token.rpartition(".")
-        if not any(_is_signed(message, signature, key) for key in candidates):
-            kind = UnknownSignatureError if issuer.secrets else TokenError
-            raise kind("its signature is not the issuer's")
-
-
-def _is_signed(message: str, signature: str, key: PyJWK) -> bool:
-    """Verify by the key's one algorithm. PyJWT's `decode` would read the token a second time."""
-    try:
-        return key.Algorithm.verify(message.encode(), key.key, _decoded(signature))
-    except (PyJWTError, ValueError, TypeError):
-        return False
 
 
 def _credentials(authorization: str) -> str:
@@ -123,21 +95,21 @@ def _credentials(authorization: str) -> str:
     return token.lstrip(" ")
 
 
-def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return header and claims, not verified yet. Raises TokenError for what is no signed JWT."""
+def _read(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes]:
+    """Return header, claims and signature, not verified yet. Raises TokenError."""
     parts = token.split(".", 3)
     if len(parts) != 3 or not all(parts):
         raise TokenError("it is no signed JWT")
     try:
-        header, claims, _ = map(_decoded, parts)
-        if header.count(b"{") + claims.count(b"{") > _MAX_OBJECTS:
+        raw_header, raw_claims, signature = map(_decoded, parts)
+        if raw_header.count(b"{") + raw_claims.count(b"{") > _MAX_OBJECTS:
             raise TokenError("it has too many objects")
-        members = strict_json.parse(header), strict_json.parse(claims)
+        header, claims = strict_json.parse(raw_header), strict_json.parse(raw_claims)
     except ValueError as error:
         raise TokenError("it cannot be decoded") from error
-    if not all(isinstance(each, dict) for each in members):
+    if not isinstance(header, dict) or not isinstance(claims, dict):
         raise TokenError("it is no signed JWT")
-    return members
+    return header, claims, signature
 
 
 def _decoded(part: str) -> bytes:
@@ -148,15 +120,17 @@ def _decoded(part: str) -> bytes:
     return raw
 
 
-def _check_header(header: dict[str, Any]) -> None:
-    """Refuse a key of the token's own, an extension that has to be understood, another kind."""
+def _check_header(header: dict[str, Any], issuer: Issuer) -> None:
+    """Refuse a key of the token's own, an extension, another kind, another algorithm."""
     if _OTHER_WAYS & header.keys():
         raise TokenError("its header asks for another verification")
     if not isinstance(header.get("kid"), str | None):
         raise TokenError("its key id is no text")
-    type_ = header.get("typ", "JWT")
-    if not isinstance(type_, str) or type_.lower() not in _TYPES:
+    if str(header.get("typ", "JWT")).lower() not in _TYPES:
         raise TokenError("it is another kind of token")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
+        raise TokenError("its algorithm is not the issuer's")
 
 
 def _caller(claims: dict[str, Any], issuer: Issuer, now: float) -> Caller:
@@ -165,7 +139,7 @@ def _caller(claims: dict[str, Any], issuer: Issuer, now: float) -> Caller:
     A token that does not hold yet is no error: the gateway would keep the refusal for longer than
     the reason lasts. The handlers compare `nbf` with the time of each request.
     """
-    _check_audience(claims.get(issuer.audience_claim), issuer)
+    _check_audience(claims.get(issuer.audience_claim), issuer.audience)
     end = _seconds(claims, "exp") + issuer.leeway
     if not now < end:
         raise TokenError("it has expired", "The token has expired")
@@ -175,14 +149,14 @@ def _caller(claims: dict[str, Any], issuer: Issuer, now: float) -> Caller:
     return Caller(subject, math.floor(end), math.ceil(start) if start > now else None)
 
 
-def _check_audience(value: object, issuer: Issuer) -> None:
-    """Require that one of the token's audiences is one of the issuer's, if the issuer has any."""
-    if not issuer.audiences:
-        return
+def _check_audience(value: object, accepted: frozenset[str]) -> None:
+    """Require that one of the token's audiences is one of those, if there are any."""
     audiences = value if isinstance(value, list) else [value]
+    if not accepted:
+        return
     if not all(isinstance(each, str) for each in audiences):
         raise TokenError("its audience is no text")
-    if issuer.audiences.isdisjoint(audiences):
+    if accepted.isdisjoint(audiences):
         raise TokenError("its audience is not accepted", "The token is for another audience")
 
 
@@ -199,13 +173,8 @@ def _seconds(claims: dict[str, Any], name: str) -> float:
 def _subject(claims: dict[str, Any], issuer: Issuer) -> str:
     """Return the user: any text that a path can hold, if the issuer may sign for it."""
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not subject or "\x00" in subject or _is_broken(subject):
+    if not isinstance(subject, str) or not _USER.fullmatch(subject):
         raise TokenError("its sub is no user", "The token names no user")
     if issuer.subjects and subject not in issuer.subjects:
         raise TokenError("its sub is not one that the issuer may sign for")
     return subject
-
-
-def _is_broken(text: str) -> bool:
-    """Say whether half a surrogate pair stands alone, which no encoding can carry."""
-    return any("\ud800" <= character <= "\udfff" for character in text)

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import custom_resource
-from purge import purge
-from runner import Runner, migrations
+from runner import Runner, connect, limit_time, migrations
 
 from neon import ConfigurationError, url_from_environment
 from observability import LambdaContext, logger, observed
@@ -27,29 +26,35 @@ _PAUSE_SECONDS = 2.0
 def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Migrate, or purge, and return what was done.
 
-    Raises MigrationError and neon.DatabaseError. A custom resource raises nothing: CloudFormation
-    gets the failure as its response.
+    Raises MigrationError, neon.DatabaseError and psycopg.Error. A custom resource raises nothing:
+    CloudFormation gets the failure as its response.
     """
     seconds = context.get_remaining_time_in_millis() / 1000 * _SHARE
-    if custom_resource.is_request(event):
-        custom_resource.serve(event, seconds, lambda: _migrate(seconds))
+    asked = event if isinstance(event, Mapping) else {}
+    if "ResponseURL" in asked:
+        custom_resource.serve(asked, seconds, lambda: _migrate(seconds))
         return {}
-    if isinstance(event, Mapping) and event.get("action") == "purge":
-        return _purge(seconds)
-    return _migrate(seconds)
+    return _purge(seconds) if asked.get("action") == "purge" else _migrate(seconds)
 
 
 def _migrate(seconds: float) -> dict[str, Any]:
     end = time.monotonic() + seconds
-    url = _url(end)
-    runner = Runner(url, migrations(_FOLDER), seconds=end - time.monotonic())
-    applied = runner.run()
+    url, found = _url(end), migrations(_FOLDER)
+    applied = Runner(url, found, seconds=end - time.monotonic()).run()
     logger.info("applied %s", ", ".join(applied) or "nothing")
-    return {"applied": applied, "version": runner.version}
+    return {"applied": applied, "version": len(found)}
 
 
 def _purge(seconds: float) -> dict[str, Any]:
-    purged = purge(url_from_environment(), seconds)
+    """Delete expired keys, each portion in a transaction of its own, while there is time."""
+    end, purged, portion = time.monotonic() + seconds, 0, 1
+    with connect(url_from_environment()) as connection:
+        while portion and time.monotonic() < end:
+            with connection.transaction():
+                limit_time(connection, end)
+                row = connection.execute("SELECT purge_expired_keys()").fetchone()
+            portion = row[0] if row else 0
+            purged += portion
     logger.info("purged %d expired idempotency keys", purged)
     return {"purged": purged}
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from http import HTTPStatus
-from threading import Lock, Timer
 from typing import Any
 
 import http_client
@@ -19,60 +19,39 @@ from observability import logger
 
 _PHYSICAL_ID = "schema"  # never another one: CloudFormation would delete this resource
 _REASON_CHARACTERS = 500  # CloudFormation takes 4096 bytes in all
-_TRIES = 3
+_PAUSES = (0.2, 0.4)  # seconds before each further try
 _SECONDS = 3.0
 
-
-def is_request(event: Mapping[str, Any]) -> bool:
-    """Tell whether CloudFormation sent this event and waits for a response."""
-    return isinstance(event, Mapping) and "ResponseURL" in event
+Work = Callable[[], Mapping[str, Any]]
 
 
-def serve(event: Mapping[str, Any], seconds: float, work: Callable[[], Mapping[str, Any]]) -> None:
+def serve(event: Mapping[str, Any], seconds: float, work: Work) -> None:
     """Do the work if the request needs it, and respond after `seconds` at the latest.
 
     A deleted stack leaves the data alone, and so does an update that CloudFormation rolls back:
     a schema never goes back, and the old code works with the new schema.
     """
-    reply = _Reply(event)
-    timer = Timer(max(0.0, seconds), reply.fail, ["The time was over before the work was done"])
-    timer.daemon = True
-    timer.start()
-    try:
-        reply.succeed(work() if _is_forward(event) else {"version": "unchanged"})
-    except Exception as error:
-        logger.exception("the schema could not be brought up to date")
-        reply.fail(_sentence(error))
-    finally:
-        timer.cancel()
+    with ThreadPoolExecutor(1) as thread:  # which may still be at work when the response is sent
+        doing = thread.submit(work if _is_forward(event) else lambda: {"version": "unchanged"})
+        wait([doing], seconds)
+        _respond(event, _outcome(doing))
 
 
-class _Reply:
-    """The one response to one request; a second one is not sent."""
+def _outcome(doing: Future[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the values that `Fn::GetAtt` can read, or why CloudFormation has to roll back."""
+    if not doing.done():
+        return {"Status": "FAILED", "Reason": "The time was over before the work was done"}
+    if error := doing.exception():
+        logger.error("the schema could not be brought up to date", exc_info=error)
+        return {"Status": "FAILED", "Reason": _sentence(error)[:_REASON_CHARACTERS]}
+    return {"Status": "SUCCESS", "Data": {"Version": str(doing.result()["version"])}}
 
-    def __init__(self, event: Mapping[str, Any]) -> None:
-        self._url = str(event["ResponseURL"])
-        self._same = {name: event.get(name) for name in ("StackId", "RequestId")}
-        self._same["LogicalResourceId"] = event.get("LogicalResourceId")
-        self._same["PhysicalResourceId"] = event.get("PhysicalResourceId") or _PHYSICAL_ID
-        self._lock = Lock()
-        self._is_sent = False
 
-    def succeed(self, data: Mapping[str, Any]) -> None:
-        """Respond with the values that `Fn::GetAtt` can read."""
-        self._send({"Status": "SUCCESS", "Data": {"Version": str(data["version"])}})
-
-    def fail(self, reason: str) -> None:
-        """Respond so that CloudFormation stops and rolls back."""
-        self._send({"Status": "FAILED", "Reason": reason[:_REASON_CHARACTERS]})
-
-    def _send(self, answer: Mapping[str, Any]) -> None:
-        with self._lock:
-            if self._is_sent:
-                return
-            body = json.dumps({**self._same, **answer}).encode()
-            _put(self._url, body)
-            self._is_sent = True
+def _sentence(error: BaseException) -> str:
+    """Return our own errors' text, which holds no secret, and only the type of other errors."""
+    if type(error).__module__.partition(".")[0] in ("neon", "runner"):
+        return str(error)
+    return f"{type(error).__name__}; the log of Migrate says more"
 
 
 def _is_forward(event: Mapping[str, Any]) -> bool:
@@ -80,12 +59,10 @@ def _is_forward(event: Mapping[str, Any]) -> bool:
 
     A rollback names older code, or the same code and an older version of the secret.
     """
-    if event.get("RequestType") == "Delete":
-        return False
     new, old = (
         _version(event.get(name)) for name in ("ResourceProperties", "OldResourceProperties")
     )
-    return new >= old
+    return event.get("RequestType") != "Delete" and new >= old
 
 
 def _version(properties: object) -> tuple[int, str]:
@@ -99,25 +76,20 @@ def _version(properties: object) -> tuple[int, str]:
     return int(number) if number.isdigit() else 0, str(known.get("SecretVersion", ""))
 
 
-def _sentence(error: Exception) -> str:
-    """Return our own errors' text, which holds no secret, and only the type of other errors."""
-    if type(error).__module__.partition(".")[0] in ("neon", "runner"):
-        return str(error)
-    return f"{type(error).__name__}; the log of Migrate says more"
+def _respond(event: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
+    same = {name: event.get(name) for name in ("StackId", "RequestId", "LogicalResourceId")}
+    id_ = event.get("PhysicalResourceId") or _PHYSICAL_ID
+    body = json.dumps({**same, "PhysicalResourceId": id_, **outcome}).encode()
+    for pause in _PAUSES:
+        try:
+            return _put(str(event["ResponseURL"]), body)
+        except http_client.HTTPClientError as error:
+            logger.warning("the response did not get through: %s", error)
+            time.sleep(pause)
+    return _put(str(event["ResponseURL"]), body)
 
 
 def _put(url: str, body: bytes) -> None:
-    for tries in range(1, _TRIES + 1):
-        try:
-            return _put_once(url, body)
-        except http_client.HTTPClientError:
-            if tries == _TRIES:
-                raise
-            time.sleep(0.2 * tries)
-    return None
-
-
-def _put_once(url: str, body: bytes) -> None:
     """PUT to a presigned address of S3, whose signature does not allow a content type."""
     headers = {"Content-Type": ""}
     status = http_client.request("PUT", url, timeout=_SECONDS, body=body, headers=headers).status

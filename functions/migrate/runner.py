@@ -12,8 +12,8 @@ import contextlib
 import hashlib
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
@@ -37,11 +37,9 @@ class MigrationError(Exception):
     """The schema cannot be brought up to date; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One SQL file: its number, its name without the ending, its text and its checksum."""
+class Migration(NamedTuple):
+    """One SQL file: its name without the ending, its text and its checksum."""
 
-    version: int
     name: str
     sql: str
     checksum: str
@@ -49,10 +47,27 @@ class Migration:
 
 def migrations(folder: Path) -> list[Migration]:
     """Return a folder's migrations (`0001_name.sql`), which are numbered from 1 without a gap."""
-    found = [_read(path) for path in sorted(folder.glob("*.sql"))]
-    if [each.version for each in found] != list(range(1, len(found) + 1)):
-        raise MigrationError("Migrations have to be numbered 0001, 0002, ... without a gap")
+    found = []
+    for number, path in enumerate(sorted(folder.glob("*.sql")), start=1):
+        if not _NAME.fullmatch(path.name):
+            raise MigrationError(f"{path.name} is not named like 0001_what_it_does.sql")
+        if int(path.name[:4]) != number:
+            raise MigrationError("Migrations have to be numbered 0001, 0002, ... without a gap")
+        sql = path.read_text()
+        found.append(Migration(path.stem, sql, hashlib.sha256(sql.encode()).hexdigest()))
     return found
+
+
+def connect(url: str) -> psycopg.Connection:
+    """Connect to a database's direct host."""
+    return psycopg.connect(direct_conninfo(url), autocommit=True, connect_timeout=_CONNECT_SECONDS)
+
+
+def limit_time(connection: psycopg.Connection, end: float | None) -> None:
+    """Have Postgres end each statement of this transaction when the time is over."""
+    if end is not None:
+        left = max(1, int((end - time.monotonic()) * 1000))
+        connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(left),))
 
 
 class Runner:
@@ -62,21 +77,14 @@ class Runner:
     """
 
     def __init__(self, url: str, migrations: list[Migration], *, seconds: float = 0.0) -> None:
-        self._conninfo = direct_conninfo(url)
+        self._url = url
         self._migrations = migrations
         self._end = time.monotonic() + seconds if seconds else None
-
-    @property
-    def version(self) -> int:
-        """Return the version that a finished run reaches."""
-        return len(self._migrations)
 
     def run(self) -> list[str]:
         """Apply the missing migrations and return their names. Raises MigrationError."""
         try:
-            with psycopg.connect(
-                self._conninfo, autocommit=True, connect_timeout=_CONNECT_SECONDS
-            ) as connection:
+            with connect(self._url) as connection:
                 return self.run_on(connection)
         except psycopg.errors.QueryCanceled as error:
             raise MigrationError("Another run holds the schema, and the time is over") from error
@@ -99,25 +107,19 @@ class Runner:
         """
         duplicates = (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable)
         with contextlib.suppress(*duplicates), connection.transaction():
-            self._limit_time(connection)
+            limit_time(connection, self._end)
             connection.execute(_TABLE)
 
     def _step(self, connection: psycopg.Connection) -> str | None:
         """Apply the next migration, if there is one, as one transaction."""
         with connection.transaction():
-            self._limit_time(connection)
+            limit_time(connection, self._end)
             connection.execute(_LOCK)
             pending = self._migrations[len(self._recorded(connection)) :]
             if not pending:
                 return None
             self._apply(connection, pending[0])
             return pending[0].name
-
-    def _limit_time(self, connection: psycopg.Connection) -> None:
-        """Have Postgres end each statement of this transaction when the time is over."""
-        if self._end is not None:
-            left = max(1, int((self._end - time.monotonic()) * 1000))
-            connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(left),))
 
     def _recorded(self, connection: psycopg.Connection) -> list[tuple[str, str]]:
         """Return the applied migrations, after a check that the files have not changed since."""
@@ -139,16 +141,8 @@ class Runner:
             raise MigrationError(f"{migration.name} failed: {_sentence(error)}") from error
         connection.execute(
             "INSERT INTO schema_migrations (version, name, checksum) VALUES (%s, %s, %s)",
-            (migration.version, migration.name, migration.checksum),
+            (int(migration.name[:4]), migration.name, migration.checksum),
         )
-
-
-def _read(path: Path) -> Migration:
-    match = _NAME.fullmatch(path.name)
-    if match is None:
-        raise MigrationError(f"{path.name} is not named like 0001_what_it_does.sql")
-    sql = path.read_text()
-    return Migration(int(match[1]), path.stem, sql, hashlib.sha256(sql.encode()).hexdigest())
 
 
 def _sentence(error: psycopg.Error) -> str:

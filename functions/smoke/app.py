@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import cloudformation
-import identity
-import report
-from api import Api
-from visit import Visit
+from api import Api, secret, token
+from visit import Step, visit
 
-from observability import LambdaContext, logger, observed
+from observability import LambdaContext, logger, metrics, observed
 
 
 class SmokeFailedError(Exception):
@@ -28,20 +26,30 @@ def handler(event: Mapping[str, Any], _context: LambdaContext) -> dict[str, Any]
     CloudFormation gets a failure as its response instead; a missing response would hold the
     deployment up until the resource's ServiceTimeout.
     """
-    if not cloudformation.is_request(event):
+    if not isinstance(event, Mapping) or "ResponseURL" not in event:
         return _run(cloudformation.api_url())
     cloudformation.respond(event, lambda: _run(event["ResourceProperties"]["ApiUrl"]))
     return {}
 
 
 def _run(url: str) -> dict[str, Any]:
-    token = identity.token(identity.secret())
     steps = []
-    for step in Visit(Api(url, identity.USER, token)).run():
+    for step in visit(Api(url, token(secret()))):
         steps.append(step)
-        report.count(step)
-    summary = report.summary(steps)
+        _count(step)
+    last = steps[-1]
+    summary: dict[str, Any] = {"outcome": "ok", "ms": round(sum(step.ms for step in steps), 1)}
+    if last.error:
+        summary |= {"outcome": "failed", "failed": last.name, "reason": last.error}
     logger.info("smoke", **summary)
-    if summary["outcome"] != "ok":
-        raise SmokeFailedError(f"{summary['failed']}: {summary['reason']}")
+    if last.error:
+        raise SmokeFailedError(f"{last.name}: {last.error}")
     return summary
+
+
+def _count(step: Step) -> None:
+    """Write one step's metrics, by `service` and `step`."""
+    metrics.add_dimension("step", step.name)
+    metrics.add_metric("StepTime", "Milliseconds", step.ms)
+    metrics.add_metric("StepSuccess", "Count", int(not step.error))
+    metrics.flush_metrics()

@@ -30,11 +30,6 @@ def api_url() -> str:
     raise NotDeployedError("the stack has no output ApiUrl")
 
 
-def is_request(event: Mapping[str, Any]) -> bool:
-    """Tell whether CloudFormation sent this event and waits for a response."""
-    return isinstance(event, Mapping) and "ResponseURL" in event
-
-
 def respond(event: Mapping[str, Any], judge: Callable[[], object]) -> None:
     """Judge the deployment and send the verdict; whatever goes wrong is a failure.
 
@@ -49,28 +44,23 @@ def respond(event: Mapping[str, Any], judge: Callable[[], object]) -> None:
         reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
         logger.error("verdict", outcome="failed", reason=reason)
         verdict = {"Status": "FAILED", "Reason": reason}
-    _send(event, verdict)
-
-
-def _stack() -> Mapping[str, Any]:
-    import boto3  # Lambda's own, which is not part of what we build
-
-    client = boto3.client("cloudformation")
-    stack: Mapping[str, Any]
-    (stack,) = client.describe_stacks(StackName=os.environ["STACK_ID"])["Stacks"]
-    return stack
-
-
-def _send(event: Mapping[str, Any], verdict: Mapping[str, str]) -> None:
-    """PUT the response to a presigned address of S3, whose signature allows no content type."""
     same = {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
-    body = {"PhysicalResourceId": "smoke-test", **same, **verdict}
     response = http_client.request(
         "PUT",
         event["ResponseURL"],
         timeout=_SECONDS,
-        body=json.dumps(body).encode(),
-        headers={"Content-Type": ""},
+        body=json.dumps({"PhysicalResourceId": "smoke-test", **same, **verdict}).encode(),
+        headers={"Content-Type": ""},  # the signature of S3's presigned address allows none
     )
     if response.status != HTTPStatus.OK:
         raise http_client.HTTPClientError(f"CloudFormation's answer was {response.status}")
+
+
+def _stack() -> dict[str, Any]:
+    import boto3  # Lambda's own, which is not part of what we build
+
+    client = boto3.client("cloudformation")
+    stacks: list[dict[str, Any]] = client.describe_stacks(StackName=os.environ["STACK_ID"])[
+        "Stacks"
+    ]
+    return stacks[0]

@@ -1,1 +1,43 @@
-"""The OpenAPI document, generated from what the endpoints declare. No function imports this."""
+"""The OpenAPI document, generated from what the endpoints declare. No function imports this.
+
+Here are the routes of template.yaml, which the tests walk as well.
+"""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "layers" / "shared"))  # what the endpoints import
+
+
+class Route(NamedTuple):
+    """A route of template.yaml, and the folder of its function."""
+
+    folder: str
+    method: str
+    path: str
+    public: bool
+
+    @property
+    def key(self) -> str:
+        """The route as its events name it."""
+        return f"{self.method} {self.path}"
+
+
+def routes() -> list[Route]:
+    """Every route of template.yaml, in its order."""
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    return [
+        Route(
+            resource["Properties"]["CodeUri"].removeprefix("functions/"),
+            event["Properties"]["Method"],
+            event["Properties"]["Path"],
+            event["Properties"].get("Auth", {}).get("Authorizer") == "NONE",
+        )
+        for resource in template["Resources"].values()
+        for event in resource.get("Properties", {}).get("Events", {}).values()
+        if event["Type"] == "HttpApi"
+    ]

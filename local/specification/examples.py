@@ -1,4 +1,7 @@
-"""Examples that all endpoints share. The code that raises an error makes the example of it."""
+"""What all endpoints share: the task of the examples, and the errors with theirs.
+
+The code that raises an error makes the example of it.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,15 @@ import json
 from typing import Any
 
 import neon
-from tasks import errors, models
+from tasks import errors
 from web import body, identity
 from web.failures import problem_of
 from web.problems import ProblemError, internal, invalid
 
-_REQUEST = "5f0c8f3e-6a52-4a0e-9d7c-1f1f4f5b9a10"
+REQUEST_ID = "5f0c8f3e-6a52-4a0e-9d7c-1f1f4f5b9a10"
 USER = "alice"
-TASK_ID = "019a9f3c-5b1e-7c64-8f0a-3f1d2b7c9e55"
-ETAG = '"643d2f1a8b3c0"'
-LINK = f'</api/{USER}/tasks?limit=2&cursor=q83vEjRWeJASNFZ4kBI0Vg>; rel="next"'
-
 TASK = {
-    "id": TASK_ID,
+    "id": "019a9f3c-5b1e-7c64-8f0a-3f1d2b7c9e55",
     "user_id": USER,
     "title": "Water the plants",
     "description": "The ferns twice",
@@ -28,104 +27,82 @@ TASK = {
 }
 """The task of all examples; an endpoint's examples say what is different in them."""
 
-Examples = dict[str, Any]
-"""Named examples of one kind of body."""
 
-_INVALID: dict[str, Examples] = {
-    "title": {
-        "a blank title": (
-            ("body", "title"),
-            "string_too_short",
-            "String should have at least 1 character",
-        ),
-    },
-    "body": {"no JSON": (("body",), "json_invalid", "JSON decode error")},
-    "task_id": {
-        "no UUID": (("path", "task_id"), "uuid_parsing", "Input should be a valid UUID"),
-    },
-    "limit": {
-        "a limit out of bounds": (
-            ("query", "limit"),
-            "less_than_equal",
-            "Input should be less than or equal to 1000",
-        ),
-    },
-    "cursor": {"another list's cursor": errors.InvalidCursorError()},
-    "key": {"a key that was used before": errors.KeyReusedError()},
-}
-"""What may be wrong with a part of a request."""
-
-_INVALID_USER = (
-    ("path", "user_id"),
-    "string_too_long",
-    "String should have at most 255 characters",
-)
-"""What may be wrong with any request: the example of an endpoint that takes nothing else."""
+def _wrong(where: str, type_: str, message: str) -> ProblemError:
+    """Make the 422 of a part that validation refuses."""
+    return invalid([{"type": type_, "loc": where.split("."), "msg": message}])
 
 
-def of_model(model: Any, named: Examples) -> Examples:
-    """An endpoint's examples of a success, with the members of the task that they do not name."""
-    if model is models.Task:
-        return {name: TASK | each for name, each in named.items()}
-    if model == list[models.Task]:
-        return {name: [TASK | task for task in each] for name, each in named.items()}
-    return named
+_QUOTA = 10_000  # the default of both
+_TOO_SHORT = "String should have at least 1 character"
+_TOO_LONG = "String should have at most 255 characters"
+_TOO_MANY = "Input should be less than or equal to 1000"
+
+# The part of a request that makes an error possible ("" is any request), and what it means. Where
+# two of one status hold, the later one has the description.
+_DESCRIPTIONS = [
+    (304, "if_none_match", "The version of If-None-Match is still the current one."),
+    (401, "user_id", "No token, or one that is not valid."),
+    (403, "user_id", "The token belongs to another user than the path."),
+    (403, "key", "The token belongs to another user than the path, or a quota is used up."),
+    (404, "key", "An earlier request with this Idempotency-Key made a task that is gone."),
+    (404, "task_id", "There is no such task, or it is another user's."),
+    (409, "key", "A request with this Idempotency-Key is still running."),
+    (412, "if_match", "The task no longer has the tag of If-Match; nothing was done."),
+    (413, "body", "The body is larger than 1 MB."),
+    (415, "body", "The body is not said to be JSON."),
+    (422, "user_id", "The request says something wrong."),
+    (429, "", "More requests than this API takes at a time."),
+    (500, "", "Something went wrong inside; the request id names it in the logs."),
+    (503, "", "The database is not available, or a write's outcome is not known."),
+    (503, "cursor", "The database is not available, or the list takes too long."),
+]
+_EXAMPLES: list[tuple[int, str, str, Exception]] = [
+    (401, "", "no token", identity.unauthorized()),
+    (401, "", "a bad token", identity.unauthorized("The token is not valid")),
+    (401, "", "an expired token", identity.unauthorized("The token has expired")),
+    (403, "", "another user's path", identity.forbidden()),
+    (403, "new", "too many tasks", errors.QuotaExceededError("tasks", _QUOTA)),
+    (403, "key", "too many keys", errors.QuotaExceededError("keys", _QUOTA)),
+    (404, "", "no such task", errors.TaskNotFoundError()),
+    (409, "", "still running", errors.KeyInUseError()),
+    (412, "", "changed since", errors.VersionMismatchError()),
+    (413, "", "too large", body.too_large()),
+    (415, "", "no JSON", body.unsupported_media_type()),
+    (422, "title", "a blank title", _wrong("body.title", "string_too_short", _TOO_SHORT)),
+    (422, "body", "no JSON", _wrong("body", "json_invalid", "JSON decode error")),
+    (
+        422,
+        "task_id",
+        "no UUID",
+        _wrong("path.task_id", "uuid_parsing", "Input should be a valid UUID"),
+    ),
+    (422, "limit", "a limit out of bounds", _wrong("query.limit", "less_than_equal", _TOO_MANY)),
+    (422, "cursor", "another list's cursor", errors.InvalidCursorError()),
+    (422, "key", "a key that was used before", errors.KeyReusedError()),
+    (422, "user alone", "too long a user", _wrong("path.user_id", "string_too_long", _TOO_LONG)),
+    (500, "", "anything unforeseen", internal(Exception())),
+    (503, "", "the database is not available", neon.UnavailableError("")),
+    (503, "", "the outcome of a write is not known", neon.OutcomeUnknownError("")),
+    (503, "cursor", "the list takes too long", neon.TimedOutError("")),
+]
 
 
-def problems(status: int, parts: set[str]) -> Examples:
-    """Return the errors of a status that the request's parts allow, by what is wrong."""
-    found = _invalid(parts) if status == 422 else _problems(parts).get(status, {})
+def of_errors(parts: set[str]) -> dict[int, tuple[str, dict[str, Any]]]:
+    """Return the description and the examples of each error that these parts make possible."""
+    parts = parts | {""}
+    if parts.isdisjoint(part for status, part, *_ in _EXAMPLES if status == 422):
+        parts.add("user alone")
     return {
-        name: json.loads(str(problem.response(_REQUEST).content)) for name, problem in found.items()
+        status: (
+            text,
+            {name: _body(e) for its, part, name, e in _EXAMPLES if its == status and part in parts},
+        )
+        for status, needed, text in _DESCRIPTIONS
+        if needed in parts
     }
 
 
-def _invalid(parts: set[str]) -> dict[str, ProblemError]:
-    found = {
-        name: _refused(wrong)
-        for part, named in _INVALID.items()
-        if part in parts
-        for name, wrong in named.items()
-    }
-    return found or {"too long a user": _refused(_INVALID_USER)}
-
-
-def _refused(wrong: Any) -> ProblemError:
-    if isinstance(wrong, Exception):
-        return problem_of(wrong)
-    loc, type_, message = wrong
-    return invalid([{"loc": loc, "type": type_, "msg": message}])
-
-
-def _problems(parts: set[str]) -> dict[int, dict[str, ProblemError]]:
-    too_slow = {"the list takes too long": problem_of(neon.TimedOutError(""))}
-    return {
-        401: {
-            "no token": identity.unauthorized(),
-            "a bad token": identity.unauthorized("The token is not valid"),
-            "an expired token": identity.unauthorized("The token has expired"),
-        },
-        403: {"another user's path": identity.forbidden()} | _quotas(parts),
-        404: {"no such task": problem_of(errors.TaskNotFoundError())},
-        409: {"still running": problem_of(errors.KeyInUseError())},
-        412: {"changed since": problem_of(errors.VersionMismatchError())},
-        413: {"too large": body.too_large()},
-        415: {"no JSON": body.unsupported_media_type()},
-        500: {"anything unforeseen": internal(Exception())},
-        503: {
-            "the database is not available": problem_of(neon.UnavailableError("")),
-            "the outcome of a write is not known": problem_of(neon.OutcomeUnknownError("")),
-        }
-        | (too_slow if "cursor" in parts else {}),
-    }
-
-
-def _quotas(parts: set[str]) -> dict[str, ProblemError]:
-    """Return what a write may exceed: a new task the one quota, a key the other."""
-    is_new = "title" in parts and "task_id" not in parts
-    exceeded = {"too many tasks": "tasks"} if is_new else {}
-    exceeded |= {"too many keys": "keys"} if "key" in parts else {}
-    quota = 10_000  # the default of both
-    return {
-        name: problem_of(errors.QuotaExceededError(what, quota)) for name, what in exceeded.items()
-    }
+def _body(error: Exception) -> Any:
+    problem = error if isinstance(error, ProblemError) else problem_of(error)
+    return json.loads(str(problem.response(REQUEST_ID).content))

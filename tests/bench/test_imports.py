@@ -41,13 +41,11 @@ _SERVED = (
 # Every endpoint may import what this says; the functions below it import something else.
 _ENDPOINT = _SERVED | {"tasks.ids", "tasks.store", "web.parameters"}
 OURS = dict.fromkeys(FUNCTIONS, _ENDPOINT) | {
-    "Authorizer": {"http_client", "observability"}
-    | {"keys", "rotation", "settings", "strict_json", "tokens"},
+    "Authorizer": {"http_client", "observability"} | {"keys", "settings", "strict_json", "tokens"},
     "Docs": _HTTP_ONLY,
     "Health": _SERVED,
-    "Migrate": _NEON | {"custom_resource", "http_client", "observability", "purge", "runner"},
-    "Smoke": {"http_client", "observability"}
-    | {"api", "cloudformation", "identity", "report", "visit"},
+    "Migrate": _NEON | {"custom_resource", "http_client", "observability", "runner"},
+    "Smoke": {"http_client", "observability"} | {"api", "cloudformation", "visit"},
 }
 
 _POSTGRES = {"psycopg", "psycopg_binary"}
@@ -69,7 +67,7 @@ _URLLIB = {"urllib.error", "urllib.request", "urllib.response"}
 # Of the standard library, beyond what psycopg imports and what the runtime has imported already.
 STANDARD = dict.fromkeys(FUNCTIONS, _HASHES | _UUID | {"fractions", "gc", "gzip", "secrets"}) | {
     "Authorizer": _HASHES | _HTTP | _URLLIB | {"calendar", "gzip"},
-    "Migrate": _HASHES | _HTTP | {"gzip"},
+    "Migrate": _HASHES | _HTTP | {"concurrent.futures.thread", "gzip"},
     "Smoke": _HASHES | _HTTP | _UUID | {"gzip"},
 }
 

@@ -74,7 +74,6 @@ def smoke(api: Running, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> d
     monkeypatch.delenv("JWT_SECRET_ID", raising=False)
     for name, value in {
         "STACK_ID": _deploy_stack("task-api-test", ApiUrl=api.url),
-        "POWERTOOLS_SERVICE_NAME": "task-api-test",
         "JWT_SECRET": SECRET,
         "JWT_ISSUER": "https://smoke.example",
         "JWT_AUDIENCE": "tasks",
@@ -135,7 +134,7 @@ def _fits(template: str, path: str) -> bool:
 def test_a_metric_says_what_cloudwatch_needs_to_read_it(
     smoke: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    smoke["report"].count(smoke["visit"].Step("read", 12.5))
+    smoke["app"]._count(smoke["visit"].Step("read", 12.5))
     (line,) = _steps(capsys)
     (declared,) = line["_aws"]["CloudWatchMetrics"]
     assert declared["Namespace"] == "TaskApi"
@@ -151,7 +150,7 @@ def test_a_metric_says_what_cloudwatch_needs_to_read_it(
 def test_what_a_crashed_predecessor_left_is_removed_and_what_another_visit_needs_is_not(
     smoke: dict[str, Any], database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    user = smoke["identity"].USER
+    user = smoke["api"].USER
     with psycopg.connect(database) as connection:
         for title, age in (("left", "11 minutes"), ("running", "1 minute")):
             connection.execute(
@@ -228,7 +227,7 @@ def test_a_stack_without_an_address_is_named(
 def test_what_passes_is_tried_again_with_the_same_key(smoke: dict[str, Any], status: int) -> None:
     answers = iter([status, status, 201])
     with serving(lambda _: (next(answers), b"{}")) as server:
-        answer = smoke["api"].Api(server.url, "smoke", "token").send("POST", "/x", {"title": "x"})
+        answer = smoke["api"].Api(server.url, "token").send("POST", "/x", {"title": "x"})
         asked: list[Asked] = [server.asked.get(timeout=10) for _ in range(3)]
     assert answer.status == 201
     assert len({each.headers["idempotency-key"] for each in asked}) == 1
@@ -237,14 +236,14 @@ def test_what_passes_is_tried_again_with_the_same_key(smoke: dict[str, Any], sta
 
 def test_what_does_not_pass_is_the_answer_after_four_tries(smoke: dict[str, Any]) -> None:
     with serving(lambda _: (503, b"{}")) as server:
-        answer = smoke["api"].Api(server.url, "smoke", "token").send("GET", "/x")
+        answer = smoke["api"].Api(server.url, "token").send("GET", "/x")
         assert server.asked.qsize() == 4
     assert answer.status == 503
 
 
 def test_a_refusal_is_not_tried_again(smoke: dict[str, Any]) -> None:
     with serving(lambda _: (404, b"{}")) as server:
-        smoke["api"].Api(server.url, "smoke", "token").send("GET", "/x")
+        smoke["api"].Api(server.url, "token").send("GET", "/x")
         assert server.asked.qsize() == 1
 
 
@@ -268,11 +267,12 @@ def test_what_needs_no_identity_is_visited_as_well(
 
 
 def test_the_secret_is_found_by_its_name(
-    smoke: dict[str, Any], secrets_manager: SecretsManager
+    smoke: dict[str, Any], secrets_manager: SecretsManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets_manager.create("task-api/dev/jwt", SECRET)
-    found = smoke["identity"].secret({"JWT_SECRET": "", "JWT_SECRET_ID": "task-api/dev/jwt"})
-    assert found == SECRET
+    monkeypatch.setenv("JWT_SECRET", "")
+    monkeypatch.setenv("JWT_SECRET_ID", "task-api/dev/jwt")
+    assert smoke["api"].secret() == SECRET
 
 
 # -- the verdict on a deployment -----------------------------------------------------------------
@@ -358,7 +358,7 @@ def test_deleting_the_stack_needs_no_verdict(smoke: dict[str, Any], s3: Server) 
 def test_smokes_token_lives_for_minutes_and_is_nobody_elses(smoke: dict[str, Any]) -> None:
     import jwt
 
-    text = smoke["identity"].token(SECRET)
+    text = smoke["api"].token(SECRET)
     claims = jwt.decode(text, SECRET, ["HS256"], audience="tasks", issuer="https://smoke.example")
     assert claims["sub"] == "task-api-smoke"
     assert claims["exp"] - claims["iat"] == 300
@@ -399,5 +399,5 @@ def test_make_smoke_fails_where_a_customer_would(api: Running) -> None:
 
 
 def test_the_smoke_user_is_an_ordinary_user(api: Running, smoke: dict[str, Any]) -> None:
-    client = Client(api.url, SECRET, smoke["identity"].USER)
+    client = Client(api.url, SECRET, smoke["api"].USER)
     assert client.send("GET", "/api/somebody/tasks").status_code in (401, 403)

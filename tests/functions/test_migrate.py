@@ -121,9 +121,12 @@ def test_files_that_leave_the_order_open_are_refused(
         runner.migrations(_folder(tmp_path, **dict.fromkeys(names, "SELECT 1")))
 
 
-def test_migrations_go_to_the_direct_host_and_verify_it(runner: Any) -> None:
+def test_migrations_go_to_the_direct_host_and_verify_it(
+    runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pooled = "postgresql://u:p@ep-x-123-pooler.eu-central-1.aws.neon.tech/db?sslmode=require"
-    parameters = conninfo_to_dict(runner.Runner(pooled, [])._conninfo)
+    monkeypatch.setattr(psycopg, "connect", lambda conninfo, **_: conninfo_to_dict(conninfo))
+    parameters = runner.connect(pooled)
     assert parameters["host"] == "ep-x-123.eu-central-1.aws.neon.tech"
     assert parameters["sslmode"] == "verify-full"
     assert Path(str(parameters["sslrootcert"])).is_file()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jwt
@@ -13,6 +14,7 @@ import pytest
 from secrets_manager import SecretRefusedError
 from tests.aws import SecretsManager
 from tests.identity.harness import load
+from tests.identity.issuers import Jwks, Key, token
 
 OLD, NEW = (f"the {name} secret of the tests, 32 bytes or more" for name in ("old", "new"))
 FORGED = "a secret of somebody else, 32 bytes or more"
@@ -46,11 +48,17 @@ def clock() -> Clock:
     return Clock()
 
 
+def _verifier(authorizer: dict[str, Any], clock: Callable[[], float], **environment: str) -> Any:
+    """A verifier with these settings, or with the secret `jwt` of Secrets Manager."""
+    issuers = authorizer["settings"].from_environment(environment or {"JWT_SECRET_ID": "jwt"})
+    return authorizer["tokens"].Verifier(issuers, clock=clock)
+
+
 @pytest.fixture
 def verifier(authorizer: dict[str, Any], secrets_manager: SecretsManager, clock: Clock) -> Any:
     """Return a verifier that has found the old secret in Secrets Manager."""
     secrets_manager.create("jwt", OLD)
-    return authorizer["rotation"].RotatingVerifier({"JWT_SECRET_ID": "jwt"}, clock=clock)
+    return _verifier(authorizer, clock)
 
 
 @pytest.fixture
@@ -96,7 +104,7 @@ def test_an_environment_that_starts_after_a_rotation_takes_the_secret_before_as_
 ) -> None:
     secrets_manager.create("jwt", OLD)
     secrets_manager.change("jwt", NEW)
-    verifier = authorizer["rotation"].RotatingVerifier({"JWT_SECRET_ID": "jwt"}, clock=clock)
+    verifier = _verifier(authorizer, clock)
     assert verifier.verify(_token(OLD)).sub == "alice"
     assert verifier.verify(_token(NEW)).sub == "alice"
 
@@ -118,8 +126,8 @@ def test_a_start_asks_for_one_version_and_a_search_for_two(
 ) -> None:
     """A second request would make every cold start longer."""
     fetch = Counted(AWSCURRENT=NEW)
-    rotation = authorizer["rotation"]
-    verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)
+    authorizer["keys"]._get_secret = fetch
+    verifier = _verifier(authorizer, clock)
     assert verifier.verify(_token(NEW)).sub == "alice"
     assert fetch.asked == ["AWSCURRENT"]
     with pytest.raises(refused):
@@ -131,15 +139,15 @@ def test_forged_tokens_cause_one_search_a_second(
     authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
 ) -> None:
     fetch = Counted(AWSCURRENT=OLD)
-    rotation = authorizer["rotation"]
-    verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)
+    authorizer["keys"]._get_secret = fetch
+    verifier = _verifier(authorizer, clock)
     for _ in range(100):
         with pytest.raises(refused):
             verifier.verify(_token(FORGED))
         clock.now += 0.1
     assert fetch.asked.count("AWSCURRENT") - 1 in (9, 10)
     fetch.versions["AWSCURRENT"] = NEW
-    clock.now += rotation.COOLDOWN_SECONDS
+    clock.now += authorizer["keys"].SECRET_COOLDOWN_SECONDS
     assert verifier.verify(_token(NEW)).sub == "alice"
 
 
@@ -148,8 +156,8 @@ def test_a_search_that_fails_is_not_repeated_for_half_a_minute(
 ) -> None:
     """A search may take seconds, and honest callers would wait for it."""
     fetch = Counted(AWSCURRENT=OLD)
-    rotation = authorizer["rotation"]
-    verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)
+    authorizer["keys"]._get_secret = fetch
+    verifier = _verifier(authorizer, clock)
     fetch.versions.clear()
     for _ in range(100):
         with pytest.raises(refused):
@@ -168,8 +176,8 @@ def test_only_an_unknown_signature_causes_a_search(
     authorizer: dict[str, Any], clock: Clock, refused: type[Exception], text: str
 ) -> None:
     fetch = Counted(AWSCURRENT=OLD)
-    rotation = authorizer["rotation"]
-    verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)
+    authorizer["keys"]._get_secret = fetch
+    verifier = _verifier(authorizer, clock)
     with pytest.raises(refused):
         verifier.verify(text)
     assert len(fetch.asked) == 1
@@ -203,7 +211,7 @@ def test_a_version_before_that_is_too_weak_is_not_accepted_and_harms_nobody(
     weak = "x" * 40
     secrets_manager.create("jwt", weak)
     secrets_manager.change("jwt", OLD)
-    verifier = authorizer["rotation"].RotatingVerifier({"JWT_SECRET_ID": "jwt"}, clock=clock)
+    verifier = _verifier(authorizer, clock)
     with pytest.raises(refused):
         verifier.verify(_token(weak))
     assert verifier.verify(_token(OLD)).sub == "alice"
@@ -212,24 +220,30 @@ def test_a_version_before_that_is_too_weak_is_not_accepted_and_harms_nobody(
     assert verifier.verify(_token(NEW)).sub == "alice"
 
 
-def test_a_search_that_finds_nothing_new_keeps_the_keys_of_other_issuers(
-    authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
+def test_a_rotation_keeps_the_keys_of_other_issuers(
+    authorizer: dict[str, Any], clock: Clock
 ) -> None:
-    fetch = Counted(AWSCURRENT=OLD)
-    rotation = authorizer["rotation"]
-    verifier = rotation.RotatingVerifier({"JWT_SECRET_ID": "jwt"}, fetch=fetch, clock=clock)
-    before = verifier._verifier
-    with pytest.raises(refused):
-        verifier.verify(_token(FORGED))
-    assert verifier._verifier is before
+    fetch, key = Counted(AWSCURRENT=OLD), Key.new("EdDSA", "ed")
+    authorizer["keys"]._get_secret = fetch
+    with Jwks([key.jwk]) as jwks:
+        other = {"issuer": "i", "audience": "a", "jwks_url": jwks.url, "algorithms": ["EdDSA"]}
+        settings = {"JWT_ISSUER": "shared", "JWT_ISSUERS": json.dumps([other])}
+        verifier = _verifier(authorizer, clock, JWT_SECRET_ID="jwt", **settings)
+        claims = {"iss": "i", "aud": "a", "sub": "bob", "exp": int(time.time()) + 3600}
+        theirs = f"Bearer {token(key.header, claims, key.sign)}"
+        assert verifier.verify(theirs).sub == "bob"
+        fetch.versions["AWSCURRENT"] = NEW
+        assert verifier.verify(_token(NEW, iss="shared")).sub == "alice"
+        assert verifier.verify(theirs).sub == "bob"
+        assert jwks.asked == 1
 
 
 def test_without_a_name_nothing_is_ever_looked_up(
     authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
 ) -> None:
     fetch = Counted()
-    rotation = authorizer["rotation"]
-    verifier = rotation.RotatingVerifier({"JWT_SECRET": OLD}, fetch=fetch, clock=clock)
+    authorizer["keys"]._get_secret = fetch
+    verifier = _verifier(authorizer, clock, JWT_SECRET=OLD)
     clock.now += 301
     assert verifier.verify(_token(OLD)).sub == "alice"
     with pytest.raises(refused):
@@ -240,8 +254,7 @@ def test_without_a_name_nothing_is_ever_looked_up(
 def test_on_one_machine_the_secret_before_is_a_setting(
     authorizer: dict[str, Any], clock: Clock
 ) -> None:
-    environment = {"JWT_SECRET": NEW, "JWT_PREVIOUS_SECRET": OLD}
-    verifier = authorizer["rotation"].RotatingVerifier(environment, clock=clock)
+    verifier = _verifier(authorizer, clock, JWT_SECRET=NEW, JWT_PREVIOUS_SECRET=OLD)
     assert verifier.verify(_token(OLD)).sub == verifier.verify(_token(NEW)).sub == "alice"
 
 
@@ -250,4 +263,4 @@ def test_a_secret_that_cannot_be_read_at_the_start_stops_the_start(
 ) -> None:
     assert secrets_manager
     with pytest.raises(Exception, match="ResourceNotFoundException"):
-        authorizer["rotation"].RotatingVerifier({"JWT_SECRET_ID": "none"})
+        _verifier(authorizer, time.time, JWT_SECRET_ID="none")
