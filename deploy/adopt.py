@@ -10,8 +10,6 @@ along with their rows.
 none (UTC unless set).
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping
@@ -86,7 +84,7 @@ class Adoption:
 
 def plan(connection: psycopg.Connection, *, new_ids: bool, zone: str) -> Adoption:
     """Look at the database and say what adopting it means. Raises AdoptionError."""
-    columns = dict(connection.execute(_COLUMNS).fetchall())
+    columns: dict[str, str] = dict(connection.execute(_COLUMNS).fetchall())
     _check_columns(columns)
     _check_rows(connection)
     if not connection.execute(_ZONE, (zone,)).rowcount:
@@ -121,13 +119,12 @@ def _check_columns(columns: Mapping[str, str]) -> None:
 
 def _check_rows(connection: psycopg.Connection) -> None:
     """Refuse what this API cannot store, by id: nothing is cut short or left out."""
-    for rule, ids in connection.execute(_MISFITS).fetchall():
-        shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-        raise AdoptionError(f"Some tasks {rule}; change them first (ids: {shown})")
+    for number, rule, ids in connection.execute(_MISFITS).fetchall():
+        raise AdoptionError(f"Some tasks ({number}) {rule}; change them first (ids: {ids})")
 
 
 _MISFITS = """
-SELECT rule, (array_agg(id::text ORDER BY id))[:6]
+SELECT count(*), rule, array_to_string((array_agg(id ORDER BY id))[:20], ', ')
 FROM (
     SELECT id, CASE
         WHEN coalesce(user_id::text, '') = '' THEN 'have no user'
@@ -189,13 +186,10 @@ FROM (
 ) AS old
 """
 
-# A UUID of version 7 (RFC 9562): 48 bits of milliseconds and 12 of their fraction; then the row's
-# number, which keeps the order of tasks of the same microsecond; then 30 random bits.
+# A UUID of version 7 (RFC 9562): 48 bits of milliseconds; then the row's number, which keeps the
+# order of tasks of the same millisecond; then 30 random bits.
 _NEW_ID = """
-    (lpad(to_hex(floor(extract(epoch FROM new_created_at) * 1000)::bigint), 12, '0') || '7'
-     || lpad(
-         to_hex(extract(microseconds FROM new_created_at)::bigint % 1000 * 4096 / 1000), 3, '0'
-     )
+    (lpad(to_hex(floor(extract(epoch FROM new_created_at) * 1000)::bigint), 12, '0') || '7000'
      || to_hex((2::bigint << 62) | (new_number << 30) | floor(random() * (1 << 30))::bigint)
     )::uuid
 """
@@ -223,7 +217,7 @@ def _adopt_or_explain(connection: psycopg.Connection, runner: Runner) -> None:
     adoption = plan(connection, new_ids=new_ids, zone=zone)
     connection.rollback()  # the old system goes on working while the question is open
     print(f"Adopting the database {connection.info.dbname}:\n{adoption}", flush=True)
-    if not _is_agreed():
+    if os.environ.get("YES") != "1" and not _agrees():
         print("Nothing was changed. Answer yes, or say YES=1, to adopt it.")
         return
     connection.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
@@ -236,9 +230,7 @@ def _adopt_or_explain(connection: psycopg.Connection, runner: Runner) -> None:
 _ADOPTED = "SELECT FROM pg_policy WHERE polrelid = to_regclass('tasks') AND polname = 'own_tasks'"
 
 
-def _is_agreed() -> bool:
-    if os.environ.get("YES") == "1":
-        return True
+def _agrees() -> bool:
     return sys.stdin.isatty() and input("Adopt it now? (yes/no) ").strip().lower() == "yes"
 
 
