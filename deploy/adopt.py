@@ -87,7 +87,8 @@ def plan(connection: psycopg.Connection, *, new_ids: bool, zone: str) -> Adoptio
     columns: dict[str, str] = dict(connection.execute(_COLUMNS).fetchall())
     _check_columns(columns)
     _check_rows(connection)
-    if not connection.execute(_ZONE, (zone,)).rowcount:
+    known = connection.execute("SELECT FROM pg_timezone_names WHERE name = %s", (zone,))
+    if not known.rowcount:
         raise AdoptionError(f"Postgres knows no time zone {zone}; ZONE=Europe/Berlin is one")
     keeps_ids = columns["id"] == "uuid" and not new_ids
     (counts,) = connection.execute(_COUNTS).fetchall()
@@ -98,7 +99,6 @@ _COLUMNS = """
 SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
 WHERE attrelid = to_regclass('tasks') AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
-_ZONE = "SELECT FROM pg_timezone_names WHERE name = %s"
 _COUNTS = """
 SELECT (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'tasks'::regclass),
        count(*), count(DISTINCT user_id), count(*) FILTER (WHERE substr(id::text, 15, 1) <> '7')
@@ -226,7 +226,7 @@ def _adopt_or_explain(connection: psycopg.Connection, runner: Runner) -> None:
     print("Done: the database is adopted.")
 
 
-# Migration 0002 makes this policy, and another program has none of this name.
+# The policy of migration 0002.
 _ADOPTED = "SELECT FROM pg_policy WHERE polrelid = to_regclass('tasks') AND polname = 'own_tasks'"
 
 

@@ -62,13 +62,16 @@ def _unreachable(host: str) -> str:
     return ""
 
 
-def open_login(owner_url: str, environment: str, in_use: str) -> str:
-    """Make the login that is not `in_use`, with a new password; return its connection string.
+@contextmanager
+def new_login(owner_url: str, environment: str, in_use: str) -> Iterator[str]:
+    """Make the login that is not `in_use`, with a new password; yield its connection string.
 
-    `owner_url` is the schema owner's. Raises DeployError when the owner may not do it, or when
-    a role of that name may do more than the API should.
+    Once that is stored, the login in use can connect no more; open connections go on. `owner_url`
+    is the schema owner's. Raises DeployError when the owner may not do it, or when a role of that
+    name may do more than the API should.
     """
-    name = _other(environment, in_use)
+    names = f"task_api_{environment}_a", f"task_api_{environment}_b"
+    name, former = names if in_use != names[0] else names[::-1]
     password = secrets.token_urlsafe(32)
     with _connected(owner_url) as connection:
         if not _exists(connection, "task_api"):  # as migration 0002 makes it, which may come later
@@ -81,21 +84,12 @@ def open_login(owner_url: str, environment: str, in_use: str) -> str:
             raise DeployError(f"The role {name} may do more than task_api: drop it, and try again.")
     parts = urlsplit(owner_url)
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{quote(name)}:{quote(password)}@{host}"))
-
-
-def close_login(owner_url: str, environment: str, in_use: str) -> None:
-    """Let the login that is not `in_use` connect no more; open connections go on."""
-    name = _other(environment, in_use)
-    closed = sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL").format(sql.Identifier(name))
+    yield urlunsplit(parts._replace(netloc=f"{quote(name)}:{quote(password)}@{host}"))
     with _connected(owner_url) as connection:
-        if _exists(connection, name):
-            connection.execute(closed)
-
-
-def _other(environment: str, in_use: str) -> str:
-    first, second = f"task_api_{environment}_a", f"task_api_{environment}_b"
-    return second if in_use == first else first
+        if _exists(connection, former):
+            closed = sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL")
+            connection.execute(closed.format(sql.Identifier(former)))
+    print(f"The API connects as {name} from its next connection on")
 
 
 @contextmanager

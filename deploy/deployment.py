@@ -68,12 +68,15 @@ def make_pipeline(environment: Environment, repository: str) -> None:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise DeployError(f"{repository!r} is no GitHub repository: give it as owner/name.")
     stack = f"{environment.stack}-pipeline"
+    # An account can have one provider for GitHub, which other environments' pipelines share.
+    providers = boto3.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    trusts_github = any(each["Arn"].endswith(f"/{_ISSUER}") for each in providers)
     parameters = {
         "StackToDeploy": environment.stack,
         "EnvironmentName": environment.name,
         "Repository": repository,
         "SecretPrefix": environment.parameters["DatabaseSecret"].rpartition("/")[0],
-        "OidcProvider": "exists" if _has_provider() else "create",
+        "OidcProvider": "exists" if trusts_github else "create",
     }
     sam(
         *("deploy", "--template-file", "deploy/pipeline.yaml", "--stack-name", stack),
@@ -115,9 +118,3 @@ def _protect(stack: str, *, is_protected: bool) -> None:
     boto3.client("cloudformation").update_termination_protection(
         StackName=stack, EnableTerminationProtection=is_protected
     )
-
-
-def _has_provider() -> bool:
-    """Tell whether the account trusts GitHub already; it can have one such provider only."""
-    found = boto3.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
-    return any(each["Arn"].endswith(f"/{_ISSUER}") for each in found)

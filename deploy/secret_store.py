@@ -16,7 +16,7 @@ import boto3
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from deploy.database import check_connection_string, close_login, open_login
+from deploy.database import check_connection_string, new_login
 from deploy.environments import DeployError, Environment, ask, confirm
 
 _JWT = "JwtSecretId"
@@ -62,12 +62,9 @@ def store_connection_strings(environment: Environment, url: str) -> None:
     if not names.get("MigrationSecret"):
         _put(client, names["DatabaseSecret"], url)
         return
-    own = open_login(url, environment.name, _user(client, names["DatabaseSecret"]))
-    _put(client, names["DatabaseSecret"], own)
-    _put(client, names["MigrationSecret"], url)
-    login = str(conninfo_to_dict(own)["user"])
-    close_login(url, environment.name, login)
-    print(f"The API connects as {login} from its next connection on")
+    with new_login(url, environment.name, _user(client, names["DatabaseSecret"])) as own:
+        _put(client, names["DatabaseSecret"], own)
+        _put(client, names["MigrationSecret"], url)
 
 
 def rotate_jwt(environment: Environment) -> None:
