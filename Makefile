@@ -196,16 +196,15 @@ deploy: .venv-sam/ready $(if $(BUILT),,runtime-python) ## build and deploy; the 
 
 .PHONY: secrets
 secrets: .venv/ready ## replace the connection strings; asks for the owner's and makes the API's: make secrets ENV=dev (ROTATE=jwt: the tokens' secret)
-	@case "$(ROTATE)" in ""|jwt) ;; *) echo "ROTATE has to be jwt" >&2; exit 1;; esac
-	$(DEPLOY) secrets "$(ENV)" $(if $(ROTATE),--rotate=$(ROTATE))
+	@$(DEPLOY) secrets "$(ENV)" $(if $(ROTATE),--rotate=$(ROTATE))
 
 .PHONY: smoke
 smoke: .venv/ready ## use an API once as a customer does: make smoke ENV=dev, or URL=http://127.0.0.1:8000
-	@$(DEPLOY) smoke "$(ENV)" $(if $(URL),"$(URL)")
+	@$(DEPLOY) smoke "$(ENV)" $(if $(URL),--url="$(URL)")
 
 .PHONY: pipeline
 pipeline: .venv/ready .venv-sam/ready ## let GitHub deploy an environment: make pipeline ENV=dev REPOSITORY=owner/name
-	@$(DEPLOY) pipeline "$(ENV)" "$(REPOSITORY)"
+	@$(DEPLOY) pipeline "$(ENV)" --repository="$(REPOSITORY)"
 
 .PHONY: destroy
 destroy: .venv/ready .venv-sam/ready ## delete an environment but not its data, which is in Neon: make destroy ENV=dev

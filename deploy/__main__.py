@@ -3,84 +3,66 @@
 A failure is one sentence on stderr and exit status 1.
 """
 
-from __future__ import annotations
-
 import os
 import sys
-from collections.abc import Iterable
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy.deployment import deploy, destroy, owner_url
-from deploy.environments import DeployError, Environment, read_environment
-from deploy.pipeline import make_pipeline
-from deploy.secret_store import has_connection_strings, replace, rotate_jwt, store_missing
+from deploy.deployment import deploy, destroy, make_pipeline
+from deploy.environments import DeployError, Environment, find_region, read_environment
+from deploy.secret_store import replace_connection_strings, rotate_jwt
 from deploy.smoke import invoke_smoke, visit
-from deploy.target import Target, find_target
-from deploy.terminal import ask_secret, confirm
+from local.errors import LocalError
 
-_USAGE = "usage: python -m deploy {deploy|destroy|pipeline|secrets|smoke} ENVIRONMENT ..."
+_SECRET_VARIABLES = ("DATABASE_URL", "MIGRATION_URL", "JWT_SECRET")
 
 
-def main() -> int:
-    """Run one command and return its exit status."""
+def main() -> None:
+    """Run one command."""
+    parser = ArgumentParser(prog="python -m deploy")
+    parser.add_argument("command", choices=["deploy", "destroy", "pipeline", "secrets", "smoke"])
+    parser.add_argument("environment")
+    parser.add_argument("--built", action="store_true", help="deploy what is in .aws-sam")
+    parser.add_argument("--rotate", choices=["jwt"], help="the secret to store anew")
+    parser.add_argument("--repository", help="on GitHub, as owner/name")
+    parser.add_argument("--url", help="of a local API, to be used as a customer does")
+    given, for_sam = parser.parse_known_args()
     try:
-        command, name, *rest = sys.argv[1:]
-    except ValueError:
-        sys.exit(_USAGE)
-    try:
-        return _run(command, read_environment(Path("samconfig.toml"), name), rest)
-    except DeployError as error:
+        if given.command == "smoke" and given.url:
+            visit(given.url)
+        else:
+            _run(given, read_environment(Path("samconfig.toml"), given.environment), for_sam)
+    except (DeployError, LocalError) as error:  # the second is about the template
         sys.exit(str(error))
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"AWS refuses: {error}")
 
 
-def _run(command: str, environment: Environment, rest: list[str]) -> int:
-    if command == "smoke" and rest:
-        return visit(rest[0], os.environ)
-    target = find_target(environment)
-    print(target, flush=True)
-    match command:
-        case "secrets":
-            change = _rotate_jwt if rest == ["--rotate=jwt"] else _replace_secrets
-            _show(change(environment, target))
+def _run(given: Namespace, environment: Environment, for_sam: Sequence[str]) -> None:
+    region = find_region()
+    account = boto3.client("sts").get_caller_identity()["Account"]
+    print(f"Stack {environment.stack} in account {account}, region {region}")
+    for name in _SECRET_VARIABLES:
+        if os.environ.pop(name, None):
+            print(f"{name} is set in this shell and ignored; `make secrets` asks for it.")
+    match given.command:
         case "deploy":
-            options = [each for each in rest if each != "--built"]
-            _show(deploy(environment, target, built="--built" in rest, options=options))
+            deploy(environment, is_built=given.built, options=for_sam)
         case "destroy":
-            _show(destroy(environment, target))
+            destroy(environment)
         case "pipeline":
-            _show(make_pipeline(environment, target, *rest))
+            make_pipeline(environment, given.repository)
+        case "secrets" if given.rotate:
+            rotate_jwt(environment)
+        case "secrets":
+            replace_connection_strings(environment)
         case "smoke":
-            return invoke_smoke(target)
-        case _:
-            raise DeployError(_USAGE)
-    return 0
-
-
-def _replace_secrets(environment: Environment, target: Target) -> Iterable[str]:
-    """Store the owner's connection string; ask before a protected environment's is replaced."""
-    url = owner_url()
-    if environment.is_protected and has_connection_strings(environment):
-        confirm(target.stack, "This replaces the connection strings.")
-    yield from replace(environment, url)
-    yield from store_missing(environment, owner_url)
-
-
-def _rotate_jwt(environment: Environment, target: Target) -> Iterable[str]:
-    """Store another secret that signs tokens: what is typed, or a random one."""
-    secret = ask_secret("The new secret (empty for a random one):")
-    if environment.is_protected:
-        confirm(target.stack, "This replaces the secret that signs tokens.")
-    yield from rotate_jwt(environment, secret)
-
-
-def _show(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line, flush=True)
+            invoke_smoke(environment)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

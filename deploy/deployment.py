@@ -1,98 +1,120 @@
-"""`make deploy` and `make destroy`: SAM CLI does the work; this checks, asks and reports."""
+"""`make deploy`, `make destroy` and `make pipeline`: SAM CLI works; this checks, asks, reports."""
 
-from __future__ import annotations
-
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import boto3
+from samtranslator.yaml_helper import yaml_parse
 
-from deploy.connection_string import check_connection_string
-from deploy.environments import DeployError, Environment
-from deploy.quota import check_quota
-from deploy.sam import SECRET_VARIABLES, sam
-from deploy.secret_store import forget, has_connection_strings, owner_version, store_missing
-from deploy.target import Target, outputs
-from deploy.terminal import ask_secret, confirm
-from deploy.versions import stamp_build
+from deploy.environments import DeployError, Environment, ask, confirm, find_region, outputs, sam
+from deploy.secret_store import forget, owner_version, store_missing
+from deploy.versions import FUNCTION, properties_of, resolver, stamp_build
 
-OWNER_QUESTION = "Connection string of the schema's owner, on Neon's pooled host:"
+# A new account has 10: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
+_NEW_ACCOUNT = 10  # enough to deploy, and for a few requests at a time
+_PRODUCTION = 100
+_UNRESERVED = 100  # AWS refuses reservations that leave less for all other functions
+_ISSUER = "token.actions.githubusercontent.com"
 
 
-def deploy(
-    environment: Environment, target: Target, *, built: bool, options: Sequence[str]
-) -> Iterator[str]:
-    """Build and deploy; yield what is about to happen, and what there is in the end.
+def deploy(environment: Environment, *, is_built: bool, options: Sequence[str]) -> None:
+    """Build and deploy; say what is about to happen, and what there is in the end.
 
-    With `built`, the artifacts in .aws-sam are deployed as they are. `options` go to SAM CLI.
+    With `is_built`, the artifacts in .aws-sam are deployed as they are. `options` go to SAM CLI.
     Raises DeployError.
     """
-    yield from _ignored()
-    check_quota(environment)
-    yield from _plan(environment, target, built=built)
-    yield from store_missing(environment, owner_url)
-    if not built:
+    _check_quota(environment)
+    print(f"This {'updates' if outputs(environment.stack) else 'creates'} it:")
+    print(f"  parameters: {', '.join(f'{k}={v}' for k, v in environment.parameters.items())}")
+    store_missing(environment)
+    if not is_built:
         architecture = environment.parameters.get("Architecture", "x86_64")
         sam("build", "--config-env", environment.name, ARCHITECTURE=architecture)
     stamp_build(environment)
     parameters = {**environment.parameters, "DatabaseSecretVersion": owner_version(environment)}
     overrides = [f"{name}={value}" for name, value in parameters.items()]
-    where = ("--config-env", environment.name, "--region", target.region)
-    sam("deploy", *where, *options, "--parameter-overrides", *overrides)
-    found = outputs(target.stack)
-    if not found:
-        raise DeployError(f"Nothing was deployed: {target.stack} has no outputs.")
+    sam("deploy", "--config-env", environment.name, *options, "--parameter-overrides", *overrides)
+    if not (found := outputs(environment.stack)):
+        raise DeployError(f"Nothing was deployed: {environment.stack} has no outputs.")
     if environment.is_protected:
-        _protect(target, is_protected=True)
-    yield from _summary(environment, found)
+        _protect(environment.stack, is_protected=True)
+    print(f"The API answers at {found['ApiUrl']}")
+    print(f"  try it:     curl --fail {found['ApiUrl']}/health")
+    print(f"  test it:    make smoke ENV={environment.name}")
+    print(f"  read about: {found['ApiUrl']}/docs")
+    print(f"  dashboard:  {found['DashboardUrl']}")
 
 
-def destroy(environment: Environment, target: Target) -> Iterator[str]:
-    """Delete the stack and its secrets; yield what was done. Raises DeployError.
+def destroy(environment: Environment) -> None:
+    """Delete the stack and its secrets. Raises DeployError.
 
     A person types the name of a protected stack first, and then its protection is taken away.
     """
+    confirm(environment, "This deletes what customers use: the API, its logs and its secrets.")
     if environment.is_protected:
-        confirm(target.stack, "This deletes what customers use: the API, its logs and its secrets.")
-        _protect(target, is_protected=False)
-    sam("delete", "--config-env", environment.name, "--region", target.region, "--no-prompts")
-    yield from forget(environment)
+        _protect(environment.stack, is_protected=False)
+    sam("delete", "--config-env", environment.name, "--no-prompts")
+    forget(environment)
 
 
-def owner_url() -> str:
-    """Ask for the owner's connection string. Raises DeployError when it cannot be used."""
-    url = ask_secret(OWNER_QUESTION)
-    if not url:
-        raise DeployError("There is no connection string yet: run `make secrets` at a terminal.")
-    check_connection_string(url)
-    return url
+def make_pipeline(environment: Environment, repository: str) -> None:
+    """Make the role that GitHub deploys `environment` with, without a stored key.
 
-
-def _ignored() -> Iterator[str]:
-    for name in SECRET_VARIABLES:
-        if os.environ.get(name):
-            yield f"{name} is set in this shell and ignored: `make secrets` changes a secret."
-
-
-def _plan(environment: Environment, target: Target, *, built: bool) -> Iterator[str]:
-    yield f"This {'updates' if outputs(target.stack) else 'creates'} it:"
-    if not has_connection_strings(environment):
-        yield "  store the connection string, which is asked for"
-    yield "  deploy what is in .aws-sam" if built else "  build, and deploy"
-    yield "  migrate the database before the new code gets requests"
-    yield f"  parameters: {', '.join(f'{k}={v}' for k, v in environment.parameters.items())}"
-
-
-def _protect(target: Target, *, is_protected: bool) -> None:
-    boto3.client("cloudformation").update_termination_protection(
-        StackName=target.stack, EnableTerminationProtection=is_protected
+    Say what to tell GitHub. Raises DeployError.
+    """
+    repository = repository or ask("GitHub repository, as owner/name:")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise DeployError(f"{repository!r} is no GitHub repository: give it as owner/name.")
+    stack = f"{environment.stack}-pipeline"
+    # An account can have one provider for GitHub, which other environments' pipelines share.
+    providers = boto3.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    trusts_github = any(each["Arn"].endswith(f"/{_ISSUER}") for each in providers)
+    parameters = {
+        "StackToDeploy": environment.stack,
+        "EnvironmentName": environment.name,
+        "Repository": repository,
+        "SecretPrefix": environment.parameters["DatabaseSecret"].rpartition("/")[0],
+        "OidcProvider": "exists" if trusts_github else "create",
+    }
+    sam(
+        *("deploy", "--template-file", "deploy/pipeline.yaml", "--stack-name", stack),
+        *("--capabilities", "CAPABILITY_IAM", "--resolve-s3", "--s3-prefix", stack),
+        *("--on-failure", "DELETE", "--no-fail-on-empty-changeset", "--no-confirm-changeset"),
+        *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
     )
+    print(f"Set these variables of the environment {environment.name} of {repository} on GitHub:")
+    print(f"  AWS_ROLE_ARN={outputs(stack)['RoleArn']}")
+    print(f"  AWS_REGION={find_region()}")
 
 
-def _summary(environment: Environment, found: Mapping[str, str]) -> Iterator[str]:
-    url = found["ApiUrl"]
-    yield f"The API answers at {url}"
-    yield f"  try it:     curl --fail {url}/health"
-    yield f"  test it:    make smoke ENV={environment.name}"
-    yield f"  read about: {url}/docs"
-    yield f"  dashboard:  {found['DashboardUrl']}"
+def needed_executions(environment: Environment, template: Mapping[str, Any]) -> int:
+    """Return how many concurrent executions the account has to allow for this environment."""
+    resolve = resolver(template, environment.parameters).resolve
+    name = "ReservedConcurrentExecutions"
+    shared = template.get("Globals", {}).get("Function", {}).get(name)
+    functions = properties_of(template, FUNCTION)
+    reserved = sum(int(resolve(each.get(name, shared)) or 0) for each in functions)
+    if reserved:
+        return reserved + _UNRESERVED
+    return _PRODUCTION if environment.is_protected else _NEW_ACCOUNT
+
+
+def _check_quota(environment: Environment) -> None:
+    """Raise DeployError when the account allows fewer executions at a time than are needed."""
+    settings = boto3.client("lambda").get_account_settings()
+    allowed = int(settings["AccountLimit"]["ConcurrentExecutions"])
+    needed = needed_executions(environment, yaml_parse(Path("template.yaml").read_text()))
+    if allowed < needed:
+        raise DeployError(
+            f"This account allows {allowed} concurrent Lambda executions in this region and "
+            f"{environment.stack} needs {needed}: request more in the AWS console under Service "
+            "Quotas, AWS Lambda, Concurrent executions."
+        )
+
+
+def _protect(stack: str, *, is_protected: bool) -> None:
+    boto3.client("cloudformation").update_termination_protection(
+        StackName=stack, EnableTerminationProtection=is_protected
+    )

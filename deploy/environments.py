@@ -1,11 +1,16 @@
-"""dev, staging and prod, as samconfig.toml defines them."""
+"""What every command needs: the environment, its stack in AWS, SAM CLI, and a person's answers."""
 
-from __future__ import annotations
-
+import getpass
+import os
+import subprocess
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import boto3
+from botocore.exceptions import ClientError
 
 
 class DeployError(Exception):
@@ -24,11 +29,6 @@ class Environment:
     parameters: Mapping[str, str]
     is_protected: bool = False
 
-    @property
-    def owner_secret(self) -> str:
-        """Return the name of the secret that Migrate reads."""
-        return self.parameters.get("MigrationSecret") or self.parameters["DatabaseSecret"]
-
 
 def read_environment(path: Path, name: str) -> Environment:
     """Return the environment of this name. Raises DeployError when there is none."""
@@ -45,3 +45,51 @@ def read_environment(path: Path, name: str) -> Environment:
         {key: value for key, _, value in overrides},
         is_protected=settings.get("termination_protection", False),
     )
+
+
+def find_region() -> str:
+    """Return the region in which every command acts. Raises DeployError when none is set."""
+    if region := boto3.session.Session().region_name:
+        return region
+    raise DeployError("No region is set: export AWS_REGION, or set one in your AWS profile.")
+
+
+def outputs(stack: str) -> dict[str, str]:
+    """Return a stack's outputs by name; none when there is no such stack, or a failed one."""
+    try:
+        (found,) = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":
+            return {}
+        raise
+    return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
+
+
+def sam(command: str, *arguments: str, **variables: str) -> None:
+    """Run SAM CLI and show its output. Raises DeployError when it fails."""
+    program = os.environ.get("SAM", ".venv-sam/bin/sam")
+    sys.stdout.flush()  # what was said so far comes before SAM CLI's output
+    result = subprocess.run(  # noqa: S603 - our own
+        [program, command, "--region", find_region(), *arguments],
+        env=os.environ | variables,
+        check=False,
+    )
+    if result.returncode != 0:
+        raise DeployError(f"`sam {command}` failed; its output above says why.")
+
+
+def ask(question: str, *, is_secret: bool = False) -> str:
+    """Return the next line of standard input; a terminal shows the question, and no secret."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().strip()
+    if is_secret:
+        return getpass.getpass(f"{question} ").strip()
+    print(question, end=" ", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
+def confirm(environment: Environment, what: str) -> None:
+    """Let a person type a protected stack's name before `what`. Raises DeployError if not."""
+    stack = environment.stack
+    if environment.is_protected and ask(f"{what} Type {stack} to go on:") != stack:
+        raise DeployError(f"Nothing was changed: the answer was not {stack}.")

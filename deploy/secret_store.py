@@ -4,11 +4,9 @@ A secret goes from standard input to Secrets Manager, and nowhere else: never in
 an environment variable, a template parameter or a line of output.
 """
 
-from __future__ import annotations
-
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC
 from importlib import import_module
 from pathlib import Path
@@ -18,72 +16,91 @@ import boto3
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from deploy.database_login import close_login, open_login
-from deploy.environments import DeployError, Environment
+from deploy.database import check_connection_string, new_login
+from deploy.environments import DeployError, Environment, ask, confirm
 
 _JWT = "JwtSecretId"
-_NAMES = ("DatabaseSecret", "MigrationSecret", _JWT)  # the template parameters that name secrets
+_CONNECTION_STRINGS = ("DatabaseSecret", "MigrationSecret")  # template parameters, as is _JWT
 _RECOVERY_DAYS = 7
 _AUTHORIZER = Path(__file__).resolve().parents[1] / "functions" / "authorizer"
 
 
-def store_missing(environment: Environment, ask_url: Callable[[], str]) -> Iterator[str]:
-    """Store what is not there yet, and leave the rest alone; yield what was done.
+def replace_connection_strings(environment: Environment) -> None:
+    """Ask for the owner's connection string, and for a yes where it replaces customers' one."""
+    url = ask_owner_url()
+    if has_connection_strings(environment):
+        confirm(environment, "This replaces the connection strings.")
+    store_connection_strings(environment, url)
+    store_missing(environment)
 
-    `ask_url` returns the owner's connection string. It is called only when one is missing.
-    """
+
+def ask_owner_url() -> str:
+    """Ask for the owner's connection string. Raises DeployError when it cannot be used."""
+    question = "Connection string of the schema's owner, on Neon's pooled host:"
+    if not (url := ask(question, is_secret=True)):
+        raise DeployError("There is no connection string yet: run `make secrets` at a terminal.")
+    check_connection_string(url)
+    return url
+
+
+def store_missing(environment: Environment) -> None:
+    """Store what is not there yet, and leave the rest alone; ask only for what is missing."""
     if not has_connection_strings(environment):
-        yield from replace(environment, ask_url())
+        store_connection_strings(environment, ask_owner_url())
     client = boto3.client("secretsmanager")
-    if _state(client, environment.parameters[_JWT]) != "there":
-        yield _put(client, environment.parameters[_JWT], _random_secret())
+    if not _is_stored(client, environment.parameters[_JWT]):
+        _put(client, environment.parameters[_JWT], secrets.token_urlsafe(48))
 
 
-def replace(environment: Environment, url: str) -> Iterator[str]:
-    """Store the owner's connection string, and the API's own; yield what was done.
+def store_connection_strings(environment: Environment, url: str) -> None:
+    """Store the owner's connection string, and the API's own.
 
     With `MigrationSecret`, the API gets a login of its own, which this makes in the database.
     Without it, the API connects as the owner. Raises DeployError.
     """
     client, names = boto3.client("secretsmanager"), environment.parameters
     if not names.get("MigrationSecret"):
-        yield _put(client, names["DatabaseSecret"], url)
+        _put(client, names["DatabaseSecret"], url)
         return
-    own = open_login(url, environment.name, _user(client, names["DatabaseSecret"]))
-    yield _put(client, names["DatabaseSecret"], own)
-    yield _put(client, names["MigrationSecret"], url)
-    login = str(conninfo_to_dict(own)["user"])
-    close_login(url, environment.name, login)
-    yield f"The API connects as {login} from its next connection on"
+    with new_login(url, environment.name, _user(client, names["DatabaseSecret"])) as own:
+        _put(client, names["DatabaseSecret"], own)
+        _put(client, names["MigrationSecret"], url)
 
 
-def rotate_jwt(environment: Environment, secret: str = "") -> Iterator[str]:
-    """Store a new version of the secret that signs tokens, random if `secret` is empty.
+def rotate_jwt(environment: Environment) -> None:
+    """Store a new version of the secret that signs tokens: what is typed, or a random one.
 
     The authorizer accepts the version before as well, until the next rotation. Raises DeployError
     when the authorizer would refuse to start with this secret.
     """
+    secret = ask("The new secret (empty for a random one):", is_secret=True)
+    confirm(environment, "This replaces the secret that signs tokens.")
     if secret:
-        _check_jwt_secret(secret)
+        sys.path.insert(0, str(_AUTHORIZER))
+        settings = import_module("settings")
+        try:
+            settings.check_secret(secret, "The secret")
+        except settings.SettingsError as error:
+            raise DeployError(f"{error}.") from None
     client = boto3.client("secretsmanager")
-    yield _put(client, environment.parameters[_JWT], secret or _random_secret())
-    yield "Tokens of the version before stay good until the next rotation"
+    _put(client, environment.parameters[_JWT], secret or secrets.token_urlsafe(48))
+    print("Tokens of the version before stay good until the next rotation")
 
 
-def forget(environment: Environment) -> Iterator[str]:
-    """Delete the environment's secrets, with a week to restore them; yield what was done."""
+def forget(environment: Environment) -> None:
+    """Delete the environment's secrets, with a week to restore them."""
     client = boto3.client("secretsmanager")
-    for name in filter(None, map(environment.parameters.get, _NAMES)):
-        if _state(client, name) == "there":
+    for name in filter(None, map(environment.parameters.get, (*_CONNECTION_STRINGS, _JWT))):
+        if _is_stored(client, name):
             client.delete_secret(SecretId=name, RecoveryWindowInDays=_RECOVERY_DAYS)
-            yield f"Secret {name} is deleted; it can be restored for {_RECOVERY_DAYS} days"
+            print(f"Secret {name} is deleted; it can be restored for {_RECOVERY_DAYS} days")
 
 
 def has_connection_strings(environment: Environment) -> bool:
     """Tell whether every connection string that the environment names is stored."""
     client = boto3.client("secretsmanager")
-    named = (environment.parameters.get(name) for name in ("DatabaseSecret", "MigrationSecret"))
-    return all(_state(client, name) == "there" for name in named if name)
+    named = filter(None, map(environment.parameters.get, _CONNECTION_STRINGS))
+    return all(_is_stored(client, name) for name in named)
 
 
 def owner_version(environment: Environment) -> str:
@@ -91,55 +108,42 @@ def owner_version(environment: Environment) -> str:
 
     It is read without the secret's text. Versions sort by age.
     """
-    client = boto3.client("secretsmanager")
+    client, names = boto3.client("secretsmanager"), environment.parameters
+    name = names.get("MigrationSecret") or names["DatabaseSecret"]
     # Only versions that carry a label are listed, and a secret has at most 20 labels.
-    for each in client.list_secret_version_ids(SecretId=environment.owner_secret)["Versions"]:
+    for each in client.list_secret_version_ids(SecretId=name)["Versions"]:
         if "AWSCURRENT" in each.get("VersionStages", []):
             stored = each["CreatedDate"].astimezone(UTC)
             return f"{stored:%Y-%m-%dT%H:%M:%SZ}/{each['VersionId']}"
-    raise DeployError(f"The secret {environment.owner_secret} has no current version.")
-
-
-def _random_secret() -> str:
-    return secrets.token_urlsafe(48)
-
-
-def _check_jwt_secret(secret: str) -> None:
-    """Ask the authorizer's own rules. Raises DeployError, which does not repeat the secret."""
-    sys.path.insert(0, str(_AUTHORIZER))
-    settings = import_module("settings")
-    try:
-        settings.check_secret(secret, "The secret")
-    except settings.SettingsError as error:
-        raise DeployError(f"{error}.") from None
+    raise DeployError(f"The secret {name} has no current version.")
 
 
 def _user(client: Any, name: str) -> str:
     """Return the user of a stored connection string; empty when there is none."""
-    if _state(client, name) != "there":
+    if not _is_stored(client, name):
         return ""
-    text = client.get_secret_value(SecretId=name)["SecretString"]
-    try:
+    with suppress(psycopg.Error):  # a person may have stored something else, JSON for example
+        text = client.get_secret_value(SecretId=name)["SecretString"]
         return str(conninfo_to_dict(text).get("user", ""))
-    except psycopg.Error:  # a person stored something else, JSON for example
-        return ""
+    return ""
 
 
-def _state(client: Any, name: str) -> str:
-    """Return `there`, `deleted` (for less than a week), or `none`."""
+def _is_stored(client: Any, name: str) -> bool:
     try:
-        return "deleted" if "DeletedDate" in client.describe_secret(SecretId=name) else "there"
+        return "DeletedDate" not in client.describe_secret(SecretId=name)
     except client.exceptions.ResourceNotFoundException:
-        return "none"
+        return False
 
 
-def _put(client: Any, name: str, text: str) -> str:
+def _put(client: Any, name: str, text: str) -> None:
     """Store a new current version, of a new secret if there is none."""
-    state = _state(client, name)
-    if state == "none":
+    try:
+        described = client.describe_secret(SecretId=name)
+    except client.exceptions.ResourceNotFoundException:
         client.create_secret(Name=name, SecretString=text)
-        return f"Secret {name} is new"
-    if state == "deleted":
+        print(f"Secret {name} is new")
+        return
+    if "DeletedDate" in described:  # for less than a week
         client.restore_secret(SecretId=name)
     client.put_secret_value(SecretId=name, SecretString=text)
-    return f"Secret {name} has a new version"
+    print(f"Secret {name} has a new version")

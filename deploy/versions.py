@@ -8,27 +8,26 @@ step runs between `sam build` and `sam deploy`. It gives each function of the bu
 description, so Lambda always sees a change when the name has changed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from samtranslator.intrinsics.resolver import IntrinsicsResolver
 from samtranslator.yaml_helper import yaml_parse
 
 from deploy.environments import Environment, read_environment
+from local.intrinsics import Resolver
 
 BUILT = Path(".aws-sam/build/template.yaml")
-_FUNCTION, _LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
-# They belong to the function or to its deployment; a published version knows nothing of them.
+FUNCTION, _LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
+# They belong to the function or to its deployment; a published version knows nothing of them. Of
+# the code, the contents count and not the place.
 _NOT_IN_A_VERSION = {
     "AutoPublishAlias",
     "AutoPublishCodeSha256",
+    "CodeUri",
     "DeploymentPreference",
     "EventInvokeConfig",
     "Events",
@@ -37,58 +36,45 @@ _NOT_IN_A_VERSION = {
 }
 
 
+def resolver(template: Mapping[str, Any], values: Mapping[str, str]) -> Resolver:
+    """Return what resolves the template's intrinsic functions with these parameters."""
+    known = {name: given.get("Default") for name, given in template.get("Parameters", {}).items()}
+    return Resolver(template, known | dict(values))
+
+
 def stamp(template: dict[str, Any], values: Mapping[str, str], folder: Path) -> None:
     """Set AutoPublishCodeSha256 of every function in the template.
 
     `values` are the parameters that the deployment sets, and `folder` is where the template's
     relative paths begin.
     """
-    known = {name: given.get("Default") for name, given in template.get("Parameters", {}).items()}
-    resolver = IntrinsicsResolver(known | dict(values))
+    resolve = resolver(template, values).resolve
     shared = template.get("Globals", {}).get("Function", {})
-    layers = [_contents(each, "ContentUri", folder) for each in _properties(template, _LAYER)]
-    for function in _properties(template, _FUNCTION):
+    layers = [_contents(each, "ContentUri", folder) for each in properties_of(template, _LAYER)]
+    for function in properties_of(template, FUNCTION):
         settings = [
-            resolver.resolve_parameter_refs(_in_a_version(each)) for each in (shared, function)
+            resolve({key: value for key, value in each.items() if key not in _NOT_IN_A_VERSION})
+            for each in (shared, function)
         ]
-        conditions = _conditions(template, settings, resolver)
-        parts = [settings, conditions, _contents(function, "CodeUri", folder), layers]
-        text = json.dumps(parts, sort_keys=True)
+        text = json.dumps(
+            [settings, _contents(function, "CodeUri", folder), layers], sort_keys=True
+        )
         function["AutoPublishCodeSha256"] = hashlib.sha256(text.encode()).hexdigest()
 
 
-def _properties(template: Mapping[str, Any], kind: str) -> Iterator[dict[str, Any]]:
+def properties_of(template: Mapping[str, Any], kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the properties of each resource of one type."""
     for resource in template["Resources"].values():
         if resource["Type"] == kind:
             yield resource["Properties"]
 
 
-def _in_a_version(properties: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in properties.items() if name not in _NOT_IN_A_VERSION}
-    kept.pop("CodeUri", None)  # its contents count, not its place
-    copy: dict[str, Any] = json.loads(json.dumps(kept))  # the resolver writes into what it is given
-    return copy
-
-
-def _conditions(
-    template: Mapping[str, Any], settings: object, resolver: IntrinsicsResolver
-) -> dict[str, Any]:
-    """Return the resolved conditions that the settings ask by Fn::If."""
-    asked = re.findall(r'"Fn::If": \["(\w+)"', json.dumps(settings))
-    conditions = template.get("Conditions", {})
-    copies = json.loads(json.dumps({name: conditions[name] for name in asked}))
-    resolved: dict[str, Any] = resolver.resolve_parameter_refs(copies)
-    return resolved
-
-
 def _contents(properties: Mapping[str, Any], key: str, folder: Path) -> str:
-    """Return a digest of a local folder, or the address of what has been uploaded already."""
-    place = str(properties[key])
-    if place.startswith("s3://"):
-        return place
+    """Return a digest of the folder that the property names."""
+    place = folder / properties[key]
     digest = hashlib.sha256()
-    for path in sorted(p for p in (folder / place).rglob("*") if p.is_file()):
-        digest.update(f"{path.relative_to(folder / place)}\0".encode())
+    for path in sorted(each for each in place.rglob("*") if each.is_file()):
+        digest.update(f"{path.relative_to(place)}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from samtranslator.yaml_helper import yaml_parse
 
-import pytest
-
-from deploy import quota
+from deploy.deployment import needed_executions
 from deploy.environments import Environment
 
 TEMPLATE = """
@@ -25,18 +23,9 @@ Resources:
 """
 
 
-@pytest.fixture(autouse=True)
-def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a template whose functions share a reservation, or have one each."""
-    path = tmp_path / "template.yaml"
-    path.write_text(TEMPLATE.replace("!Ref OwnShare", "5"))
-    monkeypatch.setattr(quota, "_TEMPLATE", path)
-    return path
-
-
-def _needed(name: str, **parameters: str) -> int:
+def _needed(name: str, own: str = "5", **parameters: str) -> int:
     environment = Environment(name, f"task-api-{name}", parameters, is_protected=name == "prod")
-    return quota.needed_executions(environment)
+    return needed_executions(environment, yaml_parse(TEMPLATE.replace("!Ref OwnShare", own)))
 
 
 def test_what_the_functions_reserve_comes_on_top_of_what_aws_keeps_free() -> None:
@@ -44,8 +33,6 @@ def test_what_the_functions_reserve_comes_on_top_of_what_aws_keeps_free() -> Non
     assert _needed("dev") == 5 + 100
 
 
-def test_without_reservations_a_new_account_is_enough_for_all_but_production(
-    template: Path,
-) -> None:
-    template.write_text(TEMPLATE.replace("!Ref OwnShare", "!Ref AWS::NoValue"))
-    assert (_needed("dev"), _needed("staging"), _needed("prod")) == (10, 10, 100)
+def test_without_reservations_a_new_account_is_enough_for_all_but_production() -> None:
+    none = "!Ref AWS::NoValue"
+    assert [_needed(name, none) for name in ("dev", "staging", "prod")] == [10, 10, 100]

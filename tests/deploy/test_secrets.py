@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from deploy.connection_string import check_connection_string
+from deploy import secret_store
+from deploy.database import check_connection_string
 from deploy.environments import DeployError, Environment, read_environment
-from deploy.secret_store import forget, owner_version, replace, store_missing
+from deploy.secret_store import forget, owner_version, store_connection_strings, store_missing
 from tests.aws import SecretsManager
 from tests.functions.handlers import modules
 from tests.neon.servers import Postgres
@@ -35,38 +36,57 @@ def with_login(dev: Environment) -> Environment:
     return changed(dev, parameters={**dev.parameters, "MigrationSecret": OWNER})
 
 
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The connection strings that a person is going to type."""
+    answers: list[str] = []
+    monkeypatch.setattr(secret_store, "ask_owner_url", answers.pop)
+    return answers
+
+
 # -- what is stored ------------------------------------------------------------------------------
 
 
 def test_a_first_deployment_stores_the_connection_string_and_makes_the_tokens_secret(
-    dev: Environment, secrets_manager: SecretsManager
+    dev: Environment,
+    secrets_manager: SecretsManager,
+    typed: list[str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said = list(store_missing(dev, lambda: URL))
-    assert said == [f"Secret {DATABASE} is new", f"Secret {JWT} is new"]
+    typed.append(URL)
+    store_missing(dev)
+    assert _said(capsys) == [f"Secret {DATABASE} is new", f"Secret {JWT} is new"]
     assert secrets_manager.text(DATABASE) == URL
     assert len(secrets_manager.text(JWT)) >= 32
 
 
 def test_the_next_deployment_asks_nothing_and_changes_nothing(
-    dev: Environment, secrets_manager: SecretsManager
+    dev: Environment,
+    secrets_manager: SecretsManager,
+    typed: list[str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    list(store_missing(dev, lambda: URL))
+    typed.append(URL)
+    store_missing(dev)
     before = secrets_manager.text(JWT)
-    assert list(store_missing(dev, _unasked)) == []
+    _said(capsys)
+    store_missing(dev)  # nothing more is typed
+    assert _said(capsys) == []
     assert (secrets_manager.text(DATABASE), secrets_manager.text(JWT)) == (URL, before)
 
 
-def _unasked() -> str:
-    raise AssertionError("it asked for a connection string that is already stored")
+def _said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
 
 
 def test_a_replaced_connection_string_is_a_later_version_of_the_secret(
-    dev: Environment, secrets_manager: SecretsManager
+    dev: Environment, secrets_manager: SecretsManager, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    list(replace(dev, URL))
+    store_connection_strings(dev, URL)
     before = owner_version(dev)
-    said = list(replace(dev, URL.replace("hush", "new")))
-    assert said == [f"Secret {DATABASE} has a new version"]
+    _said(capsys)
+    store_connection_strings(dev, URL.replace("hush", "new"))
+    assert _said(capsys) == [f"Secret {DATABASE} has a new version"]
     assert secrets_manager.text(DATABASE) == URL.replace("hush", "new")
     after = owner_version(dev)
     assert after != before
@@ -74,15 +94,21 @@ def test_a_replaced_connection_string_is_a_later_version_of_the_secret(
 
 
 def test_deleted_secrets_can_be_restored_for_a_week_and_stored_again(
-    dev: Environment, secrets_manager: SecretsManager
+    dev: Environment,
+    secrets_manager: SecretsManager,
+    typed: list[str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    list(store_missing(dev, lambda: URL))
-    said = list(forget(dev))
-    assert said == [
+    typed += [URL, URL]
+    store_missing(dev)
+    _said(capsys)
+    forget(dev)
+    assert _said(capsys) == [
         f"Secret {name} is deleted; it can be restored for 7 days" for name in (DATABASE, JWT)
     ]
-    assert list(forget(dev)) == []
-    list(store_missing(dev, lambda: URL))
+    forget(dev)
+    assert _said(capsys) == []
+    store_missing(dev)
     assert secrets_manager.text(DATABASE) == URL
 
 
@@ -169,10 +195,13 @@ def _user(url: str) -> str:
 
 
 def test_the_apis_login_may_become_task_api_and_nothing_else(
-    with_login: Environment, secrets_manager: SecretsManager, owner_url: str
+    with_login: Environment,
+    secrets_manager: SecretsManager,
+    owner_url: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said = list(replace(with_login, owner_url))
-    assert said[-1] == "The API connects as task_api_dev_a from its next connection on"
+    store_connection_strings(with_login, owner_url)
+    assert _said(capsys)[-1] == "The API connects as task_api_dev_a from its next connection on"
     assert secrets_manager.text(OWNER) == owner_url
     own = secrets_manager.text(DATABASE)
     assert own.partition("@")[2] == owner_url.partition("@")[2]
@@ -192,7 +221,7 @@ def test_the_login_can_be_made_before_the_first_migration_and_after_it(
     with_login: Environment, secrets_manager: SecretsManager, owner_url: str
 ) -> None:
     _migrate(owner_url)
-    list(replace(with_login, owner_url))
+    store_connection_strings(with_login, owner_url)
     with psycopg.connect(secrets_manager.text(DATABASE)) as api:
         api.execute("SET ROLE task_api")
 
@@ -200,17 +229,17 @@ def test_the_login_can_be_made_before_the_first_migration_and_after_it(
 def test_each_replacement_uses_the_other_login_and_closes_the_former_one(
     with_login: Environment, secrets_manager: SecretsManager, owner_url: str
 ) -> None:
-    list(replace(with_login, owner_url))
+    store_connection_strings(with_login, owner_url)
     first = secrets_manager.text(DATABASE)
     with psycopg.connect(first, autocommit=True) as still_open:
-        list(replace(with_login, owner_url))
+        store_connection_strings(with_login, owner_url)
         assert still_open.execute("SELECT 1").fetchone() == (1,)
     second = secrets_manager.text(DATABASE)
     assert (_user(first), _user(second)) == ("task_api_dev_a", "task_api_dev_b")
     psycopg.connect(second).close()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(first)
-    list(replace(with_login, owner_url))
+    store_connection_strings(with_login, owner_url)
     third = secrets_manager.text(DATABASE)
     assert _user(third) == "task_api_dev_a"
     assert third != first
@@ -236,7 +265,7 @@ def test_a_role_of_that_name_that_may_do_more_is_refused_and_nothing_is_stored(
         admin.execute(excess)
         admin.execute("GRANT task_api_dev_a TO owner WITH ADMIN OPTION")
     with pytest.raises(DeployError, match="task_api_dev_a may do more than task_api"):
-        list(replace(with_login, owner_url))
+        store_connection_strings(with_login, owner_url)
     assert secrets_manager.client.list_secrets()["SecretList"] == []
 
 
@@ -247,7 +276,7 @@ def test_an_owner_who_may_make_no_role_is_told_so_without_the_password(
     try:
         url = owner_url.replace("owner:hush", "reader:hush")
         with pytest.raises(DeployError, match="cannot be changed: permission denied") as caught:
-            list(replace(with_login, url))
+            store_connection_strings(with_login, url)
     finally:
         server.admin("DROP ROLE reader")
     assert "hush" not in str(caught.value)
@@ -263,6 +292,9 @@ def test_an_environment_that_is_not_there_is_named_beside_those_that_are() -> No
 
 
 def test_migrate_reads_the_owners_secret_where_there_is_one(
-    dev: Environment, with_login: Environment
+    dev: Environment, with_login: Environment, secrets_manager: SecretsManager
 ) -> None:
-    assert (dev.owner_secret, with_login.owner_secret) == (DATABASE, OWNER)
+    for environment, name in ((dev, DATABASE), (with_login, OWNER)):
+        secrets_manager.create(name, URL)
+        (version,) = secrets_manager.client.describe_secret(SecretId=name)["VersionIdsToStages"]
+        assert owner_version(environment).endswith(f"Z/{version}")
