@@ -19,38 +19,30 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from local.errors import CrashedError, FunctionError, InvocationError, TimedOutError
+from local.errors import CrashedError, FunctionError, TimedOutError
 from local.intrinsics import REGION, function_arn
 from local.template import Function
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 6 MB, plus room for
 # the envelope.
 PAYLOAD_LIMIT = 6_291_556
-_API = "/2018-06-01/runtime"
+_LINE_LIMIT = 16 * 1024 * 1024
+_INIT_SECONDS = 10.0  # what Lambda gives the import of a handler
 _DAY = 86_400.0
 
 OnLine = Callable[[str, str], None]
 
 
-@dataclass(slots=True)
-class _Invocation:
-    payload: bytes
-    deadline: float
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    answer: asyncio.Future[bytes] = field(default_factory=asyncio.Future)
-
-
 class Environment:
-    """A started process of one function; it takes one invocation at a time.
+    """A process of one function; it takes one invocation at a time.
 
-    `on_ready` is called whenever it waits for an invocation, `on_exit` once when it has ended
-    (with the reason when that was while it started), `on_line` for each line of its output.
+    Call `start` once, then `invoke` as long as `is_over` is False, then `end`. `version` is what
+    the process was started from; `on_line` is called for each line of its output.
     """
 
     def __init__(
@@ -58,186 +50,155 @@ class Environment:
         function: Function,
         path: Sequence[Path],
         *,
-        fingerprint: object,
-        write_byte_code: bool,
-        debugger: Sequence[str] = (),
-        on_ready: Callable[[Environment], None],
-        on_exit: Callable[[Environment, InvocationError | None], None],
+        version: object,
+        debugger: Sequence[str],
         on_line: OnLine,
     ) -> None:
-        self.function = function
-        self.fingerprint = fingerprint
+        self.version = version
+        self.is_over = False
+        self._function = function
         self._path = path
-        self._options = [*(["-S"] if write_byte_code else ["-S", "-B"]), *debugger]
+        self._debugger = debugger
         # Whoever looks at a line of a program takes longer than any program may.
         self._timeout = _DAY if debugger else function.timeout
-        self._on_ready = on_ready
-        self._on_exit = on_exit
         self._on_line = on_line
-        self._next: asyncio.Queue[_Invocation | None] = asyncio.Queue()
-        self._current: _Invocation | None = None
-        self._init_error: FunctionError | None = None
-        self._initialised = False
-        self._is_over = False
+        self._events: asyncio.Queue[web.Response] = asyncio.Queue()
+        self._request_id = ""
+        # What the process says next: that it is ready, and later each of its answers.
+        self._report: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._is_ready = False
         self._last_line = ""
         self._process: asyncio.subprocess.Process | None = None
-        self._life = asyncio.create_task(self._live())
+        self.life = asyncio.create_task(self._live())
+
+    async def start(self) -> None:
+        """Wait until the handler is imported.
+
+        Raises FunctionError, CrashedError, or TimedOutError; the process ends then.
+        """
+        await self._reported(max(self._timeout, _INIT_SECONDS))
 
     async def invoke(self, payload: bytes) -> bytes:
         """Hand over one event and return the answer's JSON.
 
-        Raises FunctionError, CrashedError, or TimedOutError; the last two mean that the process is
-        gone.
+        Raises FunctionError, CrashedError, or TimedOutError; with the last two `is_over` is True.
         """
-        if self._is_over:
-            raise self._crashed("between two requests")
-        timeout = self._timeout
-        invocation = _Invocation(payload, time.time() + timeout)
-        self._current = invocation
-        self._next.put_nowait(invocation)
-        try:
-            async with asyncio.timeout(timeout):
-                return await invocation.answer
-        except TimeoutError:
-            self.end()
-            raise TimedOutError(
-                f"{self.function.name} timed out after {timeout:g} seconds"
-            ) from None
+        self._report = asyncio.get_running_loop().create_future()
+        self._request_id = str(uuid.uuid4())
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": self._request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self._timeout) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": function_arn(self._function.name),
+            "Lambda-Runtime-Trace-Id": trace_id(),
+        }
+        event = web.Response(body=payload, headers=headers, content_type="application/json")
+        self._events.put_nowait(event)
+        return await self._reported(self._timeout)
 
     def end(self) -> None:
         """Kill the process and what it started; Lambda gives no notice either."""
-        process = self._process
-        if process is None:
-            self._life.cancel()
-        elif not self._life.done():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        self.is_over = True
+        if self._process is None:
+            self.life.cancel()
+        self._kill()
 
-    async def ended(self) -> None:
-        """Wait until the process and its Runtime API are gone."""
-        await asyncio.wait([self._life])
+    async def _reported(self, seconds: float) -> bytes:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._report
+        except TimeoutError:
+            self.end()
+            raise TimedOutError(
+                f"{self._function.name} timed out after {seconds:g} seconds"
+            ) from None
+
+    # --- the process ---
 
     async def _live(self) -> None:
-        server = web.Server(self._serve)
+        """Run the process, and the Runtime API beside it, to its end."""
+        server = web.Server(self._serve, handler_cancellation=True)
         try:
             listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-            try:
+            with contextlib.closing(listener):
                 await self._run(listener.sockets[0].getsockname()[1])
-            finally:
-                listener.close()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # it cannot be started, or wrote an endless line
             self._last_line = str(error)
         finally:
-            self._is_over = True
-            self._next.put_nowait(None)
-            self._on_exit(self, self._why_not_started())
-            self._fail_current()
+            self.is_over = True
+            self._kill()
+            self._fail()
             await server.shutdown(timeout=1)
 
     async def _run(self, port: int) -> None:
-        # The Python beneath the virtual environment, without any site-packages.
+        # The Python beneath the virtual environment, without any site-packages. It writes no byte
+        # code, which is valid for any source of the same size and second: it could outlive an edit.
         python = getattr(sys, "_base_executable", sys.executable)
         self._process = await asyncio.create_subprocess_exec(
-            *(python, *self._options, "-m", "awslambdaric", self.function.handler),
-            cwd=self.function.code,
-            env=self._variables(port),
+            *(python, "-S", "-B", *self._debugger, "-m", "awslambdaric", self._function.handler),
+            cwd=self._function.code,
+            env={
+                **platform_variables(self._function),
+                **self._function.environment,
+                "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+                "PYTHONPATH": os.pathsep.join(map(str, self._path)),
+            },
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            limit=_LINE_LIMIT,
             start_new_session=True,  # Ctrl-C is ours to handle; and its children end with it
             preexec_fn=_end_with_parent,
         )
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        try:
-            await self._read(self._process.stdout)
-            await self._process.wait()
-        except asyncio.CancelledError:
-            self.end()
-            raise
+        async for line in self._process.stdout:
+            self._tell(line)
+        await self._process.wait()
 
-    def _variables(self, port: int) -> dict[str, str]:
-        return {
-            **platform_variables(self.function),
-            **self.function.environment,
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-            "PYTHONPATH": os.pathsep.join(map(str, self._path)),
-        }
-
-    async def _read(self, output: asyncio.StreamReader) -> None:
-        unfinished = b""
-        while chunk := await output.read(65536):
-            *lines, unfinished = (unfinished + chunk).split(b"\n")
-            for line in lines:
-                self._line(line)
-            if len(unfinished) > PAYLOAD_LIMIT:
-                self._line(unfinished)
-                unfinished = b""
-        if unfinished:
-            self._line(unfinished)
-
-    def _line(self, raw: bytes) -> None:
+    def _tell(self, raw: bytes) -> None:
         # Without JSON logs awslambdaric separates the lines of one message by carriage returns.
         line = raw.decode(errors="replace").replace("\r", "\n").rstrip()
         if line:
             self._last_line = line.splitlines()[-1].strip()
-            self._on_line(self.function.name, line)
+            self._on_line(self._function.name, line)
 
-    def _why_not_started(self) -> InvocationError | None:
-        if self._initialised:
-            return None
-        return self._init_error or self._crashed("while it started")
+    def _kill(self) -> None:
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _crashed(self, when: str) -> CrashedError:
-        status = None if self._process is None else self._process.returncode
+    def _fail(self) -> None:
+        """Tell whoever waits for the process that it has ended."""
+        if self._report.done():
+            return
+        when = "in the middle of a request" if self._is_ready else "while it started"
+        status = self._process.returncode if self._process else None
         said = f": {self._last_line}" if self._last_line else ""
-        return CrashedError(f"{self.function.name} ended {when} (exit status {status}){said}")
-
-    def _fail_current(self) -> None:
-        if self._current and not self._current.answer.done():
-            self._current.answer.set_exception(self._crashed("in the middle of a request"))
+        self._report.set_exception(
+            CrashedError(f"{self._function.name} ended {when} (exit status {status}){said}")
+        )
 
     # --- the Runtime API, as seen from the process ---
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        *_, id_, what = request.path.split("/")
         body = await request.content.read()
-        what = request.path.removeprefix(_API)
-        if what == "/invocation/next":
-            return await self._give_next()
-        if what == "/init/error":
-            self._init_error = FunctionError(self.function.name, _error_document(body))
-        elif what.startswith("/invocation/"):
-            self._take_answer(what, body)
+        if what == "next":
+            if not self._is_ready:
+                self._is_ready = True
+                self._report.set_result(b"")
+            return await self._events.get()
+        if not self._report.done() and id_ in ("init", self._request_id):
+            self._take_report(what, body)
         return web.json_response({"status": "OK"}, status=202)
 
-    async def _give_next(self) -> web.Response:
-        self._initialised = True
-        self._current = None
-        self._on_ready(self)
-        invocation = await self._next.get()
-        if invocation is None:
-            return web.Response(status=410)  # the process that asked is gone
-        headers = {
-            "Lambda-Runtime-Aws-Request-Id": invocation.id,
-            "Lambda-Runtime-Deadline-Ms": str(int(invocation.deadline * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": function_arn(self.function.name),
-            "Lambda-Runtime-Trace-Id": trace_id(),
-        }
-        return web.Response(
-            body=invocation.payload, headers=headers, content_type="application/json"
-        )
-
-    def _take_answer(self, what: str, body: bytes) -> None:
-        _, _, invocation_id, kind = what.split("/")
-        current = self._current
-        if current is None or current.id != invocation_id or current.answer.done():
-            return
-        name = self.function.name
-        if kind == "error":
-            current.answer.set_exception(FunctionError(name, _error_document(body)))
+    def _take_report(self, what: str, body: bytes) -> None:
+        name = self._function.name
+        if what == "error":
+            self._report.set_exception(FunctionError(name, json.loads(body)))
         elif len(body) > PAYLOAD_LIMIT:
-            current.answer.set_exception(FunctionError(name, _too_large(len(body))))
+            self._report.set_exception(FunctionError(name, _too_large(len(body))))
         else:
-            current.answer.set_result(body)
+            self._report.set_result(body)
 
 
 def trace_id() -> str:
@@ -275,16 +236,6 @@ def platform_variables(function: Function) -> dict[str, str]:
     if "LD_LIBRARY_PATH" in os.environ:  # some Pythons do not start without it
         variables["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     return variables
-
-
-def _error_document(body: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    if isinstance(document, dict):
-        return document
-    return {"errorType": "Runtime.Unknown", "errorMessage": body.decode(errors="replace")}
 
 
 def _too_large(size: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 import time
@@ -18,7 +19,7 @@ from urllib.parse import parse_qsl
 
 from local.environment import trace_id
 from local.intrinsics import ACCOUNT, REGION
-from local.routing import Match
+from local.template import Route
 
 API_ID = "local"
 STAGE = "$default"
@@ -33,6 +34,7 @@ _HOP_BY_HOP = frozenset(
 _TEXT = re.compile(r"(text/|application/([\w.-]+\+)?(json|xml)\b|application/javascript\b)", re.I)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,8 @@ class Request:
     headers: Mapping[str, str]
     cookies: tuple[str, ...]
     source: str
-    body: bytes = b""
+    body: bytes
     received: float = field(default_factory=time.time)
-
-    def parameters(self) -> dict[str, str]:
-        """Return the decoded query parameters; the values of a repeated one joined by commas."""
-        pairs = parse_qsl(self.query, keep_blank_values=True, errors="replace")
-        joined: dict[str, str] = {}
-        for name, value in pairs:
-            joined[name] = f"{joined[name]},{value}" if name in joined else value
-        return joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +72,10 @@ def message(status: int, text: str, *headers: tuple[str, str]) -> Answer:
     return Answer(status, (("content-type", "application/json"), *headers), body)
 
 
-def read_headers(raw: tuple[tuple[bytes, bytes], ...]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the headers and the cookies of a request as its events have them."""
+def read_headers(
+    raw: tuple[tuple[bytes, bytes], ...], source: str, port: int
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return headers, with those that a gateway adds, and cookies as events have them."""
     headers: dict[str, str] = {}
     cookies: list[str] = []
     for raw_name, raw_value in raw:
@@ -88,24 +84,19 @@ def read_headers(raw: tuple[tuple[bytes, bytes], ...]) -> tuple[dict[str, str], 
             cookies += [cookie.strip() for cookie in value.split(";") if cookie.strip()]
         elif name not in _HOP_BY_HOP:
             headers[name] = f"{headers[name]},{value}" if name in headers else value
+    known = headers.get("x-forwarded-for")
+    headers.setdefault("x-amzn-trace-id", trace_id().split(";")[0])
+    headers["x-forwarded-for"] = f"{known}, {source}" if known else source
+    headers["x-forwarded-port"] = str(port)
+    headers["x-forwarded-proto"] = "http"
     return headers, tuple(cookies)
 
 
-def forwarded(headers: Mapping[str, str], source: str, port: int) -> dict[str, str]:
-    """Return the headers with those that the gateway adds."""
-    known = headers.get("x-forwarded-for")
-    return {
-        **headers,
-        "x-amzn-trace-id": headers.get("x-amzn-trace-id") or trace_id().split(";")[0],
-        "x-forwarded-for": f"{known}, {source}" if known else source,
-        "x-forwarded-port": str(port),
-        "x-forwarded-proto": "http",
-    }
-
-
-def function_event(request: Request, match: Match, identity: Mapping[str, Any]) -> dict[str, Any]:
+def function_event(
+    request: Request, route: Route, variables: Mapping[str, str], identity: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the event for a route's function; `identity` is `requestContext.authorizer` or {}."""
-    event = _common(request, match)
+    event = _common(request, route, variables)
     if identity:
         event["requestContext"]["authorizer"] = identity
     event["isBase64Encoded"] = False
@@ -114,11 +105,13 @@ def function_event(request: Request, match: Match, identity: Mapping[str, Any]) 
     return event
 
 
-def authorizer_event(request: Request, match: Match, identity: list[str]) -> dict[str, Any]:
+def authorizer_event(
+    request: Request, route: Route, variables: Mapping[str, str], identity: list[str]
+) -> dict[str, Any]:
     """Return the event for a Lambda authorizer, format 2.0; it never sees the body."""
     arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{API_ID}/{STAGE}/{request.method}{request.path}"
     extra = {"type": "REQUEST", "routeArn": arn, "identitySource": identity}
-    return {**_common(request, match), **extra}
+    return {**_common(request, route, variables), **extra}
 
 
 def read_answer(payload: bytes) -> Answer | None:
@@ -135,35 +128,31 @@ def read_answer(payload: bytes) -> Answer | None:
     if not 200 <= status <= 599:
         return None
     if body and not any(name == "content-type" for name, _ in headers):
-        headers += (("content-type", "text/plain; charset=utf-8"),)
-    return Answer(status, headers, b"" if has_no_body(status) else body)
+        headers.append(("content-type", "text/plain; charset=utf-8"))
+    return Answer(status, tuple(headers), b"" if status in _WITHOUT_BODY else body)
 
 
-def has_no_body(status: int) -> bool:
-    """Tell whether HTTP forbids a body with this status."""
-    return status in (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED)
-
-
-def _common(request: Request, match: Match) -> dict[str, Any]:
+def _common(request: Request, route: Route, variables: Mapping[str, str]) -> dict[str, Any]:
     """Return what both kinds of event have, with the keys in AWS' order."""
-    event: dict[str, Any] = {
+    parameters: dict[str, str] = {}
+    for name, value in parse_qsl(request.query, keep_blank_values=True, errors="replace"):
+        parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
+    event = {
         "version": "2.0",
-        "routeKey": match.route.key,
+        "routeKey": route.key,
         "rawPath": request.path,
         "rawQueryString": request.query,
+        "cookies": list(request.cookies),
+        "headers": dict(request.headers),
+        "queryStringParameters": parameters,
+        "requestContext": _context(request, route),
+        "pathParameters": dict(variables),
     }
-    if request.cookies:
-        event["cookies"] = list(request.cookies)
-    event["headers"] = dict(request.headers)
-    if parameters := request.parameters():
-        event["queryStringParameters"] = parameters
-    event["requestContext"] = _context(request, match)
-    if match.parameters:
-        event["pathParameters"] = dict(match.parameters)
-    return event
+    optional = ("cookies", "queryStringParameters", "pathParameters")
+    return {name: value for name, value in event.items() if value or name not in optional}
 
 
-def _context(request: Request, match: Match) -> dict[str, Any]:
+def _context(request: Request, route: Route) -> dict[str, Any]:
     domain = re.sub(r":\d+$", "", request.headers.get("host", "localhost"))
     return {
         "accountId": ACCOUNT,
@@ -178,7 +167,7 @@ def _context(request: Request, match: Match) -> dict[str, Any]:
             "userAgent": request.headers.get("user-agent", ""),
         },
         "requestId": request.id,
-        "routeKey": match.route.key,
+        "routeKey": route.key,
         "stage": STAGE,
         "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(request.received)),
         "timeEpoch": int(request.received * 1000),
@@ -189,10 +178,8 @@ def _body(request: Request) -> tuple[str, bool]:
     """Return the body as text where its type says text and it is valid UTF-8, else as base64."""
     is_text = _TEXT.match(request.headers.get("content-type", ""))
     if is_text and "content-encoding" not in request.headers:
-        try:
+        with contextlib.suppress(UnicodeDecodeError):  # base64 carries it unharmed
             return request.body.decode(), False
-        except UnicodeDecodeError:
-            pass  # base64 carries it unharmed
     return base64.b64encode(request.body).decode(), True
 
 
@@ -202,28 +189,22 @@ def _answer_body(result: Mapping[str, Any]) -> bytes:
         return b""
     if not isinstance(body, str):
         raise TypeError("body")
-    if result.get("isBase64Encoded"):
-        return base64.b64decode(body, validate=True)
-    return body.encode()
+    return base64.b64decode(body, validate=True) if result.get("isBase64Encoded") else body.encode()
 
 
-def _answer_headers(headers: Mapping[str, Any], cookies: list[str]) -> tuple[tuple[str, str], ...]:
+def _answer_headers(headers: Mapping[str, Any], cookies: list[str]) -> list[tuple[str, str]]:
     pairs = [(str(name).lower(), _scalar(value)) for name, value in headers.items()]
     pairs += [("set-cookie", _scalar(cookie)) for cookie in cookies]
     for name, value in pairs:
         if not _HEADER_NAME.fullmatch(name) or _NOT_IN_HEADER.search(value):
             raise ValueError(name)
-    return tuple(
-        pair for pair in pairs if pair[0] not in _HOP_BY_HOP and pair[0] != "content-length"
-    )
+    return [pair for pair in pairs if pair[0] not in _HOP_BY_HOP | {"content-length"}]
 
 
 def _scalar(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
     if not isinstance(value, (str, int, float)):
         raise TypeError("header")
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     text.encode()  # a lone surrogate cannot be sent: UnicodeEncodeError is a ValueError
     return text
 

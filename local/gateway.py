@@ -10,35 +10,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import dataclasses
 import json
 import re
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from local.authorizer import Authorizers, RefusedError
-from local.cors import is_preflight, preflight, with_cors
 from local.environment import PAYLOAD_LIMIT
 from local.errors import InvocationError, ThrottledError
-from local.events import (
-    Answer,
-    Request,
-    forwarded,
-    function_event,
-    has_no_body,
-    message,
-    read_answer,
-    read_headers,
-)
-from local.routing import Match, find_route
-from local.runtime import Runtime, detached
+from local.events import Answer, Request, function_event, message, read_answer, read_headers
+from local.http_api import Authorizers, find_route, is_preflight, with_cors
+from local.runtime import Runtime
 from local.template import Template
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
@@ -57,6 +46,7 @@ _UNAVAILABLE = message(503, "Service Unavailable", ("retry-after", "1"))
 
 OnAnswer = Callable[[str, str, int, float, str | None], None]
 OnFailure = Callable[[str], None]
+T = TypeVar("T")
 
 
 class Gateway:
@@ -89,19 +79,18 @@ class Gateway:
         """Answer one request; nothing that a client sends makes this raise."""
         started = time.perf_counter()
         template = await self._template()
-        request = _read_head(incoming, self._port)
-        try:
-            body = await _read_body(incoming)
-        except (web.RequestPayloadError, TimeoutError):
-            body, answer = None, _BAD_REQUEST
-        else:
-            request = dataclasses.replace(request, body=body or b"")
-            answer = _TOO_LARGE if body is None else await self._answer(template, request)
+        body, refusal = await _read_body(incoming)
+        request = _read(incoming, body, self._port)
+        answer = refusal or await self._answer(template, request)
         if template.cors:
             answer = with_cors(answer, template.cors, request)
         seconds = time.perf_counter() - started
-        detached(self._report(request, incoming.raw_path, answer, seconds))
-        return _response(answer, request, keep_alive=body is not None)
+        _detached(self._report(request, incoming.raw_path, answer, seconds))
+        headers = CIMultiDict([*answer.headers, ("apigw-requestid", request.id)])
+        response = web.Response(status=answer.status, headers=headers, body=answer.body or None)
+        if refusal:
+            response.force_close()  # the rest of the body would be taken for a request
+        return response
 
     async def _report(self, request: Request, target: str, answer: Answer, seconds: float) -> None:
         """Tell of the request after what its function wrote, which is in the pipe by now."""
@@ -113,97 +102,79 @@ class Gateway:
 
     async def _answer(self, template: Template, request: Request) -> Answer:
         if template.cors and is_preflight(request):
-            return preflight(template.cors)
-        match = find_route(template.routes, request.method, request.path)
-        if match is None:
+            return Answer(204)
+        found = find_route(template.routes, request.method, request.path)
+        if found is None:
             return self._page(request) or _NOT_FOUND
+        route, variables = found
         try:
-            identity = await self._identify(template, request, match)
-            return await self._invoke(request, match, identity)
-        except RefusedError as refusal:
-            return refusal.answer
-        except (ThrottledError, TimeoutError) as failure:
-            self._on_failure(str(failure) or f"{match.route.function} took longer than 30 seconds")
-            return _UNAVAILABLE
+            identity: dict[str, Any] | Answer = {}
+            if route.authorizer:
+                identity = await self._authorizers.identify(
+                    route.authorizer, request, route, variables
+                )
+            if isinstance(identity, Answer):
+                return identity
+            event = function_event(request, route, variables, identity)
+            return await self._invoke(route.function, json.dumps(event).encode())
         except InvocationError as failure:
-            trace = getattr(failure.__cause__ or failure, "traceback", "")
-            self._on_failure(f"{failure}\n{trace}")
-            return _INTERNAL
+            self._on_failure(f"{failure}\n{failure.traceback}")
+            return _UNAVAILABLE if isinstance(failure, ThrottledError) else _INTERNAL
 
-    async def _identify(self, template: Template, request: Request, match: Match) -> dict[str, Any]:
-        if match.route.authorizer is None:
-            return {}
-        authorizer = template.authorizers[match.route.authorizer]
-        return await self._authorizers.identify(authorizer, request, match)
-
-    async def _invoke(self, request: Request, match: Match, identity: dict[str, Any]) -> Answer:
-        payload = json.dumps(function_event(request, match, identity)).encode()
+    async def _invoke(self, function: str, payload: bytes) -> Answer:
         if len(payload) > PAYLOAD_LIMIT:
             return _TOO_LARGE
         # The gateway gives up after its own limit; the function works on until its time-out.
-        work = detached(self._runtime.invoke(match.route.function, payload))
-        async with asyncio.timeout(_INTEGRATION_SECONDS):
-            result = await asyncio.shield(work)
-        answer = read_answer(result)
+        work = _detached(self._runtime.invoke(function, payload))
+        await asyncio.wait([work], timeout=_INTEGRATION_SECONDS)
+        if not work.done():
+            raise ThrottledError(f"{function} takes longer than {_INTEGRATION_SECONDS:g} seconds")
+        answer = read_answer(work.result())
         if answer is None:
-            raise InvocationError(f"{match.route.function}: its answer is not an HTTP response")
+            raise InvocationError(f"{function}: its answer is not an HTTP response")
         return answer
 
 
-def _read_head(incoming: web.BaseRequest, port: int) -> Request:
-    path, query = _split_target(incoming.raw_path)
+def _detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start work that goes on, and may fail unnoticed, when nobody waits for it any more."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
+
+
+async def _read_body(incoming: web.BaseRequest) -> tuple[bytes, Answer | None]:
+    """Return the body, and what to answer when it is too large or does not arrive."""
+    if incoming.headers.get("expect", "").lower() == "100-continue":
+        await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    try:
+        async with asyncio.timeout(_INTEGRATION_SECONDS):
+            return await incoming.read(), None
+    except web.HTTPRequestEntityTooLarge:
+        return b"", _TOO_LARGE
+    except (web.RequestPayloadError, TimeoutError):  # malformed chunks appear as either
+        return b"", _BAD_REQUEST
+
+
+def _read(incoming: web.BaseRequest, body: bytes, port: int) -> Request:
+    # A target may have a scheme and a host (RFC 9112, section 3.2); the path is decoded once.
+    target = re.sub(r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?]*", "", incoming.raw_path)
+    raw_path, _, raw_query = target.partition("?")
+    # Bytes that are no ASCII arrive as surrogates.
+    path = unquote_to_bytes(raw_path.encode(errors="surrogateescape"))
+    query = raw_query.encode(errors="surrogateescape")
     source = incoming.remote or ""
-    headers, cookies = read_headers(incoming.raw_headers)
+    headers, cookies = read_headers(incoming.raw_headers, source, port)
     return Request(
         id=base64.urlsafe_b64encode(secrets.token_bytes(11)).decode(),
         method=incoming.method,
-        path=path,
-        query=query,
+        path=path.decode(errors="replace") or "/",
+        query=query.decode(errors="replace"),
         protocol=f"HTTP/{incoming.version.major}.{incoming.version.minor}",
-        headers=forwarded(headers, source, port),
+        headers=headers,
         cookies=cookies,
         source=source,
+        body=body,
     )
-
-
-def _split_target(target: str) -> tuple[str, str]:
-    """Return path (decoded once) and query (as sent) of a target (RFC 9112, section 3.2)."""
-    target = re.sub(r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?]*", "", target)
-    path, _, query = target.partition("?")
-    raw = path.encode(errors="surrogateescape")  # bytes that are no ASCII arrive in this way
-    return unquote_to_bytes(raw).decode(errors="replace") or "/", _valid(query)
-
-
-def _valid(text: str) -> str:
-    return text.encode(errors="surrogateescape").decode(errors="replace")
-
-
-async def _read_body(incoming: web.BaseRequest) -> bytes | None:
-    """Return the body, or None when it is larger than an HTTP API takes.
-
-    Raises TimeoutError when it does not arrive, which is also how malformed chunks appear:
-    aiohttp does not tell whoever is reading.
-    """
-    if (incoming.content_length or 0) > _BODY_LIMIT:
-        return None
-    if incoming.headers.get("expect", "").lower() == "100-continue":
-        await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    body = bytearray()
-    async with asyncio.timeout(_INTEGRATION_SECONDS):
-        async for chunk in incoming.content.iter_any():
-            body += chunk
-            if len(body) > _BODY_LIMIT:
-                return None
-    return bytes(body)
-
-
-def _response(answer: Answer, request: Request, *, keep_alive: bool) -> web.Response:
-    headers = CIMultiDict([*answer.headers, ("apigw-requestid", request.id)])
-    body = None if has_no_body(answer.status) else answer.body
-    response = web.Response(status=answer.status, headers=headers, body=body)
-    if not keep_alive:
-        response.force_close()
-    return response
 
 
 @contextlib.asynccontextmanager
@@ -211,8 +182,10 @@ async def serving(
     gateway: Gateway, listener: socket.socket, *, grace: float
 ) -> AsyncIterator[None]:
     """Serve on a bound socket; at the end, give requests `grace` seconds to finish."""
+    loop = asyncio.get_running_loop()
     server = web.Server(
         gateway,
+        request_factory=partial(web.BaseRequest, loop=loop, client_max_size=_BODY_LIMIT),
         auto_decompress=False,  # functions get what was sent
         max_line_size=_HEAD_LIMIT,
         max_field_size=_HEAD_LIMIT,

@@ -23,12 +23,12 @@ from local import page
 from local.environment import OnLine
 from local.errors import InvocationError, LocalError
 from local.gateway import Gateway, serving
-from local.live import LiveSchema, LiveTemplate
-from local.packages import Debugged, Packages
+from local.live import Live
+from local.packages import Packages
 from local.postgres import Postgres
-from local.runtime import Limits, Runtime
+from local.runtime import Debugged, Runtime
 from local.settings import HOST, Settings
-from local.template import Function, Template, parameter_names
+from local.template import Function, Template, parameter_names, read_template
 from local.terminal import Terminal
 
 DATABASE = "DatabaseUrl"  # the template parameter that an embedded Postgres stands in for
@@ -77,7 +77,13 @@ async def serving_api(
         )
         environ = environ_with(settings, postgres)
         complain = terminal.complain
-        live = LiveTemplate(settings.template, environ, runtime, complain=complain)
+
+        async def read() -> Template:
+            found = await asyncio.to_thread(read_template, settings.template, environ)
+            await runtime.use(found.functions)
+            return found
+
+        live = Live(settings.template, read, complain=complain)
         template = await live.load()
         check_build(settings, template.functions)
         await database_ready()
@@ -85,14 +91,14 @@ async def serving_api(
         if MIGRATE in template.functions:
             folder = template.functions[MIGRATE].code
             apply = _Migration(runtime, settings, postgres)
-            schema = LiveSchema(folder, apply, complain=complain)
+            schema = Live(folder, apply, complain=complain)
             terminal.shows_functions = False  # what goes wrong here is told in one sentence
             migrated = await schema.load()
             terminal.shows_functions = True
 
         async def current() -> Template:
             if schema:
-                await schema.follow()
+                await schema.current()
             return await live.current()
 
         gateway = Gateway(
@@ -168,9 +174,10 @@ async def functions_runtime(
 ) -> AsyncIterator[Runtime]:
     """Give a runtime, and end all of its processes at the end."""
     debugged = Debugged(settings.debug, settings.debug_port) if settings.debug else None
-    packages = Packages(settings.root, progress, built=settings.built, debugged=debugged)
-    limits = Limits(environments=settings.concurrency)
-    runtime = Runtime(packages, limits=limits, on_line=on_line)
+    packages = Packages(settings.root, progress, built=settings.built)
+    runtime = Runtime(
+        packages, concurrency=settings.concurrency, debugged=debugged, on_line=on_line
+    )
     try:
         yield runtime
     finally:
