@@ -20,12 +20,13 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from local.errors import CrashedError, FunctionError, TimedOutError
 from local.intrinsics import REGION, function_arn
+from local.live import Fingerprint
 from local.template import Function
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 6 MB, plus room for
@@ -38,29 +39,28 @@ _DAY = 86_400.0
 OnLine = Callable[[str, str], None]
 
 
+class Deployed(NamedTuple):
+    """What an environment runs; when any of it changes, another environment is needed."""
+
+    function: Function
+    path: list[Path]
+    files: Fingerprint
+
+
 class Environment:
     """A process of one function; it takes one invocation at a time.
 
-    Call `start` once, then `invoke` as long as `is_over` is False, then `end`. `version` is what
-    the process was started from; `on_line` is called for each line of its output.
+    Call `start` once, then `invoke` as long as `is_over` is False, then `end`. `debugger` are
+    Python's arguments that start one; `on_line` is called for each line of the process' output.
     """
 
-    def __init__(
-        self,
-        function: Function,
-        path: Sequence[Path],
-        *,
-        version: object,
-        debugger: Sequence[str],
-        on_line: OnLine,
-    ) -> None:
-        self.version = version
+    def __init__(self, deployed: Deployed, debugger: Sequence[str], on_line: OnLine) -> None:
+        self.deployed = deployed
         self.is_over = False
-        self._function = function
-        self._path = path
+        self._function = deployed.function
         self._debugger = debugger
         # Whoever looks at a line of a program takes longer than any program may.
-        self._timeout = _DAY if debugger else function.timeout
+        self._timeout = _DAY if debugger else deployed.function.timeout
         self._on_line = on_line
         self._events: asyncio.Queue[web.Response] = asyncio.Queue()
         self._request_id = ""
@@ -140,7 +140,7 @@ class Environment:
                 **platform_variables(self._function),
                 **self._function.environment,
                 "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
-                "PYTHONPATH": os.pathsep.join(map(str, self._path)),
+                "PYTHONPATH": os.pathsep.join(map(str, self.deployed.path)),
             },
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

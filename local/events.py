@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-in
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import json
 import re
@@ -79,7 +78,7 @@ def read_headers(
     headers: dict[str, str] = {}
     cookies: list[str] = []
     for raw_name, raw_value in raw:
-        name, value = raw_name.decode("latin-1").lower(), _header_text(raw_value)
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode(errors="replace")
         if name == "cookie":
             cookies += [cookie.strip() for cookie in value.split(";") if cookie.strip()]
         elif name not in _HOP_BY_HOP:
@@ -123,7 +122,7 @@ def read_answer(payload: bytes) -> Answer | None:
     try:
         status, body = int(result["statusCode"]), _answer_body(result)
         headers = _answer_headers(result.get("headers") or {}, result.get("cookies") or [])
-    except (TypeError, ValueError, AttributeError, binascii.Error):
+    except (TypeError, ValueError, AttributeError):
         return None
     if not 200 <= status <= 599:
         return None
@@ -207,10 +206,3 @@ def _scalar(value: Any) -> str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     text.encode()  # a lone surrogate cannot be sent: UnicodeEncodeError is a ValueError
     return text
-
-
-def _header_text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")

@@ -11,7 +11,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import re
 import secrets
 import socket
 import time
@@ -156,25 +155,24 @@ async def _read_body(incoming: web.BaseRequest) -> tuple[bytes, Answer | None]:
 
 
 def _read(incoming: web.BaseRequest, body: bytes, port: int) -> Request:
-    # A target may have a scheme and a host (RFC 9112, section 3.2); the path is decoded once.
-    target = re.sub(r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?]*", "", incoming.raw_path)
-    raw_path, _, raw_query = target.partition("?")
-    # Bytes that are no ASCII arrive as surrogates.
-    path = unquote_to_bytes(raw_path.encode(errors="surrogateescape"))
-    query = raw_query.encode(errors="surrogateescape")
+    target = incoming.rel_url  # as it was sent, without the host that a proxy's client may name
     source = incoming.remote or ""
     headers, cookies = read_headers(incoming.raw_headers, source, port)
     return Request(
         id=base64.urlsafe_b64encode(secrets.token_bytes(11)).decode(),
         method=incoming.method,
-        path=path.decode(errors="replace") or "/",
-        query=query.decode(errors="replace"),
+        path=unquote_to_bytes(_bytes(target.raw_path)).decode(errors="replace") or "/",
+        query=_bytes(target.raw_query_string).decode(errors="replace"),
         protocol=f"HTTP/{incoming.version.major}.{incoming.version.minor}",
         headers=headers,
         cookies=cookies,
         source=source,
         body=body,
     )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")  # which is how bytes that are no ASCII arrive
 
 
 @contextlib.asynccontextmanager

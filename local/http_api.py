@@ -70,13 +70,15 @@ class Authorizers:
         identity = [request.headers.get(name, "") for name in authorizer.headers]
         if not all(identity):
             return _UNAUTHORIZED
-        # An edited authorizer is asked again: its fingerprint is another one.
-        key = (authorizer, *identity, self._runtime.fingerprint(authorizer.function))
+        # An edited authorizer is asked again: its files are others.
+        key = (authorizer, *identity, self._runtime.deployed(authorizer.function).files)
         expires, verdict = self._known.get(key, (0.0, {}))
         if expires <= time.monotonic():
             event = authorizer_event(request, route, variables, identity)
             verdict = await self._ask(authorizer.function, event)
-            self._remember(key, time.monotonic() + authorizer.ttl, verdict)
+            self._known[key] = (time.monotonic() + authorizer.ttl, verdict)
+            if len(self._known) > _REMEMBERED:
+                del self._known[next(iter(self._known))]
         return {"lambda": verdict.get("context")} if verdict["isAuthorized"] else _FORBIDDEN
 
     async def _ask(self, function: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -84,12 +86,6 @@ class Authorizers:
         if not isinstance(verdict, dict) or not isinstance(verdict.get("isAuthorized"), bool):
             raise InvocationError(f"{function} did not answer with isAuthorized")
         return verdict
-
-    def _remember(self, key: object, expires: float, verdict: Mapping[str, Any]) -> None:
-        self._known.pop(key, None)
-        self._known[key] = (expires, verdict)
-        if len(self._known) > _REMEMBERED:
-            del self._known[next(iter(self._known))]
 
 
 def is_preflight(request: Request) -> bool:

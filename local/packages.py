@@ -21,46 +21,33 @@ from local.template import Function
 
 _UV = Path(__file__).parents[1] / "requirements" / "uv"
 
-Progress = Callable[[str], None]
-
 
 class Packages:
     """Where a function's imports come from; what is missing is installed.
 
-    From the sources, the layer's dependencies are those of `requirements/layer.txt`, a function's
-    own those of the file that is named like its folder. With `built=True` both lie beside the
-    code, as `sam build` put them there; Lambda's own runtime is `requirements/runtime.txt`.
+    The layer's dependencies are those of `requirements/layer.txt`, a function's own those of the
+    file that is named like its folder, and Lambda's own runtime is `requirements/runtime.txt`.
 
     All that installs checks hashes and raises LocalError with the installer's last line when it
     fails, for instance without network; nothing half-installed is ever used.
     """
 
-    def __init__(self, root: Path, progress: Progress, *, built: bool = False) -> None:
+    def __init__(self, root: Path, progress: Callable[[str], None]) -> None:
         self._requirements = root / "requirements"
         self._packages = root / ".local" / "packages"
         self._progress = progress
-        self._built = built
 
     async def import_path(self, function: Function) -> list[Path]:
         """Return the folders to import from, in Lambda's order: function, layers, runtime."""
-        runtime = await self._installed("runtime")
-        if self._built:
-            return [function.code, *(layer / "python" for layer in function.layers), *runtime]
         own = await self._installed(function.code.name)
         layer = await self._installed("layer") if function.layers else []
+        runtime = await self._installed("runtime")
         return [function.code, *own, *function.layers, *layer, *runtime]
 
     async def install_debugger(self) -> Path:
         """Return the folder that the debugger is in."""
         (folder,) = await self._installed("debug")
         return folder
-
-    def watched(self, function: Function) -> list[Path]:
-        """Return the folders whose changes take effect on the next request.
-
-        Of a build there are none: `sam build` rewrites the template, and that is noticed.
-        """
-        return [] if self._built else [function.code, *function.layers]
 
     async def _installed(self, name: str) -> list[Path]:
         """Return the folder of `requirements/<name>.txt`; nothing when there is no such file."""

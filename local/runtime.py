@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
-from local.environment import Environment, OnLine
+from local.environment import Deployed, Environment, OnLine
 from local.errors import InvocationError, LocalError, ThrottledError
-from local.live import Fingerprint, fingerprint_of
+from local.live import fingerprint_of
 from local.packages import Packages
+from local.settings import Settings
 from local.template import Function
 
 _SECONDS_IN_LINE = 10.0
@@ -25,32 +25,15 @@ _SECONDS_IN_LINE = 10.0
 _STARTS_AT_A_TIME = os.cpu_count() or 1
 
 
-@dataclass(frozen=True, slots=True)
-class Debugged:
-    """A function to start under a debugger, and the port on which that waits to be attached."""
-
-    function: str
-    port: int
-
-
 class Runtime:
-    """Invokes functions by name; `use()` tells it which there are, and again when they change.
-
-    A function has up to `concurrency` environments, and only one under a debugger.
-    """
+    """Invokes functions by name; `use()` tells it which there are, and again when they change."""
 
     def __init__(
-        self,
-        packages: Packages,
-        *,
-        concurrency: int,
-        on_line: OnLine,
-        debugged: Debugged | None = None,
+        self, settings: Settings, progress: Callable[[str], None], on_line: OnLine
     ) -> None:
-        self._packages = packages
-        self._concurrency = concurrency
+        self._settings = settings
+        self._packages = Packages(settings.root, progress)
         self._on_line = on_line
-        self._debugged = debugged
         self._debugger: list[str] = []
         self._functions: dict[str, tuple[Function, list[Path]]] = {}
         self._pools: dict[str, _Pool] = {}
@@ -61,14 +44,12 @@ class Runtime:
 
         Raises LocalError when their dependencies cannot be installed; nothing has changed then.
         """
-        if self._debugged:
-            if self._debugged.function not in functions:
-                raise LocalError(
-                    f"template.yaml has no function {self._debugged.function} to debug."
-                )
-            package = await self._packages.install_debugger()
-            listen = ["--listen", f"127.0.0.1:{self._debugged.port}"]
-            self._debugger = ["-X", "frozen_modules=off", str(package / "debugpy"), *listen]
+        if debugged := self._settings.debug:
+            if debugged not in functions:
+                raise LocalError(f"template.yaml has no function {debugged} to debug.")
+            program = str(await self._packages.install_debugger() / "debugpy")
+            address = f"127.0.0.1:{self._settings.debug_port}"
+            self._debugger = ["-X", "frozen_modules=off", program, "--listen", address]
         self._functions = {
             name: (function, await self._packages.import_path(function))
             for name, function in functions.items()
@@ -79,21 +60,22 @@ class Runtime:
 
         Raises InvocationError: FunctionError, CrashedError, TimedOutError, or ThrottledError.
         """
-        limit = 1 if self._is_debugged(name) else self._concurrency
+        # A debugger listens on one port, so it has one process.
+        limit = 1 if name == self._settings.debug else self._settings.concurrency
         pool = self._pools.setdefault(name, _Pool(name, limit))
         async with pool.slot():
-            environment = self._idle(name, pool) or await self._started(name, pool)
+            environment = pool.idle_one(self.deployed(name)) or await self._started(name, pool)
             try:
                 return await environment.invoke(payload)
             finally:
                 pool.idle.append(environment)
 
-    def fingerprint(self, name: str) -> Fingerprint:
-        """Return a value that differs once a source file of this function has changed."""
+    def deployed(self, name: str) -> Deployed:
+        """Return what a function is right now; raises InvocationError when there is none."""
         if name not in self._functions:
             raise InvocationError(f"{name} is not in template.yaml, or no longer")
-        function, _ = self._functions[name]
-        return fingerprint_of(*self._packages.watched(function))
+        function, path = self._functions[name]
+        return Deployed(function, path, fingerprint_of(function.code, *function.layers))
 
     async def close(self) -> None:
         """End all environments and wait until they are gone; requests that wait fail."""
@@ -103,29 +85,13 @@ class Runtime:
             environment.end()
         await asyncio.gather(*(each.life for each in everything), return_exceptions=True)
 
-    def _is_debugged(self, name: str) -> bool:
-        return self._debugged is not None and self._debugged.function == name
-
-    def _idle(self, name: str, pool: _Pool) -> Environment | None:
-        """Return the idle environment that was used last, after ending those that are too old."""
-        version = (self.fingerprint(name), *self._functions[name])
-        for each in [each for each in pool.idle if each.is_over or each.version != version]:
-            pool.idle.remove(each)
-            each.end()
-        return pool.idle.pop() if pool.idle else None
-
     async def _started(self, name: str, pool: _Pool) -> Environment:
         async with pool.starts:
-            if environment := self._idle(name, pool):  # another request has finished meanwhile
+            deployed = self.deployed(name)
+            if environment := pool.idle_one(deployed):  # another request has finished meanwhile
                 return environment
-            function, path = self._functions[name]
-            environment = Environment(
-                function,
-                path,
-                version=(self.fingerprint(name), function, path),
-                debugger=self._debugger if self._is_debugged(name) else (),
-                on_line=self._on_line,
-            )
+            debugger = self._debugger if name == self._settings.debug else ()
+            environment = Environment(deployed, debugger, self._on_line)
             self._all.add(environment)
             environment.life.add_done_callback(lambda _: self._all.discard(environment))
             await environment.start()
@@ -141,6 +107,13 @@ class _Pool:
         self._slots = asyncio.Semaphore(limit)
         self.starts = asyncio.Semaphore(_STARTS_AT_A_TIME)
         self.idle: list[Environment] = []
+
+    def idle_one(self, deployed: Deployed) -> Environment | None:
+        """Return an idle environment, the last used; end those that run what was before an edit."""
+        for each in [each for each in self.idle if each.is_over or each.deployed != deployed]:
+            self.idle.remove(each)
+            each.end()
+        return self.idle.pop() if self.idle else None
 
     @contextlib.asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:

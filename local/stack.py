@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,11 +23,10 @@ from local.environment import OnLine
 from local.errors import InvocationError, LocalError
 from local.gateway import Gateway, serving
 from local.live import Live
-from local.packages import Packages
 from local.postgres import Postgres
-from local.runtime import Debugged, Runtime
+from local.runtime import Runtime
 from local.settings import HOST, Settings
-from local.template import Function, Template, parameter_names, read_template
+from local.template import Template, parameter_names, read_template
 from local.terminal import Terminal
 
 DATABASE = "DatabaseUrl"  # the template parameter that an embedded Postgres stands in for
@@ -85,7 +83,6 @@ async def serving_api(
 
         live = Live(settings.template, read, complain=complain)
         template = await live.load()
-        check_build(settings, template.functions)
         await database_ready()
         schema, migrated = None, None
         if MIGRATE in template.functions:
@@ -173,26 +170,11 @@ async def functions_runtime(
     settings: Settings, progress: Progress, on_line: OnLine
 ) -> AsyncIterator[Runtime]:
     """Give a runtime, and end all of its processes at the end."""
-    debugged = Debugged(settings.debug, settings.debug_port) if settings.debug else None
-    packages = Packages(settings.root, progress, built=settings.built)
-    runtime = Runtime(
-        packages, concurrency=settings.concurrency, debugged=debugged, on_line=on_line
-    )
+    runtime = Runtime(settings, progress, on_line)
     try:
         yield runtime
     finally:
         await runtime.close()
-
-
-def check_build(settings: Settings, functions: Mapping[str, Function]) -> None:
-    """Refuse a build for another Python: its byte code and its wheels would not fit.
-
-    Raises LocalError.
-    """
-    mine = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    other = {function.runtime for function in functions.values()} - {mine}
-    if settings.built and other:
-        raise LocalError(f"The build is for {', '.join(sorted(other))} and this is {mine}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,13 +183,12 @@ def _check_parameter(variable: str, value: str, definition: Mapping[str, Any]) -
 
 def _take_local_folders(source: dict[str, Any], root: Path) -> None:
     """Put an S3 address in place of every local folder, as `sam validate` does."""
-    shared = source.get("Globals", {}).get("Function", {})
     for name, resource in source["Resources"].items():
         key = _SOURCE_OF.get(resource.get("Type", ""))
         if key is None:
             continue
         properties = resource.setdefault("Properties", {})
-        folder = properties.get(key, shared.get(key) if key == "CodeUri" else None)
+        folder = properties.get(key)
         _require(isinstance(folder, str), f"{name} has no local {key}.")
         properties[key] = {"Bucket": "local", "Key": str((root / folder).resolve())}
 

@@ -1,7 +1,5 @@
 """template.yaml as data: parameters, intrinsic functions, routes, and what cannot be run here."""
 
-import asyncio
-import os
 import time
 from pathlib import Path
 
@@ -11,7 +9,6 @@ from local.errors import LocalError
 from local.http_api import find_route
 from local.intrinsics import Resolver
 from local.live import fingerprint_of
-from local.packages import Packages
 from local.settings import read_settings
 from local.template import Route, Template, read_template, variable_name
 from tests.running import ROOT
@@ -144,7 +141,8 @@ def test_the_most_specific_route_wins(method: str, path: str, key: str | None) -
 
 
 def test_looking_for_edits_takes_less_than_half_a_millisecond(product: Template) -> None:
-    watched = Packages(ROOT, print).watched(product.functions["CreateTask"])
+    create = product.functions["CreateTask"]
+    watched = (create.code, *create.layers)
 
     def look() -> float:
         before = time.perf_counter()
@@ -153,13 +151,3 @@ def test_looking_for_edits_takes_less_than_half_a_millisecond(product: Template)
 
     assert {Path(name).name for name, _, _ in fingerprint_of(*watched)} >= {"app.py", "models.py"}
     assert min(look() for _ in range(100)) < 0.0005
-
-
-def test_a_build_has_its_dependencies_beside_the_code(product: Template) -> None:
-    packages = Packages(ROOT, print, built=True)
-    create = product.functions["CreateTask"]
-    path = asyncio.run(packages.import_path(create))
-    assert path[:2] == [create.code, ROOT / "layers/shared/python"]
-    assert [folder.name.split("-")[0] for folder in path[2:]] == ["runtime"]
-    assert packages.watched(create) == []
-    assert os.pathsep not in str(path[0])
