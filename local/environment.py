@@ -100,7 +100,9 @@ class Environment:
         self.is_over = True
         if self._process is None:
             self.life.cancel()
-        self._kill()
+        elif self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _reported(self, seconds: float) -> bytes:
         try:
@@ -124,9 +126,8 @@ class Environment:
         except (OSError, ValueError) as error:  # it cannot be started, or wrote an endless line
             self._last_line = str(error)
         finally:
-            self.is_over = True
-            self._kill()
             self._fail()
+            self.end()
             await server.shutdown(timeout=1)
 
     async def _run(self, port: int) -> None:
@@ -161,11 +162,6 @@ class Environment:
             self._last_line = line.splitlines()[-1].strip()
             self._on_line(self._function.name, line)
 
-    def _kill(self) -> None:
-        if self._process and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
     def _fail(self) -> None:
         """Tell whoever waits for the process that it has ended."""
         if self._report.done():
@@ -192,13 +188,17 @@ class Environment:
         return web.json_response({"status": "OK"}, status=202)
 
     def _take_report(self, what: str, body: bytes) -> None:
-        name = self._function.name
-        if what == "error":
-            self._report.set_exception(FunctionError(name, json.loads(body)))
-        elif len(body) > PAYLOAD_LIMIT:
-            self._report.set_exception(FunctionError(name, _too_large(len(body))))
-        else:
+        error = json.loads(body) if what == "error" else None
+        if what == "response" and len(body) > PAYLOAD_LIMIT:
+            error = {
+                "errorType": "Function.ResponseSizeTooLarge",
+                "errorMessage": f"Response payload size ({len(body)} bytes) exceeded maximum"
+                f" allowed payload size ({PAYLOAD_LIMIT} bytes).",
+            }
+        if error is None:
             self._report.set_result(body)
+        else:
+            self._report.set_exception(FunctionError(self._function.name, error))
 
 
 def trace_id() -> str:
@@ -236,14 +236,6 @@ def platform_variables(function: Function) -> dict[str, str]:
     if "LD_LIBRARY_PATH" in os.environ:  # some Pythons do not start without it
         variables["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     return variables
-
-
-def _too_large(size: int) -> dict[str, Any]:
-    return {
-        "errorType": "Function.ResponseSizeTooLarge",
-        "errorMessage": f"Response payload size ({size} bytes) exceeded maximum allowed payload"
-        f" size ({PAYLOAD_LIMIT} bytes).",
-    }
 
 
 _libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None

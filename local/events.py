@@ -91,26 +91,42 @@ def read_headers(
     return headers, tuple(cookies)
 
 
+def common_event(request: Request, route: Route, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the authorizer's event and the function's both have, in AWS' order."""
+    parameters: dict[str, str] = {}
+    for name, value in parse_qsl(request.query, keep_blank_values=True, errors="replace"):
+        parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
+    event = {
+        "version": "2.0",
+        "routeKey": route.key,
+        "rawPath": request.path,
+        "rawQueryString": request.query,
+        "cookies": list(request.cookies),
+        "headers": dict(request.headers),
+        "queryStringParameters": parameters,
+        "requestContext": _context(request, route),
+        "pathParameters": dict(variables),
+    }
+    optional = ("cookies", "queryStringParameters", "pathParameters")
+    return {name: value for name, value in event.items() if value or name not in optional}
+
+
+def authorizer_event(event: dict[str, Any], identity: list[str]) -> dict[str, Any]:
+    """Return the event for a Lambda authorizer, format 2.0; it never sees the body."""
+    http = event["requestContext"]["http"]
+    api = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{API_ID}/{STAGE}"
+    arn = f"{api}/{http['method']}{http['path']}"
+    return {**event, "type": "REQUEST", "routeArn": arn, "identitySource": identity}
+
+
 def function_event(
-    request: Request, route: Route, variables: Mapping[str, str], identity: Mapping[str, Any]
+    event: dict[str, Any], identity: Mapping[str, Any], request: Request
 ) -> dict[str, Any]:
     """Return the event for a route's function; `identity` is `requestContext.authorizer` or {}."""
-    event = _common(request, route, variables)
     if identity:
         event["requestContext"]["authorizer"] = identity
-    event["isBase64Encoded"] = False
-    if request.body:
-        event["body"], event["isBase64Encoded"] = _body(request)
-    return event
-
-
-def authorizer_event(
-    request: Request, route: Route, variables: Mapping[str, str], identity: list[str]
-) -> dict[str, Any]:
-    """Return the event for a Lambda authorizer, format 2.0; it never sees the body."""
-    arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{API_ID}/{STAGE}/{request.method}{request.path}"
-    extra = {"type": "REQUEST", "routeArn": arn, "identitySource": identity}
-    return {**_common(request, route, variables), **extra}
+    body, is_base64 = _body(request)
+    return {**event, **({"body": body} if body else {}), "isBase64Encoded": is_base64}
 
 
 def read_answer(payload: bytes) -> Answer | None:
@@ -129,26 +145,6 @@ def read_answer(payload: bytes) -> Answer | None:
     if body and not any(name == "content-type" for name, _ in headers):
         headers.append(("content-type", "text/plain; charset=utf-8"))
     return Answer(status, tuple(headers), b"" if status in _WITHOUT_BODY else body)
-
-
-def _common(request: Request, route: Route, variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return what both kinds of event have, with the keys in AWS' order."""
-    parameters: dict[str, str] = {}
-    for name, value in parse_qsl(request.query, keep_blank_values=True, errors="replace"):
-        parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
-    event = {
-        "version": "2.0",
-        "routeKey": route.key,
-        "rawPath": request.path,
-        "rawQueryString": request.query,
-        "cookies": list(request.cookies),
-        "headers": dict(request.headers),
-        "queryStringParameters": parameters,
-        "requestContext": _context(request, route),
-        "pathParameters": dict(variables),
-    }
-    optional = ("cookies", "queryStringParameters", "pathParameters")
-    return {name: value for name, value in event.items() if value or name not in optional}
 
 
 def _context(request: Request, route: Route) -> dict[str, Any]:
@@ -175,7 +171,7 @@ def _context(request: Request, route: Route) -> dict[str, Any]:
 
 def _body(request: Request) -> tuple[str, bool]:
     """Return the body as text where its type says text and it is valid UTF-8, else as base64."""
-    is_text = _TEXT.match(request.headers.get("content-type", ""))
+    is_text = _TEXT.match(request.headers.get("content-type", "")) or not request.body
     if is_text and "content-encoding" not in request.headers:
         with contextlib.suppress(UnicodeDecodeError):  # base64 carries it unharmed
             return request.body.decode(), False

@@ -24,10 +24,19 @@ from multidict import CIMultiDict
 
 from local.environment import PAYLOAD_LIMIT
 from local.errors import InvocationError, ThrottledError
-from local.events import Answer, Request, function_event, message, read_answer, read_headers
+from local.events import (
+    Answer,
+    Request,
+    common_event,
+    function_event,
+    message,
+    read_answer,
+    read_headers,
+)
 from local.http_api import Authorizers, find_route, is_preflight, with_cors
 from local.runtime import Runtime
 from local.template import Template
+from local.terminal import Terminal
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 _BODY_LIMIT = 10 * 1024 * 1024
@@ -43,35 +52,31 @@ _NOT_FOUND = message(404, "Not Found")
 _TOO_LARGE = message(413, "Request Entity Too Large")
 _UNAVAILABLE = message(503, "Service Unavailable", ("retry-after", "1"))
 
-OnAnswer = Callable[[str, str, int, float, str | None], None]
-OnFailure = Callable[[str], None]
 T = TypeVar("T")
 
 
 class Gateway:
     """Answers HTTP requests with the functions of a template.
 
-    `template` gives the one to use right now; `on_answer` is told method, path, status, seconds
-    and the function's request id; `on_failure` why a request ended in the gateway's own 500 or 503.
-    `page` answers what the template has no route for, or returns None.
+    `template` gives the one to use right now; the terminal is told of each request, and why one
+    ended in the gateway's own 500 or 503. `page` answers what the template has no route for, or
+    returns None.
     """
 
     def __init__(
         self,
         runtime: Runtime,
         template: Callable[[], Awaitable[Template]],
+        terminal: Terminal,
         *,
         port: int,
-        on_answer: OnAnswer,
-        on_failure: OnFailure,
         page: Callable[[Request], Answer | None],
     ) -> None:
         self._runtime = runtime
         self._template = template
+        self._terminal = terminal
         self._authorizers = Authorizers(runtime)
         self._port = port
-        self._on_answer = on_answer
-        self._on_failure = on_failure
         self._page = page
 
     async def __call__(self, incoming: web.BaseRequest) -> web.StreamResponse:
@@ -97,7 +102,7 @@ class Gateway:
             await asyncio.sleep(0)
         request_id = dict(answer.headers).get("x-request-id")
         path = target.partition("?")[0]
-        self._on_answer(request.method, path, answer.status, seconds, request_id)
+        self._terminal.answered(request.method, path, answer.status, seconds, request_id)
 
     async def _answer(self, template: Template, request: Request) -> Answer:
         if template.cors and is_preflight(request):
@@ -107,17 +112,16 @@ class Gateway:
             return self._page(request) or _NOT_FOUND
         route, variables = found
         try:
+            event = common_event(request, route, variables)
             identity: dict[str, Any] | Answer = {}
             if route.authorizer:
-                identity = await self._authorizers.identify(
-                    route.authorizer, request, route, variables
-                )
+                identity = await self._authorizers.identify(route.authorizer, event)
             if isinstance(identity, Answer):
                 return identity
-            event = function_event(request, route, variables, identity)
+            event = function_event(event, identity, request)
             return await self._invoke(route.function, json.dumps(event).encode())
         except InvocationError as failure:
-            self._on_failure(f"{failure}\n{failure.traceback}")
+            self._terminal.complain(f"{failure}\n{failure.traceback}")
             return _UNAVAILABLE if isinstance(failure, ThrottledError) else _INTERNAL
 
     async def _invoke(self, function: str, payload: bytes) -> Answer:

@@ -60,22 +60,21 @@ class Authorizers:
         self._known: dict[object, tuple[float, Mapping[str, Any]]] = {}
 
     async def identify(
-        self, authorizer: Authorizer, request: Request, route: Route, variables: Mapping[str, str]
+        self, authorizer: Authorizer, event: dict[str, Any]
     ) -> dict[str, Any] | Answer:
         """Return what becomes `requestContext.authorizer`, or the answer that ends the request.
 
         That is 401 when a header is missing (the authorizer is not asked), and 403 when it says no.
         Raises InvocationError when it fails.
         """
-        identity = [request.headers.get(name, "") for name in authorizer.headers]
+        identity = [event["headers"].get(name, "") for name in authorizer.headers]
         if not all(identity):
             return _UNAUTHORIZED
         # An edited authorizer is asked again: its files are others.
         key = (authorizer, *identity, self._runtime.deployed(authorizer.function).files)
         expires, verdict = self._known.get(key, (0.0, {}))
         if expires <= time.monotonic():
-            event = authorizer_event(request, route, variables, identity)
-            verdict = await self._ask(authorizer.function, event)
+            verdict = await self._ask(authorizer.function, authorizer_event(event, identity))
             self._known[key] = (time.monotonic() + authorizer.ttl, verdict)
             if len(self._known) > _REMEMBERED:
                 del self._known[next(iter(self._known))]

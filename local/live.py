@@ -34,28 +34,20 @@ class Live(Generic[T]):
         self._value: T
 
     async def load(self) -> T:
-        """Make the value for the first time; raises LocalError."""
-        seen = fingerprint_of(self._path)
+        """Make the value; raises LocalError."""
+        self._seen = fingerprint_of(self._path)
         self._value = await self._make()
-        self._seen = seen
         return self._value
 
     async def current(self) -> T:
         """Return the value for the next request."""
-        if fingerprint_of(self._path) != self._seen:
-            async with self._changing:
-                await self._reload()
+        async with self._changing:
+            if fingerprint_of(self._path) != self._seen:
+                try:
+                    await self.load()
+                except (LocalError, OSError) as error:
+                    self._complain(f"{error} What was before the edit stays in use.")
         return self._value
-
-    async def _reload(self) -> None:
-        seen = fingerprint_of(self._path)
-        if seen == self._seen:
-            return  # another request was faster
-        try:
-            await self.load()
-        except (LocalError, OSError) as error:
-            self._seen = seen
-            self._complain(f"{error} What was before the edit stays in use.")
 
 
 def fingerprint_of(*paths: Path) -> Fingerprint:

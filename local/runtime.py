@@ -8,9 +8,8 @@ nothing, so a busy one never delays another.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from local.environment import Deployed, Environment, OnLine
@@ -62,13 +61,21 @@ class Runtime:
         """
         # A debugger listens on one port, so it has one process.
         limit = 1 if name == self._settings.debug else self._settings.concurrency
-        pool = self._pools.setdefault(name, _Pool(name, limit))
-        async with pool.slot():
+        pool = self._pools.setdefault(name, _Pool(limit))
+        try:
+            await asyncio.wait_for(pool.slots.acquire(), _SECONDS_IN_LINE)
+        except TimeoutError:
+            raise ThrottledError(
+                f"{name}: all {limit} environments stayed busy for {_SECONDS_IN_LINE:g} seconds"
+            ) from None
+        try:
             environment = pool.idle_one(self.deployed(name)) or await self._started(name, pool)
             try:
                 return await environment.invoke(payload)
             finally:
                 pool.idle.append(environment)
+        finally:
+            pool.slots.release()
 
     def deployed(self, name: str) -> Deployed:
         """Return what a function is right now; raises InvocationError when there is none."""
@@ -99,12 +106,10 @@ class Runtime:
 
 
 class _Pool:
-    """What the requests of one function share."""
+    """The environments of one function."""
 
-    def __init__(self, name: str, limit: int) -> None:
-        self._name = name
-        self._limit = limit
-        self._slots = asyncio.Semaphore(limit)
+    def __init__(self, limit: int) -> None:
+        self.slots = asyncio.Semaphore(limit)
         self.starts = asyncio.Semaphore(_STARTS_AT_A_TIME)
         self.idle: list[Environment] = []
 
@@ -114,19 +119,3 @@ class _Pool:
             self.idle.remove(each)
             each.end()
         return self.idle.pop() if self.idle else None
-
-    @contextlib.asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Take one of the environments that the function may have; requests wait in order."""
-        try:
-            async with asyncio.timeout(_SECONDS_IN_LINE):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise ThrottledError(
-                f"{self._name}: all {self._limit} environments stayed busy for"
-                f" {_SECONDS_IN_LINE:g} seconds"
-            ) from None
-        try:
-            yield
-        finally:
-            self._slots.release()

@@ -101,9 +101,8 @@ async def serving_api(
         gateway = Gateway(
             runtime,
             current,
+            terminal,
             port=port,
-            on_answer=terminal.answered,
-            on_failure=complain,
             page=partial(page.answer, environ=environ),
         )
         await stack.enter_async_context(serving(gateway, listener, grace=_GRACE_SECONDS))

@@ -24,10 +24,6 @@ logging.getLogger("samtranslator").setLevel(logging.ERROR)
 _SOURCE_OF = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 _FUNCTION, _LAYER = "AWS::Lambda::Function", "AWS::Lambda::LayerVersion"
 _API = "AWS::ApiGatewayV2::Api"
-_OF_FUNCTIONS = (
-    *("Code", "Handler", "Runtime", "Timeout", "MemorySize"),
-    *("Environment", "Layers", "LoggingConfig"),
-)
 _OF_CORS = ("allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders")
 _HEADER = "$request.header."
 
@@ -109,10 +105,10 @@ def read_template(path: Path, environ: Mapping[str, str]) -> Template:
     document = _translate(source, parameters, path)
     resolve = Resolver(document, parameters).resolve
     layers = {name: Path(each["Content"]["S3Key"]) for name, each in _all(document, _LAYER)}
-    functions = {}
-    for name, properties in _all(document, _FUNCTION):
-        found = resolve({key: properties[key] for key in _OF_FUNCTIONS if key in properties})
-        functions[name] = _function(name, found, layers, environ)
+    functions = {
+        name: _function(name, resolve(each), layers, environ)
+        for name, each in _all(document, _FUNCTION)
+    }
     apis = [properties["Body"] for _, properties in _all(document, _API)]
     _require(len(apis) < 2, "it defines more than one HTTP API; one can be served.")
     api = resolve(apis[0]) if apis else {}
