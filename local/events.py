@@ -9,15 +9,17 @@ import base64
 import contextlib
 import json
 import re
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
-from local.environment import trace_id
-from local.intrinsics import ACCOUNT, REGION
+from aiohttp import web
+
+from local.intrinsics import ACCOUNT, REGION, trace_id
 from local.template import Route
 
 API_ID = "local"
@@ -50,7 +52,7 @@ class Request:
     query: str
     protocol: str
     headers: Mapping[str, str]
-    cookies: tuple[str, ...]
+    cookies: list[str]
     source: str
     body: bytes
     received: float = field(default_factory=time.time)
@@ -71,13 +73,12 @@ def message(status: int, text: str, *headers: tuple[str, str]) -> Answer:
     return Answer(status, (("content-type", "application/json"), *headers), body)
 
 
-def read_headers(
-    raw: tuple[tuple[bytes, bytes], ...], source: str, port: int
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return headers, with those that a gateway adds, and cookies as events have them."""
+def read_request(incoming: web.BaseRequest, body: bytes, port: int) -> Request:
+    """Return a request as events have it, with the headers that a gateway adds."""
+    source = incoming.remote or ""
     headers: dict[str, str] = {}
     cookies: list[str] = []
-    for raw_name, raw_value in raw:
+    for raw_name, raw_value in incoming.raw_headers:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode(errors="replace")
         if name == "cookie":
             cookies += [cookie.strip() for cookie in value.split(";") if cookie.strip()]
@@ -88,7 +89,22 @@ def read_headers(
     headers["x-forwarded-for"] = f"{known}, {source}" if known else source
     headers["x-forwarded-port"] = str(port)
     headers["x-forwarded-proto"] = "http"
-    return headers, tuple(cookies)
+    # As they were sent, where bytes that are no ASCII have become surrogates.
+    path, query = (
+        part.encode(errors="surrogateescape")
+        for part in (incoming.rel_url.raw_path, incoming.rel_url.raw_query_string)
+    )
+    return Request(
+        id=base64.urlsafe_b64encode(secrets.token_bytes(11)).decode(),
+        method=incoming.method,
+        path=unquote_to_bytes(path).decode(errors="replace") or "/",
+        query=query.decode(errors="replace"),
+        protocol=f"HTTP/{incoming.version.major}.{incoming.version.minor}",
+        headers=headers,
+        cookies=cookies,
+        source=source,
+        body=body,
+    )
 
 
 def common_event(request: Request, route: Route, variables: Mapping[str, str]) -> dict[str, Any]:
@@ -101,7 +117,7 @@ def common_event(request: Request, route: Route, variables: Mapping[str, str]) -
         "routeKey": route.key,
         "rawPath": request.path,
         "rawQueryString": request.query,
-        "cookies": list(request.cookies),
+        "cookies": request.cookies,
         "headers": dict(request.headers),
         "queryStringParameters": parameters,
         "requestContext": _context(request, route),

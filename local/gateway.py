@@ -8,21 +8,17 @@ authorizer's cache), so there would be nothing left of it to use.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
-import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar
-from urllib.parse import unquote_to_bytes
+from typing import Any
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from local.environment import PAYLOAD_LIMIT
 from local.errors import InvocationError, ThrottledError
 from local.events import (
     Answer,
@@ -31,10 +27,10 @@ from local.events import (
     function_event,
     message,
     read_answer,
-    read_headers,
+    read_request,
 )
 from local.http_api import Authorizers, find_route, is_preflight, with_cors
-from local.runtime import Runtime
+from local.runtime import PAYLOAD_LIMIT, Runtime
 from local.template import Template
 from local.terminal import Terminal
 
@@ -51,8 +47,6 @@ _INTERNAL = message(500, "Internal Server Error")
 _NOT_FOUND = message(404, "Not Found")
 _TOO_LARGE = message(413, "Request Entity Too Large")
 _UNAVAILABLE = message(503, "Service Unavailable", ("retry-after", "1"))
-
-T = TypeVar("T")
 
 
 class Gateway:
@@ -84,10 +78,9 @@ class Gateway:
         started = time.perf_counter()
         template = await self._template()
         body, refusal = await _read_body(incoming)
-        request = _read(incoming, body, self._port)
+        request = read_request(incoming, body, self._port)
         answer = refusal or await self._answer(template, request)
-        if template.cors:
-            answer = with_cors(answer, template.cors, request)
+        answer = with_cors(answer, template.cors, request)
         seconds = time.perf_counter() - started
         _detached(self._report(request, incoming.raw_path, answer, seconds))
         headers = CIMultiDict([*answer.headers, ("apigw-requestid", request.id)])
@@ -138,7 +131,7 @@ class Gateway:
         return answer
 
 
-def _detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+def _detached(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     """Start work that goes on, and may fail unnoticed, when nobody waits for it any more."""
     task = asyncio.create_task(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -156,27 +149,6 @@ async def _read_body(incoming: web.BaseRequest) -> tuple[bytes, Answer | None]:
         return b"", _TOO_LARGE
     except (web.RequestPayloadError, TimeoutError):  # malformed chunks appear as either
         return b"", _BAD_REQUEST
-
-
-def _read(incoming: web.BaseRequest, body: bytes, port: int) -> Request:
-    target = incoming.rel_url  # as it was sent, without the host that a proxy's client may name
-    source = incoming.remote or ""
-    headers, cookies = read_headers(incoming.raw_headers, source, port)
-    return Request(
-        id=base64.urlsafe_b64encode(secrets.token_bytes(11)).decode(),
-        method=incoming.method,
-        path=unquote_to_bytes(_bytes(target.raw_path)).decode(errors="replace") or "/",
-        query=_bytes(target.raw_query_string).decode(errors="replace"),
-        protocol=f"HTTP/{incoming.version.major}.{incoming.version.minor}",
-        headers=headers,
-        cookies=cookies,
-        source=source,
-        body=body,
-    )
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")  # which is how bytes that are no ASCII arrive
 
 
 @contextlib.asynccontextmanager

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from local.errors import InvocationError
+from local.errors import InvocationError, ThrottledError
 from local.events import Answer, Request, authorizer_event, message
 from local.runtime import Runtime
-from local.template import Authorizer, Cors, Route
+from local.template import Authorizer, Route
 
 _REMEMBERED = 1000
 _UNAUTHORIZED = message(401, "Unauthorized")
@@ -81,7 +81,10 @@ class Authorizers:
         return {"lambda": verdict.get("context")} if verdict["isAuthorized"] else _FORBIDDEN
 
     async def _ask(self, function: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        verdict = json.loads(await self._runtime.invoke(function, json.dumps(event).encode()))
+        try:
+            verdict = json.loads(await self._runtime.invoke(function, json.dumps(event).encode()))
+        except ThrottledError as failure:  # to an HTTP API an authorizer's failures are all alike
+            raise InvocationError(str(failure)) from None
         if not isinstance(verdict, dict) or not isinstance(verdict.get("isAuthorized"), bool):
             raise InvocationError(f"{function} did not answer with isAuthorized")
         return verdict
@@ -99,29 +102,31 @@ def is_preflight(request: Request) -> bool:
     )
 
 
-def with_cors(answer: Answer, cors: Cors, request: Request) -> Answer:
+def with_cors(answer: Answer, cors: Mapping[str, Any], request: Request) -> Answer:
     """Return the answer with the CORS headers of the API, and never with a function's own.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
     """
+    if not cors:
+        return answer
     headers = [pair for pair in answer.headers if not pair[0].startswith("access-control-")]
     return Answer(answer.status, (*headers, *_cors_headers(cors, request)), answer.body)
 
 
-def _cors_headers(cors: Cors, request: Request) -> Iterator[tuple[str, str]]:
-    origin = request.headers.get("origin", "")
-    if "*" not in cors.origins:
+def _cors_headers(cors: Mapping[str, Any], request: Request) -> Iterator[tuple[str, str]]:
+    origin, origins = request.headers.get("origin", ""), cors.get("allowOrigins", ())
+    if "*" not in origins:
         yield "vary", "Origin"  # have caches keep answers for different origins apart
-    if not origin or not any(_allows(allowed, origin) for allowed in cors.origins):
+    if not origin or not any(_allows(allowed, origin) for allowed in origins):
         return
-    yield "access-control-allow-origin", "*" if "*" in cors.origins else origin
+    yield "access-control-allow-origin", "*" if "*" in origins else origin
     if not is_preflight(request):
-        yield "access-control-expose-headers", ",".join(cors.exposed)
+        yield "access-control-expose-headers", ",".join(cors.get("exposeHeaders", ()))
         return
-    yield "access-control-allow-methods", ",".join(cors.methods)
-    yield "access-control-allow-headers", ",".join(cors.headers)
-    if cors.max_age is not None:
-        yield "access-control-max-age", str(cors.max_age)
+    yield "access-control-allow-methods", ",".join(cors.get("allowMethods", ()))
+    yield "access-control-allow-headers", ",".join(cors.get("allowHeaders", ()))
+    if "maxAge" in cors:
+        yield "access-control-max-age", str(cors["maxAge"])
 
 
 def _allows(allowed: str, origin: str) -> bool:

@@ -8,6 +8,8 @@ intrinsic function is refused by its name.
 from __future__ import annotations
 
 import re
+import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +33,11 @@ _ALIASES = ("AWS::Lambda::Alias", "AWS::Lambda::Version")
 def function_arn(name: str) -> str:
     """Return the ARN of the function with this logical id."""
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+
+
+def trace_id() -> str:
+    """Return a new X-Ray trace header, not sampled."""
+    return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Sampled=0"
 
 
 class Resolver:
@@ -88,8 +95,6 @@ class Resolver:
     def _substitute(self, text: str, extra: Mapping[str, Any]) -> str:
         def value_of(match: re.Match[str]) -> str:
             name = match[1]
-            if name.startswith("!"):  # ${!Literal} stands for ${Literal}
-                return "${" + name[1:] + "}"
             value = self.resolve(extra[name]) if name in extra else self._named(name)
             return ",".join(value) if isinstance(value, list) else str(value)
 

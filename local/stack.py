@@ -19,12 +19,11 @@ from typing import Any
 import psycopg
 
 from local import page
-from local.environment import OnLine
 from local.errors import InvocationError, LocalError
 from local.gateway import Gateway, serving
 from local.live import Live
 from local.postgres import Postgres
-from local.runtime import Runtime
+from local.runtime import OnLine, Runtime
 from local.settings import HOST, Settings
 from local.template import Template, parameter_names, read_template
 from local.terminal import Terminal

@@ -24,7 +24,7 @@ logging.getLogger("samtranslator").setLevel(logging.ERROR)
 _SOURCE_OF = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 _FUNCTION, _LAYER = "AWS::Lambda::Function", "AWS::Lambda::LayerVersion"
 _API = "AWS::ApiGatewayV2::Api"
-_OF_CORS = ("allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders")
+_OF_CORS = {"allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge"}
 _HEADER = "$request.header."
 
 
@@ -74,23 +74,15 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Cors:
-    """The API's CORS configuration; `max_age` is in seconds."""
-
-    origins: tuple[str, ...]
-    methods: tuple[str, ...]
-    headers: tuple[str, ...]
-    exposed: tuple[str, ...]
-    max_age: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Template:
-    """Everything that the local API takes from template.yaml."""
+    """Everything that the local API takes from template.yaml.
+
+    `cors` is the `x-amazon-apigateway-cors` of its OpenAPI document; {} switches CORS off.
+    """
 
     functions: Mapping[str, Function]
-    routes: tuple[Route, ...] = ()
-    cors: Cors | None = None
+    routes: tuple[Route, ...]
+    cors: Mapping[str, Any]
 
 
 def read_template(path: Path, environ: Mapping[str, str]) -> Template:
@@ -267,14 +259,11 @@ def _authorizer(name: str, scheme: Mapping[str, Any]) -> Authorizer:
     )
 
 
-def _cors(api: Mapping[str, Any]) -> Cors | None:
-    found = api.get("x-amazon-apigateway-cors")
-    if found is None:
-        return None
-    unknown = ", ".join(sorted(found.keys() - {*_OF_CORS, "maxAge"}))
+def _cors(api: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = api.get("x-amazon-apigateway-cors", {})
+    unknown = ", ".join(sorted(found.keys() - _OF_CORS))
     _require(not unknown, f"{unknown} of CORS cannot be done here.")
-    origins, methods, headers, exposed = (tuple(found.get(name, ())) for name in _OF_CORS)
-    return Cors(origins, methods, headers, exposed, found.get("maxAge"))
+    return found
 
 
 def _function_name(uri: str) -> str:
