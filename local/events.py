@@ -5,14 +5,14 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-in
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import re
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from base64 import b64decode, b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -22,8 +22,8 @@ from aiohttp import web
 from local.intrinsics import ACCOUNT, REGION, trace_id
 from local.template import Route
 
-API_ID = "local"
-STAGE = "$default"
+_API_ID = "local"
+_STAGE = "$default"
 
 # What a proxy uses up instead of passing it on (RFC 9110, section 7.6.1).
 _HOP_BY_HOP = frozenset(
@@ -43,19 +43,15 @@ class Request:
     """One HTTP request, decoded as far as an HTTP API decodes it.
 
     `headers` have lower-case names, duplicates joined by commas, no cookies; `path` is
-    percent-decoded once.
+    percent-decoded once. `event` is what functions get of it, apart from route, identity and body.
     """
 
     id: str
     method: str
     path: str
-    query: str
-    protocol: str
     headers: Mapping[str, str]
-    cookies: list[str]
-    source: str
     body: bytes
-    received: float = field(default_factory=time.time)
+    event: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,75 +70,75 @@ def message(status: int, text: str, *headers: tuple[str, str]) -> Answer:
 
 
 def read_request(incoming: web.BaseRequest, body: bytes, port: int) -> Request:
-    """Return a request as events have it, with the headers that a gateway adds."""
+    """Return a request as a gateway reads it, with the headers that it adds."""
+    request_id = urlsafe_b64encode(secrets.token_bytes(11)).decode()
     source = incoming.remote or ""
-    headers: dict[str, str] = {}
-    cookies: list[str] = []
-    for raw_name, raw_value in incoming.raw_headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode(errors="replace")
-        if name == "cookie":
-            cookies += [cookie.strip() for cookie in value.split(";") if cookie.strip()]
-        elif name not in _HOP_BY_HOP:
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
-    known = headers.get("x-forwarded-for")
-    headers.setdefault("x-amzn-trace-id", trace_id().split(";")[0])
-    headers["x-forwarded-for"] = f"{known}, {source}" if known else source
-    headers["x-forwarded-port"] = str(port)
-    headers["x-forwarded-proto"] = "http"
-    # As they were sent, where bytes that are no ASCII have become surrogates.
-    path, query = (
-        part.encode(errors="surrogateescape")
-        for part in (incoming.rel_url.raw_path, incoming.rel_url.raw_query_string)
-    )
-    return Request(
-        id=base64.urlsafe_b64encode(secrets.token_bytes(11)).decode(),
-        method=incoming.method,
-        path=unquote_to_bytes(path).decode(errors="replace") or "/",
-        query=query.decode(errors="replace"),
-        protocol=f"HTTP/{incoming.version.major}.{incoming.version.minor}",
-        headers=headers,
-        cookies=cookies,
-        source=source,
-        body=body,
-    )
-
-
-def common_event(request: Request, route: Route, variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the authorizer's event and the function's both have, in AWS' order."""
+    headers, cookies = _headers(incoming.raw_headers, source, port)
+    path = unquote_to_bytes(_as_sent(incoming.rel_url.raw_path)).decode(errors="replace") or "/"
+    query = _as_sent(incoming.rel_url.raw_query_string).decode(errors="replace")
     parameters: dict[str, str] = {}
-    for name, value in parse_qsl(request.query, keep_blank_values=True, errors="replace"):
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="replace"):
         parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
+    domain = re.sub(r":\d+$", "", headers.get("host", "localhost"))
+    now = time.time()
     event = {
         "version": "2.0",
-        "routeKey": route.key,
-        "rawPath": request.path,
-        "rawQueryString": request.query,
-        "cookies": request.cookies,
-        "headers": dict(request.headers),
-        "queryStringParameters": parameters,
-        "requestContext": _context(request, route),
-        "pathParameters": dict(variables),
+        "rawPath": path,
+        "rawQueryString": query,
+        **({"cookies": cookies} if cookies else {}),
+        "headers": headers,
+        **({"queryStringParameters": parameters} if parameters else {}),
+        "requestContext": {
+            "accountId": ACCOUNT,
+            "apiId": _API_ID,
+            "domainName": domain,
+            "domainPrefix": domain.split(".")[0],
+            "http": {
+                "method": incoming.method,
+                "path": path,
+                "protocol": f"HTTP/{incoming.version.major}.{incoming.version.minor}",
+                "sourceIp": source,
+                "userAgent": headers.get("user-agent", ""),
+            },
+            "requestId": request_id,
+            "stage": _STAGE,
+            "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
+            "timeEpoch": int(now * 1000),
+        },
     }
-    optional = ("cookies", "queryStringParameters", "pathParameters")
-    return {name: value for name, value in event.items() if value or name not in optional}
+    return Request(request_id, incoming.method, path, headers, body, event)
+
+
+def routed(request: Request, route: Route, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the authorizer's event and the function's both have."""
+    return {
+        **request.event,
+        "routeKey": route.key,
+        "requestContext": {**request.event["requestContext"], "routeKey": route.key},
+        **({"pathParameters": variables} if variables else {}),
+    }
 
 
 def authorizer_event(event: dict[str, Any], identity: list[str]) -> dict[str, Any]:
     """Return the event for a Lambda authorizer, format 2.0; it never sees the body."""
     http = event["requestContext"]["http"]
-    api = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{API_ID}/{STAGE}"
+    api = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{_API_ID}/{_STAGE}"
     arn = f"{api}/{http['method']}{http['path']}"
     return {**event, "type": "REQUEST", "routeArn": arn, "identitySource": identity}
 
 
-def function_event(
-    event: dict[str, Any], identity: Mapping[str, Any], request: Request
-) -> dict[str, Any]:
-    """Return the event for a route's function; `identity` is `requestContext.authorizer` or {}."""
-    if identity:
-        event["requestContext"]["authorizer"] = identity
-    body, is_base64 = _body(request)
-    return {**event, **({"body": body} if body else {}), "isBase64Encoded": is_base64}
+def add_body(event: dict[str, Any], request: Request) -> None:
+    """Add the body, as text where its type says text and it is valid UTF-8, else as base64."""
+    event["isBase64Encoded"] = False
+    if not request.body:
+        return
+    is_text = _TEXT.match(request.headers.get("content-type", ""))
+    if is_text and "content-encoding" not in request.headers:
+        with contextlib.suppress(UnicodeDecodeError):  # base64 carries it unharmed
+            event["body"] = request.body.decode()
+            return
+    event["body"] = b64encode(request.body).decode()
+    event["isBase64Encoded"] = True
 
 
 def read_answer(payload: bytes) -> Answer | None:
@@ -152,7 +148,9 @@ def read_answer(payload: bytes) -> Answer | None:
         body = result.encode() if isinstance(result, str) else payload
         return Answer(200, (("content-type", "application/json"),), body)
     try:
-        status, body = int(result["statusCode"]), _answer_body(result)
+        status, text = int(result["statusCode"]), result.get("body")
+        text = "" if text is None else text
+        body = b64decode(text, validate=True) if result.get("isBase64Encoded") else text.encode()
         headers = _answer_headers(result.get("headers") or {}, result.get("cookies") or [])
     except (TypeError, ValueError, AttributeError):
         return None
@@ -163,44 +161,27 @@ def read_answer(payload: bytes) -> Answer | None:
     return Answer(status, tuple(headers), b"" if status in _WITHOUT_BODY else body)
 
 
-def _context(request: Request, route: Route) -> dict[str, Any]:
-    domain = re.sub(r":\d+$", "", request.headers.get("host", "localhost"))
-    return {
-        "accountId": ACCOUNT,
-        "apiId": API_ID,
-        "domainName": domain,
-        "domainPrefix": domain.split(".")[0],
-        "http": {
-            "method": request.method,
-            "path": request.path,
-            "protocol": request.protocol,
-            "sourceIp": request.source,
-            "userAgent": request.headers.get("user-agent", ""),
-        },
-        "requestId": request.id,
-        "routeKey": route.key,
-        "stage": STAGE,
-        "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(request.received)),
-        "timeEpoch": int(request.received * 1000),
-    }
+def _headers(
+    raw: Iterable[tuple[bytes, bytes]], source: str, port: int
+) -> tuple[dict[str, str], list[str]]:
+    headers: dict[str, str] = {}
+    cookies: list[str] = []
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode(errors="replace")
+        if name == "cookie":
+            cookies += [cookie.strip() for cookie in value.split(";") if cookie.strip()]
+        elif name not in _HOP_BY_HOP:
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+    known = headers.get("x-forwarded-for")
+    headers.setdefault("x-amzn-trace-id", trace_id().split(";")[0])
+    headers["x-forwarded-for"] = f"{known}, {source}" if known else source
+    headers["x-forwarded-port"] = str(port)
+    headers["x-forwarded-proto"] = "http"
+    return headers, cookies
 
 
-def _body(request: Request) -> tuple[str, bool]:
-    """Return the body as text where its type says text and it is valid UTF-8, else as base64."""
-    is_text = _TEXT.match(request.headers.get("content-type", "")) or not request.body
-    if is_text and "content-encoding" not in request.headers:
-        with contextlib.suppress(UnicodeDecodeError):  # base64 carries it unharmed
-            return request.body.decode(), False
-    return base64.b64encode(request.body).decode(), True
-
-
-def _answer_body(result: Mapping[str, Any]) -> bytes:
-    body = result.get("body")
-    if body is None:
-        return b""
-    if not isinstance(body, str):
-        raise TypeError("body")
-    return base64.b64decode(body, validate=True) if result.get("isBase64Encoded") else body.encode()
+def _as_sent(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")  # which is how bytes that are no ASCII arrive
 
 
 def _answer_headers(headers: Mapping[str, Any], cookies: list[str]) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,15 +24,16 @@ from local.errors import InvocationError, ThrottledError
 from local.events import (
     Answer,
     Request,
-    common_event,
-    function_event,
+    add_body,
+    authorizer_event,
     message,
     read_answer,
     read_request,
+    routed,
 )
-from local.http_api import Authorizers, find_route, is_preflight, with_cors
+from local.http_api import find_route, is_preflight, with_cors
 from local.runtime import PAYLOAD_LIMIT, Runtime
-from local.template import Template
+from local.template import Authorizer, Template
 from local.terminal import Terminal
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
@@ -42,13 +44,19 @@ _INTEGRATION_SECONDS = 30.0
 # Of the event loop: one to find the pipe readable, one to read it, one to be on the safe side.
 _TURNS_TO_READ = 3
 
+_NOBODY = {"isAuthorized": False}
+_REMEMBERED = 1000  # verdicts
+
 _BAD_REQUEST = message(400, "Bad Request")
+_UNAUTHORIZED = message(401, "Unauthorized")
+_FORBIDDEN = message(403, "Forbidden")
 _INTERNAL = message(500, "Internal Server Error")
 _NOT_FOUND = message(404, "Not Found")
 _TOO_LARGE = message(413, "Request Entity Too Large")
 _UNAVAILABLE = message(503, "Service Unavailable", ("retry-after", "1"))
 
 
+@dataclass(slots=True)
 class Gateway:
     """Answers HTTP requests with the functions of a template.
 
@@ -57,28 +65,19 @@ class Gateway:
     returns None.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        template: Callable[[], Awaitable[Template]],
-        terminal: Terminal,
-        *,
-        port: int,
-        page: Callable[[Request], Answer | None],
-    ) -> None:
-        self._runtime = runtime
-        self._template = template
-        self._terminal = terminal
-        self._authorizers = Authorizers(runtime)
-        self._port = port
-        self._page = page
+    runtime: Runtime
+    template: Callable[[], Awaitable[Template]]
+    terminal: Terminal
+    port: int
+    page: Callable[[Request], Answer | None]
+    _verdicts: dict[object, tuple[float, dict[str, Any]]] = field(default_factory=dict)
 
     async def __call__(self, incoming: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; nothing that a client sends makes this raise."""
         started = time.perf_counter()
-        template = await self._template()
+        template = await self.template()
         body, refusal = await _read_body(incoming)
-        request = read_request(incoming, body, self._port)
+        request = read_request(incoming, body, self.port)
         answer = refusal or await self._answer(template, request)
         answer = with_cors(answer, template.cors, request)
         seconds = time.perf_counter() - started
@@ -95,33 +94,61 @@ class Gateway:
             await asyncio.sleep(0)
         request_id = dict(answer.headers).get("x-request-id")
         path = target.partition("?")[0]
-        self._terminal.answered(request.method, path, answer.status, seconds, request_id)
+        self.terminal.answered(request.method, path, answer.status, seconds, request_id)
 
     async def _answer(self, template: Template, request: Request) -> Answer:
         if template.cors and is_preflight(request):
             return Answer(204)
         found = find_route(template.routes, request.method, request.path)
         if found is None:
-            return self._page(request) or _NOT_FOUND
+            return self.page(request) or _NOT_FOUND
         route, variables = found
         try:
-            event = common_event(request, route, variables)
-            identity: dict[str, Any] | Answer = {}
+            event = routed(request, route, variables)
             if route.authorizer:
-                identity = await self._authorizers.identify(route.authorizer, event)
-            if isinstance(identity, Answer):
-                return identity
-            event = function_event(event, identity, request)
+                verdict = await self._verdict(route.authorizer, event)
+                if not verdict["isAuthorized"]:
+                    return _UNAUTHORIZED if verdict is _NOBODY else _FORBIDDEN
+                event["requestContext"]["authorizer"] = {"lambda": verdict.get("context")}
+            add_body(event, request)
             return await self._invoke(route.function, json.dumps(event).encode())
         except InvocationError as failure:
-            self._terminal.complain(f"{failure}\n{failure.traceback}")
+            self.terminal.complain(f"{failure}\n{failure.traceback}")
             return _UNAVAILABLE if isinstance(failure, ThrottledError) else _INTERNAL
+
+    async def _verdict(self, authorizer: Authorizer, event: dict[str, Any]) -> dict[str, Any]:
+        """Return what the authorizer says, which is kept per value of the identity's headers.
+
+        It is not asked when a header is missing. Raises InvocationError when it fails.
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html
+        """
+        identity = [event["headers"].get(name, "") for name in authorizer.headers]
+        if not all(identity):
+            return _NOBODY
+        # An edited authorizer is asked again: its files are others.
+        key = (authorizer, *identity, self.runtime.deployed(authorizer.function).files)
+        expires, verdict = self._verdicts.get(key, (0.0, {}))
+        if expires <= time.monotonic():
+            verdict = await self._ask(authorizer.function, authorizer_event(event, identity))
+            self._verdicts[key] = (time.monotonic() + authorizer.ttl, verdict)
+            if len(self._verdicts) > _REMEMBERED:
+                del self._verdicts[next(iter(self._verdicts))]
+        return verdict
+
+    async def _ask(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
+        try:
+            verdict = json.loads(await self.runtime.invoke(function, json.dumps(event).encode()))
+        except ThrottledError as failure:  # to an HTTP API an authorizer's failures are all alike
+            raise InvocationError(str(failure)) from None
+        if not isinstance(verdict, dict) or not isinstance(verdict.get("isAuthorized"), bool):
+            raise InvocationError(f"{function} did not answer with isAuthorized")
+        return verdict
 
     async def _invoke(self, function: str, payload: bytes) -> Answer:
         if len(payload) > PAYLOAD_LIMIT:
             return _TOO_LARGE
         # The gateway gives up after its own limit; the function works on until its time-out.
-        work = _detached(self._runtime.invoke(function, payload))
+        work = _detached(self.runtime.invoke(function, payload))
         await asyncio.wait([work], timeout=_INTEGRATION_SECONDS)
         if not work.done():
             raise ThrottledError(f"{function} takes longer than {_INTEGRATION_SECONDS:g} seconds")

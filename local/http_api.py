@@ -1,22 +1,14 @@
-"""What an HTTP API decides before and after a function: the route, who is calling, and CORS."""
+"""What an HTTP API decides by its configuration alone: the route of a request, and CORS."""
 
 from __future__ import annotations
 
-import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from local.errors import InvocationError, ThrottledError
-from local.events import Answer, Request, authorizer_event, message
-from local.runtime import Runtime
-from local.template import Authorizer, Route
-
-_REMEMBERED = 1000
-_UNAUTHORIZED = message(401, "Unauthorized")
-_FORBIDDEN = message(403, "Forbidden")
+from local.events import Answer, Request
+from local.template import Route
 
 
 def find_route(
@@ -47,47 +39,6 @@ def _pattern(path: str) -> re.Pattern[str]:
         for each in path.split("/")
     ]
     return re.compile("/".join(segments), re.DOTALL)
-
-
-class Authorizers:
-    """Asks Lambda authorizers and keeps their answers, per value of the identity's headers.
-
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html
-    """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._known: dict[object, tuple[float, Mapping[str, Any]]] = {}
-
-    async def identify(
-        self, authorizer: Authorizer, event: dict[str, Any]
-    ) -> dict[str, Any] | Answer:
-        """Return what becomes `requestContext.authorizer`, or the answer that ends the request.
-
-        That is 401 when a header is missing (the authorizer is not asked), and 403 when it says no.
-        Raises InvocationError when it fails.
-        """
-        identity = [event["headers"].get(name, "") for name in authorizer.headers]
-        if not all(identity):
-            return _UNAUTHORIZED
-        # An edited authorizer is asked again: its files are others.
-        key = (authorizer, *identity, self._runtime.deployed(authorizer.function).files)
-        expires, verdict = self._known.get(key, (0.0, {}))
-        if expires <= time.monotonic():
-            verdict = await self._ask(authorizer.function, authorizer_event(event, identity))
-            self._known[key] = (time.monotonic() + authorizer.ttl, verdict)
-            if len(self._known) > _REMEMBERED:
-                del self._known[next(iter(self._known))]
-        return {"lambda": verdict.get("context")} if verdict["isAuthorized"] else _FORBIDDEN
-
-    async def _ask(self, function: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            verdict = json.loads(await self._runtime.invoke(function, json.dumps(event).encode()))
-        except ThrottledError as failure:  # to an HTTP API an authorizer's failures are all alike
-            raise InvocationError(str(failure)) from None
-        if not isinstance(verdict, dict) or not isinstance(verdict.get("isAuthorized"), bool):
-            raise InvocationError(f"{function} did not answer with isAuthorized")
-        return verdict
 
 
 def is_preflight(request: Request) -> bool:

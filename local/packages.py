@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from local.errors import LocalError
@@ -22,6 +23,7 @@ from local.template import Function
 _UV = Path(__file__).parents[1] / "requirements" / "uv"
 
 
+@dataclass(frozen=True, slots=True)
 class Packages:
     """Where a function's imports come from; what is missing is installed.
 
@@ -32,10 +34,8 @@ class Packages:
     fails, for instance without network; nothing half-installed is ever used.
     """
 
-    def __init__(self, root: Path, progress: Callable[[str], None]) -> None:
-        self._requirements = root / "requirements"
-        self._packages = root / ".local" / "packages"
-        self._progress = progress
+    root: Path
+    progress: Callable[[str], None]
 
     async def import_path(self, function: Function) -> list[Path]:
         """Return the folders to import from, in Lambda's order: function, layers, runtime."""
@@ -51,15 +51,15 @@ class Packages:
 
     async def _installed(self, name: str) -> list[Path]:
         """Return the folder of `requirements/<name>.txt`; nothing when there is no such file."""
-        requirements = self._requirements / f"{name}.txt"
+        requirements = self.root / "requirements" / f"{name}.txt"
         if not requirements.exists():
             return []
         # Wheels and byte code fit one Python version on one kind of machine.
         kind = f"{sys.implementation.cache_tag}-{sys.platform}-{platform.machine()}"
         digest = hashlib.sha256(requirements.read_bytes() + kind.encode()).hexdigest()[:12]
-        folder = self._packages / f"{name}-{digest}"
+        folder = self.root / ".local" / "packages" / f"{name}-{digest}"
         if not folder.is_dir():
-            self._progress(f"Installing requirements/{name}.txt ...")
+            self.progress(f"Installing requirements/{name}.txt ...")
             await _install(requirements, folder)
         return [folder]
 

@@ -101,7 +101,8 @@ class Runtime:
         limit = 1 if name == self._settings.debug else self._settings.concurrency
         pool = self._pools.setdefault(name, _Pool(limit))
         try:
-            await asyncio.wait_for(pool.slots.acquire(), _SECONDS_IN_LINE)
+            async with asyncio.timeout(_SECONDS_IN_LINE):
+                await pool.slots.acquire()
         except TimeoutError:
             raise ThrottledError(
                 f"{name}: all {limit} environments stayed busy for {_SECONDS_IN_LINE:g} seconds"
@@ -223,7 +224,8 @@ class Environment:
 
     async def _reported(self, seconds: float) -> bytes:
         try:
-            report = await asyncio.wait_for(self._reports.get(), seconds)
+            async with asyncio.timeout(seconds):
+                report = await self._reports.get()
         except TimeoutError:
             self.end()
             report = TimedOutError(f"{self._function.name} timed out after {seconds:g} seconds")

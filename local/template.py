@@ -209,7 +209,10 @@ def _function(
     name: str, found: dict[str, Any], layers: Mapping[str, Path], environ: Mapping[str, str]
 ) -> Function:
     variables = found.get("Environment", {}).get("Variables", {})
-    environment = {key: _text(value) for key, value in variables.items()}
+    environment = {  # as CloudFormation writes them
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in variables.items()
+    }
     if "JWT_SECRET" in environment and "JWT_PREVIOUS_SECRET" in environ:
         # No parameter is for it, and a developer may still want to try it (docs/identity.md).
         environment["JWT_PREVIOUS_SECRET"] = environ["JWT_PREVIOUS_SECRET"]
@@ -270,11 +273,6 @@ def _function_name(uri: str) -> str:
     names: list[str] = re.findall(r":function:([A-Za-z0-9_-]+)", uri)
     _require(names, "a route or an authorizer has no Lambda function.")
     return names[0]
-
-
-def _text(value: Any) -> str:
-    """Return a value as CloudFormation writes it into an environment variable."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _require(is_so: object, what: str) -> None:
