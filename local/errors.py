@@ -5,7 +5,7 @@ InvocationError        a function did not answer
 ├── FunctionError      it raised, or its answer was too large; carries Lambda's error document
 ├── CrashedError       its process ended, while it started or while it worked
 ├── TimedOutError      it was ended because it took longer than the template allows
-└── ThrottledError     all of its environments stayed busy
+└── ThrottledError     all of its environments stayed busy, or it outlasts the gateway
 """
 
 from __future__ import annotations
@@ -53,4 +53,4 @@ class TimedOutError(InvocationError):
 
 
 class ThrottledError(InvocationError):
-    """No environment became free in time."""
+    """No environment became free in time, or the gateway waits no longer for the answer."""

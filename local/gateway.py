@@ -33,7 +33,7 @@ from local.events import (
 )
 from local.http_api import find_route, is_preflight, with_cors
 from local.runtime import PAYLOAD_LIMIT, Runtime
-from local.template import Authorizer, Template
+from local.template import Authorizer, Route, Template
 from local.terminal import Terminal
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
@@ -44,7 +44,6 @@ _INTEGRATION_SECONDS = 30.0
 # Of the event loop: one to find the pipe readable, one to read it, one to be on the safe side.
 _TURNS_TO_READ = 3
 
-_NOBODY = {"isAuthorized": False}
 _REMEMBERED = 1000  # verdicts
 
 _BAD_REQUEST = message(400, "Bad Request")
@@ -102,29 +101,32 @@ class Gateway:
         found = find_route(template.routes, request.method, request.path)
         if found is None:
             return self.page(request) or _NOT_FOUND
-        route, variables = found
         try:
-            event = routed(request, route, variables)
-            if route.authorizer:
-                verdict = await self._verdict(route.authorizer, event)
-                if not verdict["isAuthorized"]:
-                    return _UNAUTHORIZED if verdict is _NOBODY else _FORBIDDEN
-                event["requestContext"]["authorizer"] = {"lambda": verdict.get("context")}
-            add_body(event, request)
-            return await self._invoke(route.function, json.dumps(event).encode())
+            return await self._called(request, *found)
         except InvocationError as failure:
             self.terminal.complain(f"{failure}\n{failure.traceback}")
             return _UNAVAILABLE if isinstance(failure, ThrottledError) else _INTERNAL
 
-    async def _verdict(self, authorizer: Authorizer, event: dict[str, Any]) -> dict[str, Any]:
-        """Return what the authorizer says, which is kept per value of the identity's headers.
+    async def _called(self, request: Request, route: Route, variables: dict[str, str]) -> Answer:
+        event = routed(request, route, variables)
+        if route.authorizer:
+            identity = [request.headers.get(name, "") for name in route.authorizer.headers]
+            if not all(identity):
+                return _UNAUTHORIZED
+            verdict = await self._verdict(route.authorizer, event, identity)
+            if not verdict["isAuthorized"]:
+                return _FORBIDDEN
+            event["requestContext"]["authorizer"] = {"lambda": verdict.get("context")}
+        add_body(event, request)
+        return await self._invoke(route.function, json.dumps(event).encode())
 
-        It is not asked when a header is missing. Raises InvocationError when it fails.
+    async def _verdict(
+        self, authorizer: Authorizer, event: dict[str, Any], identity: list[str]
+    ) -> dict[str, Any]:
+        """Return what the authorizer says of an identity; raises InvocationError when it fails.
+
         https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html
         """
-        identity = [event["headers"].get(name, "") for name in authorizer.headers]
-        if not all(identity):
-            return _NOBODY
         # An edited authorizer is asked again: its files are others.
         key = (authorizer, *identity, self.runtime.deployed(authorizer.function).files)
         expires, verdict = self._verdicts.get(key, (0.0, {}))

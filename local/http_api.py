@@ -43,14 +43,8 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 def is_preflight(request: Request) -> bool:
     """Tell whether a browser asks for permission (https://fetch.spec.whatwg.org)."""
-    return (
-        request.method == "OPTIONS"
-        and {
-            "origin",
-            "access-control-request-method",
-        }
-        <= request.headers.keys()
-    )
+    asked = {"origin", "access-control-request-method"}
+    return request.method == "OPTIONS" and asked <= request.headers.keys()
 
 
 def with_cors(answer: Answer, cors: Mapping[str, Any], request: Request) -> Answer:
