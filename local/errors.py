@@ -5,7 +5,7 @@ InvocationError        a function did not answer
 ├── FunctionError      it raised, or its answer was too large; carries Lambda's error document
 ├── CrashedError       its process ended, while it started or while it worked
 ├── TimedOutError      it was ended because it took longer than the template allows
-└── ThrottledError     all of its environments stayed busy
+└── ThrottledError     all of its environments stayed busy, or it outlasts the gateway
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ class LocalError(Exception):
 class InvocationError(Exception):
     """A function did not answer; `str()` says why in one sentence."""
 
+    traceback = ""
+
     def document(self) -> dict[str, Any]:
         """Return what Lambda's Invoke API would answer."""
         return {"errorType": type(self).__name__, "errorMessage": str(self)}
 
 
 class FunctionError(InvocationError):
-    """The function itself reported an error: while it was imported, or in its handler."""
+    """The function itself reported an error: while it was imported, or in its handler.
+
+    `traceback` has the files and lines that led to it, as far as the function said so.
+    """
 
     def __init__(self, function: str, error: dict[str, Any]) -> None:
         super().__init__(f"{function}: {error.get('errorType')}: {error.get('errorMessage')}")
-        self.error = error
-
-    @property
-    def traceback(self) -> str:
-        """The files and lines that led to it, as far as the function said so."""
-        stack = self.error.get("stackTrace")
-        frames = map(str, stack) if isinstance(stack, list) else ()
-        return "".join(frame for frame in frames if "importlib" not in frame).rstrip()
+        frames = map(str, error.get("stackTrace") or ())
+        self.traceback = "".join(frame for frame in frames if "importlib" not in frame).rstrip()
+        self._error = error
 
     def document(self) -> dict[str, Any]:
         """Return the error as the function reported it, with its stack trace."""
-        return self.error
+        return self._error
 
 
 class CrashedError(InvocationError):
@@ -53,4 +53,4 @@ class TimedOutError(InvocationError):
 
 
 class ThrottledError(InvocationError):
-    """No environment became free in time, or too many requests were waiting already."""
+    """No environment became free in time, or the gateway waits no longer for the answer."""

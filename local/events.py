@@ -5,23 +5,25 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-in
 
 from __future__ import annotations
 
-import base64
-import binascii
+import contextlib
 import json
 import re
+import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from base64 import b64decode, b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
-from local.environment import trace_id
-from local.intrinsics import ACCOUNT, REGION
-from local.routing import Match
+from aiohttp import web
 
-API_ID = "local"
-STAGE = "$default"
+from local.intrinsics import ACCOUNT, REGION, trace_id
+from local.template import Route
+
+_API_ID = "local"
+_STAGE = "$default"
 
 # What a proxy uses up instead of passing it on (RFC 9110, section 7.6.1).
 _HOP_BY_HOP = frozenset(
@@ -33,6 +35,7 @@ _HOP_BY_HOP = frozenset(
 _TEXT = re.compile(r"(text/|application/([\w.-]+\+)?(json|xml)\b|application/javascript\b)", re.I)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +43,15 @@ class Request:
     """One HTTP request, decoded as far as an HTTP API decodes it.
 
     `headers` have lower-case names, duplicates joined by commas, no cookies; `path` is
-    percent-decoded once.
+    percent-decoded once. `event` is what functions get of it, apart from route, identity and body.
     """
 
     id: str
     method: str
     path: str
-    query: str
-    protocol: str
     headers: Mapping[str, str]
-    cookies: tuple[str, ...]
-    source: str
-    body: bytes = b""
-    received: float = field(default_factory=time.time)
-
-    def parameters(self) -> dict[str, str]:
-        """Return the decoded query parameters; the values of a repeated one joined by commas."""
-        pairs = parse_qsl(self.query, keep_blank_values=True, errors="replace")
-        joined: dict[str, str] = {}
-        for name, value in pairs:
-            joined[name] = f"{joined[name]},{value}" if name in joined else value
-        return joined
+    body: bytes
+    event: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,47 +69,76 @@ def message(status: int, text: str, *headers: tuple[str, str]) -> Answer:
     return Answer(status, (("content-type", "application/json"), *headers), body)
 
 
-def read_headers(raw: tuple[tuple[bytes, bytes], ...]) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the headers and the cookies of a request as its events have them."""
-    headers: dict[str, str] = {}
-    cookies: list[str] = []
-    for raw_name, raw_value in raw:
-        name, value = raw_name.decode("latin-1").lower(), _header_text(raw_value)
-        if name == "cookie":
-            cookies += [cookie.strip() for cookie in value.split(";") if cookie.strip()]
-        elif name not in _HOP_BY_HOP:
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return headers, tuple(cookies)
+def read_request(incoming: web.BaseRequest, body: bytes, port: int) -> Request:
+    """Return a request as a gateway reads it, with the headers that it adds."""
+    request_id = urlsafe_b64encode(secrets.token_bytes(11)).decode()
+    source = incoming.remote or ""
+    headers, cookies = _headers(incoming.raw_headers, source, port)
+    path = unquote_to_bytes(_as_sent(incoming.rel_url.raw_path)).decode(errors="replace") or "/"
+    query = _as_sent(incoming.rel_url.raw_query_string).decode(errors="replace")
+    parameters: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="replace"):
+        parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
+    domain = re.sub(r":\d+$", "", headers.get("host", "localhost"))
+    now = time.time()
+    event = {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": query,
+        **({"cookies": cookies} if cookies else {}),
+        "headers": headers,
+        **({"queryStringParameters": parameters} if parameters else {}),
+        "requestContext": {
+            "accountId": ACCOUNT,
+            "apiId": _API_ID,
+            "domainName": domain,
+            "domainPrefix": domain.split(".")[0],
+            "http": {
+                "method": incoming.method,
+                "path": path,
+                "protocol": f"HTTP/{incoming.version.major}.{incoming.version.minor}",
+                "sourceIp": source,
+                "userAgent": headers.get("user-agent", ""),
+            },
+            "requestId": request_id,
+            "stage": _STAGE,
+            "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
+            "timeEpoch": int(now * 1000),
+        },
+    }
+    return Request(request_id, incoming.method, path, headers, body, event)
 
 
-def forwarded(headers: Mapping[str, str], source: str, port: int) -> dict[str, str]:
-    """Return the headers with those that the gateway adds."""
-    known = headers.get("x-forwarded-for")
+def routed(request: Request, route: Route, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the authorizer's event and the function's both have."""
     return {
-        **headers,
-        "x-amzn-trace-id": headers.get("x-amzn-trace-id") or trace_id().split(";")[0],
-        "x-forwarded-for": f"{known}, {source}" if known else source,
-        "x-forwarded-port": str(port),
-        "x-forwarded-proto": "http",
+        **request.event,
+        "routeKey": route.key,
+        "requestContext": {**request.event["requestContext"], "routeKey": route.key},
+        **({"pathParameters": variables} if variables else {}),
     }
 
 
-def function_event(request: Request, match: Match, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the event for a route's function; `identity` is `requestContext.authorizer` or {}."""
-    event = _common(request, match)
-    if identity:
-        event["requestContext"]["authorizer"] = identity
-    event["isBase64Encoded"] = False
-    if request.body:
-        event["body"], event["isBase64Encoded"] = _body(request)
-    return event
-
-
-def authorizer_event(request: Request, match: Match, identity: list[str]) -> dict[str, Any]:
+def authorizer_event(event: dict[str, Any], identity: list[str]) -> dict[str, Any]:
     """Return the event for a Lambda authorizer, format 2.0; it never sees the body."""
-    arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{API_ID}/{STAGE}/{request.method}{request.path}"
-    extra = {"type": "REQUEST", "routeArn": arn, "identitySource": identity}
-    return {**_common(request, match), **extra}
+    http = event["requestContext"]["http"]
+    api = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{_API_ID}/{_STAGE}"
+    arn = f"{api}/{http['method']}{http['path']}"
+    return {**event, "type": "REQUEST", "routeArn": arn, "identitySource": identity}
+
+
+def add_body(event: dict[str, Any], request: Request) -> None:
+    """Add the body, as text where its type says text and it is valid UTF-8, else as base64."""
+    event["isBase64Encoded"] = False
+    if not request.body:
+        return
+    is_text = _TEXT.match(request.headers.get("content-type", ""))
+    if is_text and "content-encoding" not in request.headers:
+        with contextlib.suppress(UnicodeDecodeError):  # base64 carries it unharmed
+            event["body"] = request.body.decode()
+            return
+    event["body"] = b64encode(request.body).decode()
+    event["isBase64Encoded"] = True
 
 
 def read_answer(payload: bytes) -> Answer | None:
@@ -128,108 +148,54 @@ def read_answer(payload: bytes) -> Answer | None:
         body = result.encode() if isinstance(result, str) else payload
         return Answer(200, (("content-type", "application/json"),), body)
     try:
-        status, body = int(result["statusCode"]), _answer_body(result)
+        status, text = int(result["statusCode"]), result.get("body")
+        text = "" if text is None else text
+        body = b64decode(text, validate=True) if result.get("isBase64Encoded") else text.encode()
         headers = _answer_headers(result.get("headers") or {}, result.get("cookies") or [])
-    except (TypeError, ValueError, AttributeError, binascii.Error):
+    except (TypeError, ValueError, AttributeError):
         return None
     if not 200 <= status <= 599:
         return None
     if body and not any(name == "content-type" for name, _ in headers):
-        headers += (("content-type", "text/plain; charset=utf-8"),)
-    return Answer(status, headers, b"" if has_no_body(status) else body)
+        headers.append(("content-type", "text/plain; charset=utf-8"))
+    return Answer(status, tuple(headers), b"" if status in _WITHOUT_BODY else body)
 
 
-def has_no_body(status: int) -> bool:
-    """Tell whether HTTP forbids a body with this status."""
-    return status in (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED)
+def _headers(
+    raw: Iterable[tuple[bytes, bytes]], source: str, port: int
+) -> tuple[dict[str, str], list[str]]:
+    headers: dict[str, str] = {}
+    cookies: list[str] = []
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode(errors="replace")
+        if name == "cookie":
+            cookies += [cookie.strip() for cookie in value.split(";") if cookie.strip()]
+        elif name not in _HOP_BY_HOP:
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+    known = headers.get("x-forwarded-for")
+    headers.setdefault("x-amzn-trace-id", trace_id().split(";")[0])
+    headers["x-forwarded-for"] = f"{known}, {source}" if known else source
+    headers["x-forwarded-port"] = str(port)
+    headers["x-forwarded-proto"] = "http"
+    return headers, cookies
 
 
-def _common(request: Request, match: Match) -> dict[str, Any]:
-    """Return what both kinds of event have, with the keys in AWS' order."""
-    event: dict[str, Any] = {
-        "version": "2.0",
-        "routeKey": match.route.key,
-        "rawPath": request.path,
-        "rawQueryString": request.query,
-    }
-    if request.cookies:
-        event["cookies"] = list(request.cookies)
-    event["headers"] = dict(request.headers)
-    if parameters := request.parameters():
-        event["queryStringParameters"] = parameters
-    event["requestContext"] = _context(request, match)
-    if match.parameters:
-        event["pathParameters"] = dict(match.parameters)
-    return event
+def _as_sent(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")  # which is how bytes that are no ASCII arrive
 
 
-def _context(request: Request, match: Match) -> dict[str, Any]:
-    domain = re.sub(r":\d+$", "", request.headers.get("host", "localhost"))
-    return {
-        "accountId": ACCOUNT,
-        "apiId": API_ID,
-        "domainName": domain,
-        "domainPrefix": domain.split(".")[0],
-        "http": {
-            "method": request.method,
-            "path": request.path,
-            "protocol": request.protocol,
-            "sourceIp": request.source,
-            "userAgent": request.headers.get("user-agent", ""),
-        },
-        "requestId": request.id,
-        "routeKey": match.route.key,
-        "stage": STAGE,
-        "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(request.received)),
-        "timeEpoch": int(request.received * 1000),
-    }
-
-
-def _body(request: Request) -> tuple[str, bool]:
-    """Return the body as text where its type says text and it is valid UTF-8, else as base64."""
-    is_text = _TEXT.match(request.headers.get("content-type", ""))
-    if is_text and "content-encoding" not in request.headers:
-        try:
-            return request.body.decode(), False
-        except UnicodeDecodeError:
-            pass  # base64 carries it unharmed
-    return base64.b64encode(request.body).decode(), True
-
-
-def _answer_body(result: Mapping[str, Any]) -> bytes:
-    body = result.get("body")
-    if body is None:
-        return b""
-    if not isinstance(body, str):
-        raise TypeError("body")
-    if result.get("isBase64Encoded"):
-        return base64.b64decode(body, validate=True)
-    return body.encode()
-
-
-def _answer_headers(headers: Mapping[str, Any], cookies: list[str]) -> tuple[tuple[str, str], ...]:
+def _answer_headers(headers: Mapping[str, Any], cookies: list[str]) -> list[tuple[str, str]]:
     pairs = [(str(name).lower(), _scalar(value)) for name, value in headers.items()]
     pairs += [("set-cookie", _scalar(cookie)) for cookie in cookies]
     for name, value in pairs:
         if not _HEADER_NAME.fullmatch(name) or _NOT_IN_HEADER.search(value):
             raise ValueError(name)
-    return tuple(
-        pair for pair in pairs if pair[0] not in _HOP_BY_HOP and pair[0] != "content-length"
-    )
+    return [pair for pair in pairs if pair[0] not in _HOP_BY_HOP | {"content-length"}]
 
 
 def _scalar(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
     if not isinstance(value, (str, int, float)):
         raise TypeError("header")
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     text.encode()  # a lone surrogate cannot be sent: UnicodeEncodeError is a ValueError
     return text
-
-
-def _header_text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")

@@ -8,38 +8,33 @@ authorizer's cache), so there would be nothing left of it to use.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import dataclasses
 import json
-import re
-import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from local.authorizer import Authorizers, RefusedError
-from local.cors import is_preflight, preflight, with_cors
-from local.environment import PAYLOAD_LIMIT
 from local.errors import InvocationError, ThrottledError
 from local.events import (
     Answer,
     Request,
-    forwarded,
-    function_event,
-    has_no_body,
+    add_body,
+    authorizer_event,
     message,
     read_answer,
-    read_headers,
+    read_request,
+    routed,
 )
-from local.routing import Match, find_route
-from local.runtime import Runtime, detached
-from local.template import Template
+from local.http_api import find_route, is_preflight, with_cors
+from local.runtime import PAYLOAD_LIMIT, Runtime
+from local.template import Authorizer, Route, Template
+from local.terminal import Terminal
 
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 _BODY_LIMIT = 10 * 1024 * 1024
@@ -49,59 +44,48 @@ _INTEGRATION_SECONDS = 30.0
 # Of the event loop: one to find the pipe readable, one to read it, one to be on the safe side.
 _TURNS_TO_READ = 3
 
+_REMEMBERED = 1000  # verdicts
+
 _BAD_REQUEST = message(400, "Bad Request")
+_UNAUTHORIZED = message(401, "Unauthorized")
+_FORBIDDEN = message(403, "Forbidden")
 _INTERNAL = message(500, "Internal Server Error")
 _NOT_FOUND = message(404, "Not Found")
 _TOO_LARGE = message(413, "Request Entity Too Large")
 _UNAVAILABLE = message(503, "Service Unavailable", ("retry-after", "1"))
 
-OnAnswer = Callable[[str, str, int, float, str | None], None]
-OnFailure = Callable[[str], None]
 
-
+@dataclass(slots=True)
 class Gateway:
     """Answers HTTP requests with the functions of a template.
 
-    `template` gives the one to use right now; `on_answer` is told method, path, status, seconds
-    and the function's request id; `on_failure` why a request ended in the gateway's own 500 or 503.
-    `page` answers what the template has no route for, or returns None.
+    `template` gives the one to use right now; the terminal is told of each request, and why one
+    ended in the gateway's own 500 or 503. `page` answers what the template has no route for, or
+    returns None.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        template: Callable[[], Awaitable[Template]],
-        *,
-        port: int,
-        on_answer: OnAnswer,
-        on_failure: OnFailure,
-        page: Callable[[Request], Answer | None],
-    ) -> None:
-        self._runtime = runtime
-        self._template = template
-        self._authorizers = Authorizers(runtime)
-        self._port = port
-        self._on_answer = on_answer
-        self._on_failure = on_failure
-        self._page = page
+    runtime: Runtime
+    template: Callable[[], Awaitable[Template]]
+    terminal: Terminal
+    port: int
+    page: Callable[[Request], Answer | None]
+    _verdicts: dict[object, tuple[float, dict[str, Any]]] = field(default_factory=dict)
 
     async def __call__(self, incoming: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; nothing that a client sends makes this raise."""
         started = time.perf_counter()
-        template = await self._template()
-        request = _read_head(incoming, self._port)
-        try:
-            body = await _read_body(incoming)
-        except (web.RequestPayloadError, TimeoutError):
-            body, answer = None, _BAD_REQUEST
-        else:
-            request = dataclasses.replace(request, body=body or b"")
-            answer = _TOO_LARGE if body is None else await self._answer(template, request)
-        if template.cors:
-            answer = with_cors(answer, template.cors, request)
+        template = await self.template()
+        body, refusal = await _read_body(incoming)
+        request = read_request(incoming, body, self.port)
+        answer = refusal or await self._answer(template, request)
+        answer = with_cors(answer, template.cors, request)
         seconds = time.perf_counter() - started
-        detached(self._report(request, incoming.raw_path, answer, seconds))
-        return _response(answer, request, keep_alive=body is not None)
+        _detached(self._report(request, incoming.raw_path, answer, seconds))
+        headers = CIMultiDict([*answer.headers, ("apigw-requestid", request.id)])
+        response = web.Response(status=answer.status, headers=headers, body=answer.body or None)
+        if refusal:
+            response.force_close()  # the rest of the body would be taken for a request
+        return response
 
     async def _report(self, request: Request, target: str, answer: Answer, seconds: float) -> None:
         """Tell of the request after what its function wrote, which is in the pipe by now."""
@@ -109,101 +93,91 @@ class Gateway:
             await asyncio.sleep(0)
         request_id = dict(answer.headers).get("x-request-id")
         path = target.partition("?")[0]
-        self._on_answer(request.method, path, answer.status, seconds, request_id)
+        self.terminal.answered(request.method, path, answer.status, seconds, request_id)
 
     async def _answer(self, template: Template, request: Request) -> Answer:
         if template.cors and is_preflight(request):
-            return preflight(template.cors)
-        match = find_route(template.routes, request.method, request.path)
-        if match is None:
-            return self._page(request) or _NOT_FOUND
+            return Answer(204)
+        found = find_route(template.routes, request.method, request.path)
+        if found is None:
+            return self.page(request) or _NOT_FOUND
         try:
-            identity = await self._identify(template, request, match)
-            return await self._invoke(request, match, identity)
-        except RefusedError as refusal:
-            return refusal.answer
-        except (ThrottledError, TimeoutError) as failure:
-            self._on_failure(str(failure) or f"{match.route.function} took longer than 30 seconds")
-            return _UNAVAILABLE
+            return await self._called(request, *found)
         except InvocationError as failure:
-            trace = getattr(failure.__cause__ or failure, "traceback", "")
-            self._on_failure(f"{failure}\n{trace}")
-            return _INTERNAL
+            self.terminal.complain(f"{failure}\n{failure.traceback}")
+            return _UNAVAILABLE if isinstance(failure, ThrottledError) else _INTERNAL
 
-    async def _identify(self, template: Template, request: Request, match: Match) -> dict[str, Any]:
-        if match.route.authorizer is None:
-            return {}
-        authorizer = template.authorizers[match.route.authorizer]
-        return await self._authorizers.identify(authorizer, request, match)
+    async def _called(self, request: Request, route: Route, variables: dict[str, str]) -> Answer:
+        event = routed(request, route, variables)
+        if route.authorizer:
+            identity = [request.headers.get(name, "") for name in route.authorizer.headers]
+            if not all(identity):
+                return _UNAUTHORIZED
+            verdict = await self._verdict(route.authorizer, event, identity)
+            if not verdict["isAuthorized"]:
+                return _FORBIDDEN
+            event["requestContext"]["authorizer"] = {"lambda": verdict.get("context")}
+        add_body(event, request)
+        return await self._invoke(route.function, json.dumps(event).encode())
 
-    async def _invoke(self, request: Request, match: Match, identity: dict[str, Any]) -> Answer:
-        payload = json.dumps(function_event(request, match, identity)).encode()
+    async def _verdict(
+        self, authorizer: Authorizer, event: dict[str, Any], identity: list[str]
+    ) -> dict[str, Any]:
+        """Return what the authorizer says of an identity; raises InvocationError when it fails.
+
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html
+        """
+        # An edited authorizer is asked again: its files are others.
+        key = (authorizer, *identity, self.runtime.deployed(authorizer.function).files)
+        expires, verdict = self._verdicts.get(key, (0.0, {}))
+        if expires <= time.monotonic():
+            verdict = await self._ask(authorizer.function, authorizer_event(event, identity))
+            self._verdicts[key] = (time.monotonic() + authorizer.ttl, verdict)
+            if len(self._verdicts) > _REMEMBERED:
+                del self._verdicts[next(iter(self._verdicts))]
+        return verdict
+
+    async def _ask(self, function: str, event: dict[str, Any]) -> dict[str, Any]:
+        try:
+            verdict = json.loads(await self.runtime.invoke(function, json.dumps(event).encode()))
+        except ThrottledError as failure:  # to an HTTP API an authorizer's failures are all alike
+            raise InvocationError(str(failure)) from None
+        if not isinstance(verdict, dict) or not isinstance(verdict.get("isAuthorized"), bool):
+            raise InvocationError(f"{function} did not answer with isAuthorized")
+        return verdict
+
+    async def _invoke(self, function: str, payload: bytes) -> Answer:
         if len(payload) > PAYLOAD_LIMIT:
             return _TOO_LARGE
         # The gateway gives up after its own limit; the function works on until its time-out.
-        work = detached(self._runtime.invoke(match.route.function, payload))
-        async with asyncio.timeout(_INTEGRATION_SECONDS):
-            result = await asyncio.shield(work)
-        answer = read_answer(result)
+        work = _detached(self.runtime.invoke(function, payload))
+        await asyncio.wait([work], timeout=_INTEGRATION_SECONDS)
+        if not work.done():
+            raise ThrottledError(f"{function} takes longer than {_INTEGRATION_SECONDS:g} seconds")
+        answer = read_answer(work.result())
         if answer is None:
-            raise InvocationError(f"{match.route.function}: its answer is not an HTTP response")
+            raise InvocationError(f"{function}: its answer is not an HTTP response")
         return answer
 
 
-def _read_head(incoming: web.BaseRequest, port: int) -> Request:
-    path, query = _split_target(incoming.raw_path)
-    source = incoming.remote or ""
-    headers, cookies = read_headers(incoming.raw_headers)
-    return Request(
-        id=base64.urlsafe_b64encode(secrets.token_bytes(11)).decode(),
-        method=incoming.method,
-        path=path,
-        query=query,
-        protocol=f"HTTP/{incoming.version.major}.{incoming.version.minor}",
-        headers=forwarded(headers, source, port),
-        cookies=cookies,
-        source=source,
-    )
+def _detached(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Start work that goes on, and may fail unnoticed, when nobody waits for it any more."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
-def _split_target(target: str) -> tuple[str, str]:
-    """Return path (decoded once) and query (as sent) of a target (RFC 9112, section 3.2)."""
-    target = re.sub(r"^[a-zA-Z][a-zA-Z0-9+.-]*://[^/?]*", "", target)
-    path, _, query = target.partition("?")
-    raw = path.encode(errors="surrogateescape")  # bytes that are no ASCII arrive in this way
-    return unquote_to_bytes(raw).decode(errors="replace") or "/", _valid(query)
-
-
-def _valid(text: str) -> str:
-    return text.encode(errors="surrogateescape").decode(errors="replace")
-
-
-async def _read_body(incoming: web.BaseRequest) -> bytes | None:
-    """Return the body, or None when it is larger than an HTTP API takes.
-
-    Raises TimeoutError when it does not arrive, which is also how malformed chunks appear:
-    aiohttp does not tell whoever is reading.
-    """
-    if (incoming.content_length or 0) > _BODY_LIMIT:
-        return None
+async def _read_body(incoming: web.BaseRequest) -> tuple[bytes, Answer | None]:
+    """Return the body, and what to answer when it is too large or does not arrive."""
     if incoming.headers.get("expect", "").lower() == "100-continue":
         await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    body = bytearray()
-    async with asyncio.timeout(_INTEGRATION_SECONDS):
-        async for chunk in incoming.content.iter_any():
-            body += chunk
-            if len(body) > _BODY_LIMIT:
-                return None
-    return bytes(body)
-
-
-def _response(answer: Answer, request: Request, *, keep_alive: bool) -> web.Response:
-    headers = CIMultiDict([*answer.headers, ("apigw-requestid", request.id)])
-    body = None if has_no_body(answer.status) else answer.body
-    response = web.Response(status=answer.status, headers=headers, body=body)
-    if not keep_alive:
-        response.force_close()
-    return response
+    try:
+        async with asyncio.timeout(_INTEGRATION_SECONDS):
+            return await incoming.read(), None
+    except web.HTTPRequestEntityTooLarge:
+        return b"", _TOO_LARGE
+    except (web.RequestPayloadError, TimeoutError):  # malformed chunks appear as either
+        return b"", _BAD_REQUEST
 
 
 @contextlib.asynccontextmanager
@@ -211,8 +185,10 @@ async def serving(
     gateway: Gateway, listener: socket.socket, *, grace: float
 ) -> AsyncIterator[None]:
     """Serve on a bound socket; at the end, give requests `grace` seconds to finish."""
+    loop = asyncio.get_running_loop()
     server = web.Server(
         gateway,
+        request_factory=partial(web.BaseRequest, loop=loop, client_max_size=_BODY_LIMIT),
         auto_decompress=False,  # functions get what was sent
         max_line_size=_HEAD_LIMIT,
         max_field_size=_HEAD_LIMIT,

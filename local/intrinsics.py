@@ -1,15 +1,15 @@
-"""CloudFormation's intrinsic functions, as far as an API's routes and environment need them.
+"""CloudFormation's intrinsic functions, as far as template.yaml needs them to run here.
 
 SAM's translator leaves them in its output; CloudFormation resolves them while it deploys. Nothing
-is deployed here, so a reference to a resource becomes the name or ARN that it would get.
-
-The resolvers of SAM's libraries do not serve: the translator's knows neither conditions nor
-Fn::Join, and SAM CLI's is ten times as long, in another virtual environment, and slow to import.
+is deployed here, so a reference to a resource becomes the name or ARN that it would get. Any other
+intrinsic function is refused by its name.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +35,11 @@ def function_arn(name: str) -> str:
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
 
 
+def trace_id() -> str:
+    """Return a new X-Ray trace header, not sampled."""
+    return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Sampled=0"
+
+
 class Resolver:
     """Resolves values of one translated template with one set of parameter values."""
 
@@ -46,15 +51,15 @@ class Resolver:
     def resolve(self, value: Any) -> Any:
         """Return `value` with every intrinsic function inside replaced; AWS::NoValue drops out.
 
-        Raises LocalError for an intrinsic function that cannot be resolved without AWS.
+        Raises LocalError for an intrinsic function that is not known here.
         """
         if isinstance(value, list):
-            return [item for item in map(self.resolve, value) if item is not None]
+            return [found for item in value if (found := self.resolve(item)) is not None]
         if not isinstance(value, Mapping):
             return value
         if len(value) == 1:
-            (name, argument), *_ = value.items()
-            if name in ("Ref", "Condition") or str(name).startswith("Fn::"):
+            ((name, argument),) = value.items()
+            if name == "Ref" or str(name).startswith("Fn::"):
                 return self._call(name, argument)
         resolved = {key: self.resolve(item) for key, item in value.items()}
         return {key: item for key, item in resolved.items() if item is not None}
@@ -62,73 +67,45 @@ class Resolver:
     def _call(self, name: str, argument: Any) -> Any:
         match name:
             case "Ref":
-                return self._ref(argument)
+                return self._named(argument)
             case "Fn::GetAtt":
-                return self._attribute(*_dotted(argument))
+                return self._named(".".join(argument))
             case "Fn::Sub":
-                return self._substitute(argument)
-            case "Fn::Join":
-                separator, parts = argument
-                return str(separator).join(map(str, self.resolve(parts)))
-            case "Fn::Split":
-                separator, text = argument
-                return str(self.resolve(text)).split(separator)
-            case "Fn::Select":
-                index, parts = argument
-                return self.resolve(parts)[int(index)]
+                text, extra = (argument, {}) if isinstance(argument, str) else argument
+                return self._substitute(text, extra)
             case "Fn::If":
                 condition, yes, no = argument
-                return self.resolve(yes if self._holds({"Condition": condition}) else no)
-        raise LocalError(f"template.yaml uses {name}, which cannot be resolved without AWS.")
+                return self.resolve(yes if self._holds(self._conditions[condition]) else no)
+        raise LocalError(f"template.yaml uses {name}, which cannot be resolved here.")
 
-    def _ref(self, name: str) -> Any:
+    def _named(self, name: str) -> Any:
+        """Return the value of a parameter, of a resource, or of an attribute (`Name.Arn`)."""
         if name in self._parameters:
             return self._parameters[name]
-        if name not in self._resources:
-            raise LocalError(f"template.yaml refers to {name}, which it does not define.")
-        resource = self._resources[name]
-        if resource["Type"] in _ALIASES:
+        logical_id, _, attribute = name.partition(".")
+        if logical_id not in self._resources:
+            raise LocalError(f"template.yaml refers to {logical_id}, which it does not define.")
+        resource = self._resources[logical_id]
+        if not attribute and resource["Type"] in _ALIASES:
             # A route of a function with AutoPublishAlias: what it publishes is today's code.
             return function_arn(self.resolve(resource["Properties"]["FunctionName"]))
-        return name
+        is_arn = attribute and resource["Type"] == "AWS::Lambda::Function"
+        return function_arn(logical_id) if is_arn else name
 
-    def _attribute(self, name: str, attribute: str) -> str:
-        if name not in self._resources:
-            raise LocalError(f"template.yaml refers to {name}, which it does not define.")
-        is_function = self._resources[name]["Type"] == "AWS::Lambda::Function"
-        return function_arn(name) if is_function else f"{name}.{attribute}"
-
-    def _substitute(self, argument: Any) -> str:
-        text, extra = (argument, {}) if isinstance(argument, str) else argument
-
-        def replace(match: re.Match[str]) -> str:
+    def _substitute(self, text: str, extra: Mapping[str, Any]) -> str:
+        def value_of(match: re.Match[str]) -> str:
             name = match[1]
-            if name.startswith("!"):  # ${!Literal} stands for ${Literal}
-                return "${" + name[1:] + "}"
-            if name in extra:
-                return str(self.resolve(extra[name]))
-            value = self._attribute(*_dotted(name)) if "." in name else self._ref(name)
+            value = self.resolve(extra[name]) if name in extra else self._named(name)
             return ",".join(value) if isinstance(value, list) else str(value)
 
-        return re.sub(r"\$\{([^}]*)\}", replace, text)
+        return re.sub(r"\$\{([^}]*)\}", value_of, text)
 
-    def _holds(self, condition: Any) -> bool:
-        (name, argument), *_ = condition.items()
+    def _holds(self, condition: Mapping[str, Any]) -> bool:
+        ((name, argument),) = condition.items()
         match name:
-            case "Condition":
-                return self._holds(self._conditions[argument])
             case "Fn::Equals":
                 left, right = map(self.resolve, argument)
                 return bool(left == right)
             case "Fn::Not":
                 return not self._holds(argument[0])
-            case "Fn::And":
-                return all(map(self._holds, argument))
-            case "Fn::Or":
-                return any(map(self._holds, argument))
-        raise LocalError(f"template.yaml uses {name}, which cannot be resolved without AWS.")
-
-
-def _dotted(argument: Any) -> tuple[str, str]:
-    parts = argument.split(".", 1) if isinstance(argument, str) else argument
-    return parts[0], ".".join(parts[1:])
+        raise LocalError(f"template.yaml uses {name}, which cannot be resolved here.")

@@ -13,7 +13,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,122 +22,59 @@ from local.template import Function
 
 _UV = Path(__file__).parents[1] / "requirements" / "uv"
 
-Progress = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
-class Debugged:
-    """A function to start under a debugger, and the port on which that waits to be attached."""
-
-    function: str
-    port: int
-
-
 class Packages:
-    """Where a function's imports come from, and what has to be installed for it.
+    """Where a function's imports come from; what is missing is installed.
 
-    From the sources, the layer's dependencies are those of `requirements/layer.txt`, a function's
-    own those of the file that is named like its folder. With `built=True` both lie beside the
-    code, as `sam build` put them there; Lambda's own runtime is `requirements/runtime.txt`.
+    The layer's dependencies are those of `requirements/layer.txt`, a function's own those of the
+    file that is named like its folder, and Lambda's own runtime is `requirements/runtime.txt`.
+
+    All that installs checks hashes and raises LocalError with the installer's last line when it
+    fails, for instance without network; nothing half-installed is ever used.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        progress: Progress,
-        *,
-        built: bool = False,
-        debugged: Debugged | None = None,
-    ) -> None:
-        self._requirements = root / "requirements"
-        self._installed = root / ".local" / "packages"
-        self._progress = progress
-        self._built = built
-        self._debugged = debugged
+    root: Path
+    progress: Callable[[str], None]
 
-    def import_path(self, function: Function) -> list[Path]:
+    async def import_path(self, function: Function) -> list[Path]:
         """Return the folders to import from, in Lambda's order: function, layers, runtime."""
-        if self._built:
-            layers = [layer / "python" for layer in function.layers]
-            return [function.code, *layers, *self._folders({"runtime"})]
-        own = self._folders({function.code.name})
-        layers = [*function.layers, *self._folders({"layer"} if function.layers else set())]
-        return [function.code, *own, *layers, *self._folders({"runtime"})]
-
-    def watched(self, function: Function) -> list[Path]:
-        """Return the folders whose changes take effect on the next request.
-
-        Of a build there are none: `sam build` rewrites the template, and that is noticed.
-        """
-        return [] if self._built else [function.code, *function.layers]
-
-    def debugger(self, function: Function) -> list[str]:
-        """Return what stands before the program of a function under a debugger; [] of others."""
-        debugged = self._debugged
-        if debugged is None or debugged.function != function.name:
-            return []
-        (package,) = self._folders({"debug"})
-        listen = ["--listen", f"127.0.0.1:{debugged.port}"]
-        return ["-X", "frozen_modules=off", str(package / "debugpy"), *listen]
-
-    async def install(self, functions: Iterable[Function]) -> None:
-        """Install what is missing, with hashes checked and byte code compiled.
-
-        Raises LocalError with the installer's last line when that fails, for instance without
-        network; nothing half-installed is ever used.
-        """
-        functions = list(functions)
-        if self._debugged and self._debugged.function not in {each.name for each in functions}:
-            raise LocalError(f"template.yaml has no function {self._debugged.function} to debug.")
-        names = {"runtime", "debug"} if self._debugged else {"runtime"}
-        if not self._built:
-            for function in functions:
-                names |= {function.code.name, *(["layer"] if function.layers else [])}
-        for name in sorted(names):
-            await self._install_missing(name)
+        own = await self._installed(function.code.name)
+        layer = await self._installed("layer") if function.layers else []
+        runtime = await self._installed("runtime")
+        return [function.code, *own, *function.layers, *layer, *runtime]
 
     async def install_debugger(self) -> Path:
-        """Install the debugger alone, and return the folder that it is in; raises LocalError."""
-        await self._install_missing("debug")
-        (folder,) = self._folders({"debug"})
+        """Return the folder that the debugger is in."""
+        (folder,) = await self._installed("debug")
         return folder
 
-    async def _install_missing(self, name: str) -> None:
-        folder = self._folder(name)
-        if folder is not None and not folder.is_dir():
-            self._progress(f"Installing requirements/{name}.txt ...")
-            await self._install(name, folder)
-
-    def _folders(self, names: set[str]) -> list[Path]:
-        return [folder for name in names if (folder := self._folder(name))]
-
-    def _folder(self, name: str) -> Path | None:
-        """Return where `requirements/<name>.txt` is installed; None when there is no such file."""
-        try:
-            content = (self._requirements / f"{name}.txt").read_bytes()
-        except FileNotFoundError:
-            return None
+    async def _installed(self, name: str) -> list[Path]:
+        """Return the folder of `requirements/<name>.txt`; nothing when there is no such file."""
+        requirements = self.root / "requirements" / f"{name}.txt"
+        if not requirements.exists():
+            return []
         # Wheels and byte code fit one Python version on one kind of machine.
         kind = f"{sys.implementation.cache_tag}-{sys.platform}-{platform.machine()}"
-        digest = hashlib.sha256(content + kind.encode()).hexdigest()[:12]
-        return self._installed / f"{name}-{digest}"
-
-    async def _install(self, name: str, folder: Path) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = folder.with_name(f".{folder.name}-{os.getpid()}")
-        try:
-            await _run_installer(self._requirements / f"{name}.txt", unfinished)
-            _publish(unfinished, folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        digest = hashlib.sha256(requirements.read_bytes() + kind.encode()).hexdigest()[:12]
+        folder = self.root / ".local" / "packages" / f"{name}-{digest}"
+        if not folder.is_dir():
+            self.progress(f"Installing requirements/{name}.txt ...")
+            await _install(requirements, folder)
+        return [folder]
 
 
-def _publish(unfinished: Path, folder: Path) -> None:
+async def _install(requirements: Path, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
+        await _run_installer(requirements, unfinished)
         unfinished.rename(folder)
     except OSError:
         if not folder.is_dir():  # otherwise another process was faster, with the same content
             raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 async def _run_installer(requirements: Path, target: Path) -> None:

@@ -3,269 +3,344 @@
 As Lambda does it: an idle environment takes the next request; when all are busy another one
 starts, up to a limit; beyond it requests wait for a while and are then refused. Functions share
 nothing, so a busy one never delays another.
+
+An environment is a process with the real awslambdaric, and the Runtime API that it polls
+(https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html): it imports the handler, asks for
+the next invocation, posts its answer, and asks again. Each has a port of its own because
+awslambdaric takes a host and a port, without a path.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
+import ctypes
+import json
 import os
+import signal
+import sys
 import time
-from collections import deque
-from collections.abc import Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import NamedTuple
 
-from local.environment import Environment, OnLine
-from local.errors import InvocationError, ThrottledError
+from aiohttp import web
+
+from local.errors import (
+    CrashedError,
+    FunctionError,
+    InvocationError,
+    LocalError,
+    ThrottledError,
+    TimedOutError,
+)
+from local.intrinsics import REGION, function_arn, trace_id
+from local.live import Fingerprint, fingerprint_of
 from local.packages import Packages
+from local.settings import Settings
 from local.template import Function
 
-Fingerprint = tuple[tuple[str, int, int], ...]
-
-# Byte code is valid for a source of the same size and second: what Python would write for a file
-# that was saved just now could outlive the next edit.
-_FRESH_SECONDS = 2.0
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: 6 MB, plus room for
+# the envelope.
+PAYLOAD_LIMIT = 6_291_556
+_LINE_LIMIT = 16 * 1024 * 1024
+_INIT_SECONDS = 10.0  # what Lambda gives the import of a handler
+_SECONDS_IN_LINE = 10.0
+_DAY = 86_400.0
 # More starts at a time than processors only make each of them slower.
 _STARTS_AT_A_TIME = os.cpu_count() or 1
 
+_PR_SET_PDEATHSIG = 1
+# Has the kernel end a process when the gateway is gone, however it went (Linux). Elsewhere
+# awslambdaric ends by itself, once its poll of the Runtime API fails.
+_END_WITH_PARENT: Callable[[], object] | None = None
+if sys.platform == "linux":
+    _END_WITH_PARENT = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How far one function may scale, and how long (in seconds) a request or process may wait."""
-
-    environments: int = 10
-    waiting: int = 1000
-    wait: float = 10.0
-    idle: float = 300.0
+OnLine = Callable[[str, str], None]
 
 
 class Runtime:
     """Invokes functions by name; `use()` tells it which there are, and again when they change."""
 
-    def __init__(self, packages: Packages, *, limits: Limits, on_line: OnLine) -> None:
-        self._packages = packages
-        self._limits = limits
+    def __init__(
+        self, settings: Settings, progress: Callable[[str], None], on_line: OnLine
+    ) -> None:
+        self._settings = settings
+        self._packages = Packages(settings.root, progress)
         self._on_line = on_line
+        self._debugger: list[str] = []
+        self._functions: dict[str, tuple[Function, list[Path]]] = {}
         self._pools: dict[str, _Pool] = {}
-        self._retired: list[_Pool] = []
+        self._all: set[Environment] = set()
 
     async def use(self, functions: Mapping[str, Function]) -> None:
         """Serve these functions from now on; those that did not change keep their environments.
 
         Raises LocalError when their dependencies cannot be installed; nothing has changed then.
         """
-        await self._packages.install(functions.values())
-        pools = {}
-        for name, function in functions.items():
-            old = self._pools.pop(name, None)
-            if old and old.function == function:
-                pools[name] = old
-            else:
-                pools[name] = _Pool(function, self._packages, self._limits, self._on_line)
-                self._retired += [old] if old else []
-        self._retired += self._pools.values()
-        self._pools = pools
-        for pool in self._retired:
-            pool.retire()
+        if debugged := self._settings.debug:
+            if debugged not in functions:
+                raise LocalError(f"template.yaml has no function {debugged} to debug.")
+            program = str(await self._packages.install_debugger() / "debugpy")
+            address = f"127.0.0.1:{self._settings.debug_port}"
+            self._debugger = ["-X", "frozen_modules=off", program, "--listen", address]
+        self._functions = {
+            name: (function, await self._packages.import_path(function))
+            for name, function in functions.items()
+        }
 
     async def invoke(self, name: str, payload: bytes) -> bytes:
         """Run one function with one event (JSON) and return its answer's JSON.
 
         Raises InvocationError: FunctionError, CrashedError, TimedOutError, or ThrottledError.
         """
-        if name not in self._pools:
-            raise InvocationError(f"{name} is no longer in template.yaml")
-        return await self._pools[name].invoke(payload)
+        # A debugger listens on one port, so it has one process.
+        limit = 1 if name == self._settings.debug else self._settings.concurrency
+        pool = self._pools.setdefault(name, _Pool(limit))
+        try:
+            async with asyncio.timeout(_SECONDS_IN_LINE):
+                await pool.slots.acquire()
+        except TimeoutError:
+            raise ThrottledError(
+                f"{name}: all {limit} environments stayed busy for {_SECONDS_IN_LINE:g} seconds"
+            ) from None
+        try:
+            environment = pool.idle_one(self.deployed(name)) or await self._started(name, pool)
+            try:
+                return await environment.invoke(payload)
+            finally:
+                pool.idle.append(environment)
+        finally:
+            pool.slots.release()
 
-    def fingerprint(self, name: str) -> Fingerprint:
-        """Return a value that differs once a source file of this function has changed."""
-        return self._pools[name].fingerprint() if name in self._pools else ()
+    def deployed(self, name: str) -> Deployed:
+        """Return what a function is right now; raises InvocationError when there is none."""
+        if name not in self._functions:
+            raise InvocationError(f"{name} is not in template.yaml, or no longer")
+        function, path = self._functions[name]
+        return Deployed(function, path, fingerprint_of(function.code, *function.layers))
 
     async def close(self) -> None:
-        """End all environments and wait until they are gone."""
-        pools = [*self._pools.values(), *self._retired]
-        await asyncio.gather(*(pool.close() for pool in pools))
+        """End all environments and wait until they are gone; requests that wait fail."""
+        self._functions = {}
+        everything = [*self._all]
+        for environment in everything:
+            environment.end()
+        await asyncio.gather(*(each.life for each in everything), return_exceptions=True)
+
+    async def _started(self, name: str, pool: _Pool) -> Environment:
+        async with pool.starts:
+            deployed = self.deployed(name)
+            if environment := pool.idle_one(deployed):  # another request has finished meanwhile
+                return environment
+            debugger = self._debugger if name == self._settings.debug else ()
+            environment = Environment(deployed, debugger, self._on_line)
+            self._all.add(environment)
+            environment.life.add_done_callback(lambda _: self._all.discard(environment))
+            await environment.start()
+            return environment
 
 
 class _Pool:
-    """The environments of one function.
+    """The environments of one function."""
 
-    An environment is in `_starting`, in `_idle` (with the timer that will end it), or busy;
-    whoever waits takes the first that becomes ready, started for him or freed by another.
+    def __init__(self, limit: int) -> None:
+        self.slots = asyncio.Semaphore(limit)
+        self.starts = asyncio.Semaphore(_STARTS_AT_A_TIME)
+        self.idle: list[Environment] = []
+
+    def idle_one(self, deployed: Deployed) -> Environment | None:
+        """Return an idle environment, the last used; end those that run what was before an edit."""
+        for each in [each for each in self.idle if each.is_over or each.deployed != deployed]:
+            self.idle.remove(each)
+            each.end()
+        return self.idle.pop() if self.idle else None
+
+
+class Deployed(NamedTuple):
+    """What an environment runs; when any of it changes, another environment is needed."""
+
+    function: Function
+    path: list[Path]
+    files: Fingerprint
+
+
+class Environment:
+    """A process of one function; it takes one invocation at a time.
+
+    Call `start` once, then `invoke` as long as `is_over` is False, then `end`. `debugger` are
+    Python's arguments that start one; `on_line` is called for each line of the process' output.
     """
 
-    def __init__(
-        self, function: Function, packages: Packages, limits: Limits, on_line: OnLine
-    ) -> None:
-        self._debugger = packages.debugger(function)
-        self.function = function
-        self._path = packages.import_path(function)
-        self._watched = packages.watched(function)
-        self._limits = dataclasses.replace(limits, environments=1) if self._debugger else limits
+    def __init__(self, deployed: Deployed, debugger: Sequence[str], on_line: OnLine) -> None:
+        self.deployed = deployed
+        self.is_over = False
+        self._function = deployed.function
+        self._debugger = debugger
+        # Whoever looks at a line of a program takes longer than any program may.
+        self._timeout = _DAY if debugger else deployed.function.timeout
         self._on_line = on_line
-        self._all: set[Environment] = set()
-        self._starting: set[Environment] = set()
-        self._idle: dict[Environment, asyncio.TimerHandle] = {}
-        self._waiting: deque[asyncio.Future[Environment]] = deque()
-        self._fingerprint = self.fingerprint()
-        self._retired = False
+        self._events: asyncio.Queue[web.Response] = asyncio.Queue()
+        # What the process reports: once that it is ready, and then an answer to each event.
+        self._reports: asyncio.Queue[bytes | InvocationError] = asyncio.Queue()
+        self._is_ready = False
+        self._last_line = ""
+        self._process: asyncio.subprocess.Process | None = None
+        self.life = asyncio.create_task(self._live())
 
-    def fingerprint(self) -> Fingerprint:
-        """Return path, modification time (ns) and size of every source file."""
-        return tuple(file for folder in self._watched for file in fingerprint_of(folder))
+    async def start(self) -> None:
+        """Wait until the handler is imported.
+
+        Raises FunctionError, CrashedError, or TimedOutError; the process ends then.
+        """
+        await self._reported(max(self._timeout, _INIT_SECONDS))
 
     async def invoke(self, payload: bytes) -> bytes:
-        """Run the function once, in an environment that has seen all edits made before."""
-        self._notice_edits()
-        environment = await self._acquire()
-        return await environment.invoke(payload)
+        """Hand over one event and return the answer's JSON.
 
-    def retire(self) -> None:
-        """End idle environments now, and busy ones once nobody waits for them any more."""
-        self._retired = True
-        self._end([*self._idle])
+        Raises FunctionError, CrashedError, or TimedOutError; with the last two `is_over` is True.
+        """
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": str(uuid.uuid4()),
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self._timeout) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": function_arn(self._function.name),
+            "Lambda-Runtime-Trace-Id": trace_id(),
+        }
+        event = web.Response(body=payload, headers=headers, content_type="application/json")
+        self._events.put_nowait(event)
+        return await self._reported(self._timeout)
 
-    async def close(self) -> None:
-        """End all environments, whatever they do, and wait until they are gone."""
-        self._retired = True
-        while turn := self._next_turn():
-            turn.set_exception(ThrottledError(f"{self.function.name}: the local API is stopping"))
-        everything = [*self._all]
-        self._end(everything)
-        await asyncio.gather(*(environment.ended() for environment in everything))
+    def end(self) -> None:
+        """Kill the process and what it started; Lambda gives no notice either."""
+        self.is_over = True
+        if self._process is None:
+            self.life.cancel()
+        elif self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _notice_edits(self) -> None:
-        fingerprint = self.fingerprint()
-        if fingerprint != self._fingerprint:
-            self._fingerprint = fingerprint
-            self._end([*self._idle, *self._starting])
-
-    def _end(self, environments: list[Environment]) -> None:
-        for environment in environments:
-            self._forget(environment)
-            environment.end()
-
-    def _end_if_idle(self, environment: Environment) -> None:
-        """Keep one for the next request; the others have had nothing to do for long."""
-        if environment in self._idle and len(self._idle) > 1:
-            self._end([environment])
-
-    def _forget(self, environment: Environment) -> None:
-        self._starting.discard(environment)
-        timer = self._idle.pop(environment, None)
-        if timer:
-            timer.cancel()
-
-    async def _acquire(self) -> Environment:
-        if self._idle:
-            environment = next(reversed(self._idle))  # the last used, so that others can end
-            self._forget(environment)
-            return environment
-        if len(self._waiting) >= self._limits.waiting:
-            raise ThrottledError(
-                f"{self.function.name}: {len(self._waiting)} requests wait already"
-            )
-        turn: asyncio.Future[Environment] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        self._scale()
+    async def _reported(self, seconds: float) -> bytes:
         try:
-            async with asyncio.timeout(self._limits.wait):
-                return await turn
+            async with asyncio.timeout(seconds):
+                report = await self._reports.get()
         except TimeoutError:
-            raise ThrottledError(
-                f"{self.function.name}: all {len(self._all)} environments stayed busy"
-                f" for {self._limits.wait:g} seconds (limit: {self._limits.environments})"
-            ) from None
+            self.end()
+            report = TimedOutError(f"{self._function.name} timed out after {seconds:g} seconds")
+        if isinstance(report, InvocationError):
+            raise report
+        return report
 
-    def _scale(self) -> None:
-        """Start as many environments as requests wait for, within the limits."""
-        waiting = sum(not turn.done() for turn in self._waiting)
-        while (
-            len(self._starting) < min(waiting, _STARTS_AT_A_TIME)
-            and len(self._all) < self._limits.environments
-        ):
-            environment = Environment(
-                self.function,
-                self._path,
-                debugger=self._debugger,
-                fingerprint=self._fingerprint,
-                write_byte_code=self._is_settled(),
-                on_ready=self._ready,
-                on_exit=self._ended,
-                on_line=self._on_line,
-            )
-            self._all.add(environment)
-            self._starting.add(environment)
+    # --- the process ---
 
-    def _is_settled(self) -> bool:
-        newest = max((modified for _, modified, _ in self._fingerprint), default=0)
-        return bool(self._watched) and time.time() - newest / 1e9 > _FRESH_SECONDS
+    async def _live(self) -> None:
+        """Run the process, and the Runtime API beside it, to its end."""
+        server = web.Server(self._serve, handler_cancellation=True)
+        try:
+            listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+            with contextlib.closing(listener):
+                await self._run(listener.sockets[0].getsockname()[1])
+        except (OSError, ValueError) as error:  # it cannot be started, or wrote an endless line
+            self._last_line = str(error)
+        finally:
+            self._reports.put_nowait(self._crashed())
+            self.end()
+            await server.shutdown(timeout=1)
 
-    def _ready(self, environment: Environment) -> None:
-        """Take an environment that waits for its next invocation."""
-        self._forget(environment)
-        is_current = environment.fingerprint == self._fingerprint
-        turn = self._next_turn() if is_current else None
-        if turn:
-            turn.set_result(environment)
-        elif self._retired or not is_current:
-            environment.end()
-        else:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(self._limits.idle, self._end_if_idle, environment)
-            self._idle[environment] = timer
-        self._scale()
+    async def _run(self, port: int) -> None:
+        # The Python beneath the virtual environment, without any site-packages. It writes no byte
+        # code, which is valid for any source of the same size and second: it could outlive an edit.
+        python = getattr(sys, "_base_executable", sys.executable)
+        self._process = await asyncio.create_subprocess_exec(
+            *(python, "-S", "-B", *self._debugger, "-m", "awslambdaric", self._function.handler),
+            cwd=self._function.code,
+            env={
+                **_platform_variables(self._function),
+                **self._function.environment,
+                "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+                "PYTHONPATH": os.pathsep.join(map(str, self.deployed.path)),
+            },
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=_LINE_LIMIT,
+            start_new_session=True,  # Ctrl-C is ours to handle; and its children end with it
+            preexec_fn=_END_WITH_PARENT,
+        )
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        async for line in self._process.stdout:
+            self._tell(line)
+        await self._process.wait()
 
-    def _ended(self, environment: Environment, failure: InvocationError | None) -> None:
-        """Forget an environment; when it could not even start, tell who waited for it."""
-        was_starting = environment in self._starting
-        self._forget(environment)
-        self._all.discard(environment)
-        if was_starting and failure:
-            self._fail(failure)
-        self._scale()
+    def _tell(self, raw: bytes) -> None:
+        # Without JSON logs awslambdaric separates the lines of one message by carriage returns.
+        line = raw.decode(errors="replace").replace("\r", "\n").rstrip()
+        if line:
+            self._last_line = line.splitlines()[-1].strip()
+            self._on_line(self._function.name, line)
 
-    def _fail(self, failure: InvocationError) -> None:
-        """Fail one request; or all that wait, when there is nobody left who could serve them."""
-        while turn := self._next_turn():
-            turn.set_exception(failure)
-            if self._all - self._starting:
-                return
+    def _crashed(self) -> CrashedError:
+        when = "in the middle of a request" if self._is_ready else "while it started"
+        status = self._process.returncode if self._process else None
+        said = f": {self._last_line}" if self._last_line else ""
+        return CrashedError(f"{self._function.name} ended {when} (exit status {status}){said}")
 
-    def _next_turn(self) -> asyncio.Future[Environment] | None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                return turn
-        return None
+    # --- the Runtime API, as seen from the process ---
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await request.content.read()
+        match request.path.rpartition("/")[2]:
+            case "next":
+                if not self._is_ready:
+                    self._is_ready = True
+                    self._reports.put_nowait(b"")
+                return await self._events.get()
+            case "error":
+                self._reports.put_nowait(FunctionError(self._function.name, json.loads(body)))
+            case "response":
+                self._reports.put_nowait(self._within_limits(body))
+        return web.json_response({"status": "OK"}, status=202)
+
+    def _within_limits(self, answer: bytes) -> bytes | FunctionError:
+        if len(answer) <= PAYLOAD_LIMIT:
+            return answer
+        error = {
+            "errorType": "Function.ResponseSizeTooLarge",
+            "errorMessage": f"Response payload size ({len(answer)} bytes) exceeded maximum allowed"
+            f" payload size ({PAYLOAD_LIMIT} bytes).",
+        }
+        return FunctionError(self._function.name, error)
 
 
-T = TypeVar("T")
+def _platform_variables(function: Function) -> dict[str, str]:
+    """Return the variables that Lambda itself sets, and nothing of the user's own.
 
-
-def detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Start work that goes on, and may fail unnoticed, when nobody waits for it any more."""
-    task = asyncio.create_task(work)
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return task
-
-
-def fingerprint_of(folder: Path) -> Fingerprint:
-    """Return path, modification time (ns) and size of every source file in a folder."""
-    return tuple(_files(folder))
-
-
-def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
-    pending = [str(folder)]
-    while pending:
-        with contextlib.suppress(FileNotFoundError), os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    if entry.name != "__pycache__":
-                        pending.append(entry.path)
-                elif not entry.name.endswith(".pyc"):
-                    stat = entry.stat()
-                    yield entry.path, stat.st_mtime_ns, stat.st_size
+    The credentials are no real ones: an AWS call must not reach the developer's account.
+    """
+    variables = {
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_SESSION_TOKEN": "local",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_FORMAT": function.log_format,
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"{time.strftime('%Y/%m/%d')}/[$LATEST]{uuid.uuid4().hex}",
+        "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        "LAMBDA_TASK_ROOT": str(function.code),
+        "LANG": "en_US.UTF-8",
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "PYTHONUTF8": "1",  # en_US.UTF-8 is always there in Lambda and often missing here
+        "TZ": ":UTC",
+        "_HANDLER": function.handler,
+    }
+    if "LD_LIBRARY_PATH" in os.environ:  # some Pythons do not start without it
+        variables["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
+    return variables

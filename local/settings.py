@@ -1,4 +1,4 @@
-"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CONCURRENCY, BUILT, DEBUG, DEBUG_PORT.
+"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CONCURRENCY, DEBUG, DEBUG_PORT.
 
 Every parameter of template.yaml is set in the same way, by an environment variable of its name in
 upper case with underscores (`CorsOrigins` by CORS_ORIGINS); the template's own rules say which
@@ -27,7 +27,6 @@ class Settings:
     root: Path
     port: int
     concurrency: int
-    built: bool
     database_url: str | None
     debug: str | None
     debug_port: int
@@ -40,8 +39,8 @@ class Settings:
 
     @property
     def template(self) -> Path:
-        """The template to serve: the sources' own, or the one that `sam build` wrote."""
-        return self.root / (".aws-sam/build/template.yaml" if self.built else "template.yaml")
+        """The template to serve."""
+        return self.root / "template.yaml"
 
 
 def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
@@ -60,7 +59,6 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         root=root,
         port=_number(given, "PORT", default=8000, least=0, most=65535),
         concurrency=_number(given, "CONCURRENCY", default=10, least=1, most=1000),
-        built=given.get("BUILT") == "1",
         database_url=given.get("DATABASE_URL"),
         debug=given.get("DEBUG"),
         debug_port=_number(given, "DEBUG_PORT", default=5890, least=1, most=65535),

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,15 +19,13 @@ from typing import Any
 import psycopg
 
 from local import page
-from local.environment import OnLine
 from local.errors import InvocationError, LocalError
 from local.gateway import Gateway, serving
-from local.live import LiveSchema, LiveTemplate
-from local.packages import Debugged, Packages
+from local.live import Live
 from local.postgres import Postgres
-from local.runtime import Limits, Runtime
+from local.runtime import OnLine, Runtime
 from local.settings import HOST, Settings
-from local.template import Function, Template, parameter_names
+from local.template import Template, parameter_names, read_template
 from local.terminal import Terminal
 
 DATABASE = "DatabaseUrl"  # the template parameter that an embedded Postgres stands in for
@@ -77,30 +74,34 @@ async def serving_api(
         )
         environ = environ_with(settings, postgres)
         complain = terminal.complain
-        live = LiveTemplate(settings.template, environ, runtime, complain=complain)
+
+        async def read() -> Template:
+            found = await asyncio.to_thread(read_template, settings.template, environ)
+            await runtime.use(found.functions)
+            return found
+
+        live = Live(settings.template, read, complain=complain)
         template = await live.load()
-        check_build(settings, template.functions)
         await database_ready()
         schema, migrated = None, None
         if MIGRATE in template.functions:
             folder = template.functions[MIGRATE].code
             apply = _Migration(runtime, settings, postgres)
-            schema = LiveSchema(folder, apply, complain=complain)
+            schema = Live(folder, apply, complain=complain)
             terminal.shows_functions = False  # what goes wrong here is told in one sentence
             migrated = await schema.load()
             terminal.shows_functions = True
 
         async def current() -> Template:
             if schema:
-                await schema.follow()
+                await schema.current()
             return await live.current()
 
         gateway = Gateway(
             runtime,
             current,
+            terminal,
             port=port,
-            on_answer=terminal.answered,
-            on_failure=complain,
             page=partial(page.answer, environ=environ),
         )
         await stack.enter_async_context(serving(gateway, listener, grace=_GRACE_SECONDS))
@@ -167,25 +168,11 @@ async def functions_runtime(
     settings: Settings, progress: Progress, on_line: OnLine
 ) -> AsyncIterator[Runtime]:
     """Give a runtime, and end all of its processes at the end."""
-    debugged = Debugged(settings.debug, settings.debug_port) if settings.debug else None
-    packages = Packages(settings.root, progress, built=settings.built, debugged=debugged)
-    limits = Limits(environments=settings.concurrency)
-    runtime = Runtime(packages, limits=limits, on_line=on_line)
+    runtime = Runtime(settings, progress, on_line)
     try:
         yield runtime
     finally:
         await runtime.close()
-
-
-def check_build(settings: Settings, functions: Mapping[str, Function]) -> None:
-    """Refuse a build for another Python: its byte code and its wheels would not fit.
-
-    Raises LocalError.
-    """
-    mine = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    other = {function.runtime for function in functions.values()} - {mine}
-    if settings.built and other:
-        raise LocalError(f"The build is for {', '.join(sorted(other))} and this is {mine}.")
 
 
 @dataclass(frozen=True, slots=True)

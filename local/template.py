@@ -1,15 +1,16 @@
 """template.yaml, translated by the very library that CloudFormation uses, as plain data.
 
 Routes, authorizer, CORS, environment and time-outs of the local API come from here and from
-nowhere else, so what is served is what would be deployed.
+nowhere else, so what is served is what would be deployed. What the template may say and this API
+cannot do is refused by a sentence.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,19 +21,18 @@ from local.intrinsics import REGION, Resolver
 # At exit the translator would warn of usage metrics that it did not send; they are not wanted.
 logging.getLogger("samtranslator").setLevel(logging.ERROR)
 
-_FUNCTION = "AWS::Lambda::Function"
-_API = "AWS::ApiGatewayV2::Api"
-# What no template parameter is for, and what a developer may still want to try (docs/identity.md).
-_OF_AUTHORIZERS = ("JWT_PREVIOUS_SECRET", "JWT_SUBJECTS")
 _SOURCE_OF = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
+_FUNCTION, _LAYER = "AWS::Lambda::Function", "AWS::Lambda::LayerVersion"
+_API = "AWS::ApiGatewayV2::Api"
+_OF_CORS = {"allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge"}
+_HEADER = "$request.header."
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
     """One Lambda function: what to run, where, and within which limits.
 
-    `timeout` is in seconds, `memory` in megabytes; `parameters` are the names of the template
-    parameters that its environment refers to.
+    `timeout` is in seconds, `memory` in megabytes.
     """
 
     name: str
@@ -44,54 +44,45 @@ class Function:
     environment: Mapping[str, str]
     layers: tuple[Path, ...]
     log_format: str
-    parameters: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Authorizer:
-    """A Lambda authorizer with simple responses; its answers are kept for `ttl` seconds."""
+    """A Lambda authorizer with simple responses.
 
-    name: str
+    It is asked about the values of `headers` (in lower case); its answer is kept for `ttl` seconds.
+    """
+
     function: str
-    identity_sources: tuple[str, ...]
+    headers: tuple[str, ...]
     ttl: float
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route; `method` is upper case or ANY, `path` is None for $default."""
+    """One route; `method` is upper case or ANY."""
 
     method: str
-    path: str | None
+    path: str
     function: str
-    authorizer: str | None
+    authorizer: Authorizer | None
 
     @property
     def key(self) -> str:
         """The routeKey of its events."""
-        return "$default" if self.path is None else f"{self.method} {self.path}"
-
-
-@dataclass(frozen=True, slots=True)
-class Cors:
-    """The API's CORS configuration; `max_age` is in seconds."""
-
-    origins: tuple[str, ...]
-    methods: tuple[str, ...]
-    headers: tuple[str, ...]
-    exposed: tuple[str, ...]
-    max_age: int | None
-    credentials: bool
+        return f"{self.method} {self.path}"
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Everything that the local API takes from template.yaml."""
+    """Everything that the local API takes from template.yaml.
+
+    `cors` is the `x-amazon-apigateway-cors` of its OpenAPI document; {} switches CORS off.
+    """
 
     functions: Mapping[str, Function]
-    routes: tuple[Route, ...] = ()
-    authorizers: Mapping[str, Authorizer] = field(default_factory=dict)
-    cors: Cors | None = None
+    routes: tuple[Route, ...]
+    cors: Mapping[str, Any]
 
 
 def read_template(path: Path, environ: Mapping[str, str]) -> Template:
@@ -102,20 +93,18 @@ def read_template(path: Path, environ: Mapping[str, str]) -> Template:
     """
     source = _parse(path)
     parameters = _parameter_values(source.get("Parameters", {}), environ)
-    folders = _take_local_folders(source, path.parent)
+    _take_local_folders(source, path.parent)
     document = _translate(source, parameters, path)
-    template = _Reader(document, parameters, folders).template()
-    given = {name: environ[name] for name in _OF_AUTHORIZERS if name in environ}
-    return _with_variables(template, given) if given else template
-
-
-def _with_variables(template: Template, given: Mapping[str, str]) -> Template:
-    """Give the authorizers variables beside those of the template."""
-    functions = dict(template.functions)
-    for name in {each.function for each in template.authorizers.values()}:
-        function = functions[name]
-        functions[name] = replace(function, environment={**function.environment, **given})
-    return replace(template, functions=functions)
+    resolve = Resolver(document, parameters).resolve
+    layers = {name: Path(each["Content"]["S3Key"]) for name, each in _all(document, _LAYER)}
+    functions = {
+        name: _function(name, resolve(each), layers, environ)
+        for name, each in _all(document, _FUNCTION)
+    }
+    apis = [properties["Body"] for _, properties in _all(document, _API)]
+    _require(len(apis) < 2, "it defines more than one HTTP API; one can be served.")
+    api = resolve(apis[0]) if apis else {}
+    return Template(functions, tuple(_routes(api)), _cors(api))
 
 
 def parameter_names(path: Path) -> set[str]:
@@ -159,7 +148,7 @@ def _parameter_values(
         if value is None:
             raise LocalError(f"{variable} has to be set: template.yaml has no default for {name}.")
         _check_parameter(variable, str(value), definition)
-        is_list = definition.get("Type") in ("CommaDelimitedList", "List<Number>")
+        is_list = definition.get("Type") == "CommaDelimitedList"
         values[name] = [part.strip() for part in str(value).split(",")] if is_list else str(value)
     return values
 
@@ -173,28 +162,23 @@ def _check_parameter(variable: str, value: str, definition: Mapping[str, Any]) -
     if pattern and not re.fullmatch(str(pattern), value):
         rule = definition.get("ConstraintDescription", f"has to match {pattern}")
         raise LocalError(f"{variable} {str(rule).rstrip('.')}.")
-    if len(value) < int(definition.get("MinLength", 0)):
-        raise LocalError(f"{variable} is shorter than {definition['MinLength']} characters.")
-    if len(value) > int(definition.get("MaxLength", len(value))):
-        raise LocalError(f"{variable} is longer than {definition['MaxLength']} characters.")
+    least = float(definition.get("MinValue", "-inf"))
+    most = float(definition.get("MaxValue", "inf"))
+    is_number = re.fullmatch(r"-?\d+(\.\d+)?", value)
+    if definition.get("Type") == "Number" and not (is_number and least <= float(value) <= most):
+        raise LocalError(f"{variable} has to be a number from {least:g} to {most:g}.")
 
 
-def _take_local_folders(source: dict[str, Any], root: Path) -> dict[str, Path]:
-    """Put an S3 address in place of every local folder, as `sam validate` does; return them."""
-    folders = {}
-    shared = source.get("Globals", {}).get("Function", {})
+def _take_local_folders(source: dict[str, Any], root: Path) -> None:
+    """Put an S3 address in place of every local folder, as `sam validate` does."""
     for name, resource in source["Resources"].items():
         key = _SOURCE_OF.get(resource.get("Type", ""))
         if key is None:
             continue
         properties = resource.setdefault("Properties", {})
-        folder = properties.get(key, shared.get(key) if key == "CodeUri" else None)
-        if not isinstance(folder, str):
-            raise LocalError(f"{name} in template.yaml has no local {key}.")
-        folders[name] = (root / folder).resolve()
-        # The name travels through the translator, which renames layers.
-        properties[key] = f"s3://local/{name}"
-    return folders
+        folder = properties.get(key)
+        _require(isinstance(folder, str), f"{name} has no local {key}.")
+        properties[key] = {"Bucket": "local", "Key": str((root / folder).resolve())}
 
 
 def _translate(source: dict[str, Any], parameters: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -215,133 +199,85 @@ def _translate(source: dict[str, Any], parameters: Mapping[str, Any], path: Path
         raise LocalError(f"{path.name} cannot be translated: {reason}") from error
 
 
-class _Reader:
-    """Picks what the local API needs out of a translated template."""
-
-    def __init__(
-        self, document: dict[str, Any], parameters: dict[str, Any], folders: dict[str, Path]
-    ) -> None:
-        self._resources: dict[str, Any] = document["Resources"]
-        self._parameters = parameters
-        self._folders = folders
-        self._resolve = Resolver(document, parameters).resolve
-
-    def template(self) -> Template:
-        functions = {name: self._function(name, found) for name, found in self._all(_FUNCTION)}
-        apis = [properties for _, properties in self._all(_API)]
-        if len(apis) > 1:
-            raise LocalError("template.yaml defines more than one HTTP API; one can be served.")
-        if not apis:
-            return Template(functions)
-        body = self._resolve(apis[0]["Body"])
-        schemes = body.get("components", {}).get("securitySchemes", {})
-        authorizers = {name: _authorizer(name, scheme) for name, scheme in schemes.items()}
-        routes = tuple(_routes(body.get("paths", {}), authorizers))
-        return Template(functions, routes, authorizers, _cors(body))
-
-    def _all(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for name, resource in self._resources.items():
-            if resource["Type"] == kind:
-                yield name, resource["Properties"]
-
-    def _function(self, name: str, properties: dict[str, Any]) -> Function:
-        variables = properties.get("Environment", {}).get("Variables", {})
-        return Function(
-            name=name,
-            code=self._folders[name],
-            handler=self._resolve(properties["Handler"]),
-            runtime=self._resolve(properties["Runtime"]),
-            timeout=float(self._resolve(properties.get("Timeout", 3))),
-            memory=int(self._resolve(properties.get("MemorySize", 128))),
-            environment={key: _text(value) for key, value in self._resolve(variables).items()},
-            layers=tuple(self._layers(self._resolve(properties.get("Layers", [])))),
-            log_format=self._resolve(properties.get("LoggingConfig", {})).get("LogFormat", "Text"),
-            parameters=frozenset(_references(variables)) & frozenset(self._parameters),
-        )
-
-    def _layers(self, names: Sequence[str]) -> Iterator[Path]:
-        """Yield the folders of the template's own layers; those of others are not here."""
-        for name in names:
-            if name in self._resources:
-                content = self._resources[name]["Properties"]["Content"]
-                yield self._folders[content["S3Key"]]
+def _all(document: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, resource in document["Resources"].items():
+        if resource["Type"] == kind:
+            yield name, resource["Properties"]
 
 
-def _routes(paths: Mapping[str, Any], authorizers: Mapping[str, Authorizer]) -> Iterator[Route]:
-    for path, methods in paths.items():
+def _function(
+    name: str, found: dict[str, Any], layers: Mapping[str, Path], environ: Mapping[str, str]
+) -> Function:
+    variables = found.get("Environment", {}).get("Variables", {})
+    environment = {  # as CloudFormation writes them
+        key: str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in variables.items()
+    }
+    if "JWT_SECRET" in environment and "JWT_PREVIOUS_SECRET" in environ:
+        # No parameter is for it, and a developer may still want to try it (docs/identity.md).
+        environment["JWT_PREVIOUS_SECRET"] = environ["JWT_PREVIOUS_SECRET"]
+    return Function(
+        name=name,
+        code=Path(found["Code"]["S3Key"]),
+        handler=found["Handler"],
+        runtime=found["Runtime"],
+        timeout=float(found.get("Timeout", 3)),
+        memory=int(found.get("MemorySize", 128)),
+        environment=environment,
+        # Layers of others, which are ARNs, are not here.
+        layers=tuple(layers[layer] for layer in found.get("Layers", ()) if layer in layers),
+        log_format=found.get("LoggingConfig", {}).get("LogFormat", "Text"),
+    )
+
+
+def _routes(api: Mapping[str, Any]) -> Iterator[Route]:
+    schemes = api.get("components", {}).get("securitySchemes", {})
+    authorizers = {name: _authorizer(name, scheme) for name, scheme in schemes.items()}
+    for path, methods in api.get("paths", {}).items():
+        _require("$default" not in path, "a route has to have a path; $default cannot be served.")
         for method, operation in methods.items():
-            uri = operation.get("x-amazon-apigateway-integration", {}).get("uri", "")
-            schemes = [name for each in operation.get("security", []) for name in each]
-            authorizer = next((name for name in schemes if name in authorizers), None)
-            any_method = method == "x-amazon-apigateway-any-method"
+            integration = operation.get("x-amazon-apigateway-integration", {})
+            is_current = integration.get("payloadFormatVersion") == "2.0"
+            _require(is_current, f"the route {path} has to have payload format 2.0.")
+            names = [name for each in operation.get("security", ()) for name in each]
             yield Route(
-                method="ANY" if any_method else method.upper(),
-                path=None if path == "/$default" or path == "$default" else path,
-                function=_function_name(uri),
-                authorizer=authorizer,
+                method="ANY" if method == "x-amazon-apigateway-any-method" else method.upper(),
+                path=path,
+                function=_function_name(integration["uri"]),
+                authorizer=next((authorizers[name] for name in names if name != "NONE"), None),
             )
 
 
 def _authorizer(name: str, scheme: Mapping[str, Any]) -> Authorizer:
-    definition = scheme.get("x-amazon-apigateway-authorizer", {})
-    if definition.get("type") != "request" or not definition.get("enableSimpleResponses"):
-        raise LocalError(
-            f"The authorizer {name} in template.yaml is not a Lambda authorizer with simple"
-            " responses; no other kind can be run here."
-        )
+    found = scheme.get("x-amazon-apigateway-authorizer", {})
+    is_simple = found.get("type") == "request" and found.get("enableSimpleResponses")
+    _require(is_simple, f"{name} has to be a Lambda authorizer with simple responses.")
+    sources = found.get("identitySource", ())
+    is_known = sources and all(source.startswith(_HEADER) for source in sources)
+    _require(is_known, f"{name} has to have headers, and nothing else, as its identity.")
     return Authorizer(
-        name=name,
-        function=_function_name(definition["authorizerUri"]),
-        identity_sources=tuple(definition.get("identitySource", ())),
-        ttl=float(definition.get("authorizerResultTtlInSeconds", 0)),
+        function=_function_name(found["authorizerUri"]),
+        headers=tuple(source.removeprefix(_HEADER).lower() for source in sources),
+        ttl=float(found.get("authorizerResultTtlInSeconds", 0)),
     )
 
 
-def _cors(body: Mapping[str, Any]) -> Cors | None:
-    found = body.get("x-amazon-apigateway-cors")
-    if found is None:
-        return None
-    return Cors(
-        origins=_strings(found.get("allowOrigins")),
-        methods=_strings(found.get("allowMethods")),
-        headers=_strings(found.get("allowHeaders")),
-        exposed=_strings(found.get("exposeHeaders")),
-        max_age=int(found["maxAge"]) if "maxAge" in found else None,
-        credentials=_text(found.get("allowCredentials", False)) == "true",
-    )
-
-
-def _strings(value: Any) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else value or ()
-    return tuple(str(part).strip() for part in parts)
+def _cors(api: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = api.get("x-amazon-apigateway-cors", {})
+    unknown = ", ".join(sorted(found.keys() - _OF_CORS))
+    _require(not unknown, f"{unknown} of CORS cannot be done here.")
+    return found
 
 
 def _function_name(uri: str) -> str:
-    match = re.search(r":function:([A-Za-z0-9_-]+)", uri)
-    if match is None:
-        raise LocalError("template.yaml has a route or authorizer without a Lambda function.")
-    return match[1]
+    names: list[str] = re.findall(r":function:([A-Za-z0-9_-]+)", uri)
+    _require(names, "a route or an authorizer has no Lambda function.")
+    return names[0]
 
 
-def _references(value: Any) -> Iterator[str]:
-    """Yield the names that Ref and Fn::Sub mention anywhere inside `value`."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key == "Ref":
-                yield item
-            yield from _references(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _references(item)
-    elif isinstance(value, str):
-        yield from re.findall(r"\$\{(\w+)\}", value)
-
-
-def _text(value: Any) -> str:
-    """Return a value as CloudFormation writes it into an environment variable."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+def _require(is_so: object, what: str) -> None:
+    if not is_so:
+        raise LocalError(f"template.yaml: {what}")
 
 
 def _one_line(error: object) -> str:

@@ -199,6 +199,39 @@ def test_a_bad_template_is_said_in_one_sentence(folder: Path, content: str, said
     assert refused(folder).startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("MaxAge: 60", "AllowCredentials: true", "allowCredentials of CORS cannot be done here."),
+        (
+            "Headers: [Authorization]",
+            "QueryStrings: [token]",
+            "Caller has to have headers, and nothing else, as its identity.",
+        ),
+        (
+            "EnableSimpleResponses: true",
+            "EnableSimpleResponses: false",
+            "Caller has to be a Lambda authorizer with simple responses.",
+        ),
+        (
+            "Method: POST, Path: /work",
+            "Method: POST, Path: /work, PayloadFormatVersion: '1.0'",
+            "the route /work has to have payload format 2.0.",
+        ),
+        (
+            "Fixed: {Type: HttpApi, Properties: {ApiId: !Ref Api, Method: GET, Path: /echo/fixed}}",
+            "Fixed: {Type: HttpApi, Properties: {ApiId: !Ref Api}}",
+            "a route has to have a path; $default cannot be served.",
+        ),
+    ],
+)
+def test_what_the_template_may_say_and_cannot_be_done_here_is_refused(
+    folder: Path, edit: Callable[[str, str, str], None], old: str, new: str, said: str
+) -> None:
+    edit("template.yaml", old, new)
+    assert refused(folder) == f"template.yaml: {said}"
+
+
 def test_dependencies_that_cannot_be_installed_are_said_in_one_sentence(folder: Path) -> None:
     (folder / "requirements/runtime.txt").unlink()
     (folder / "requirements/runtime.txt").write_text(
