@@ -6,8 +6,15 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic import AfterValidator, StringConstraints
+
+WITHOUT_NUL = r"^[^\x00]*$"  # Postgres stores no NUL
+Title = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=500, strip_whitespace=True, pattern=WITHOUT_NUL),
+]
+Description = Annotated[str, StringConstraints(max_length=5000, pattern=WITHOUT_NUL)]
+Instant = Annotated[datetime, AfterValidator(lambda value: value.astimezone(UTC))]
 
 
 def uuid7() -> UUID:
@@ -16,26 +23,3 @@ def uuid7() -> UUID:
     fraction = nanoseconds * 4096 // 1_000_000
     value = milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | secrets.randbits(62)
     return UUID(int=value)
-
-
-def _without_nul(value: str) -> str:
-    if "\x00" in value:
-        raise PydanticCustomError("string_nul", "String should not contain NUL characters")
-    return value
-
-
-def _trimmed(value: str) -> str:
-    trimmed = value.strip()
-    if not trimmed:
-        raise PydanticKnownError("string_too_short", {"min_length": 1})
-    return trimmed
-
-
-def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
-
-
-NoNul = AfterValidator(_without_nul)
-Title = Annotated[str, Field(min_length=1, max_length=500), NoNul, AfterValidator(_trimmed)]
-Description = Annotated[str, Field(max_length=5000), NoNul]
-Instant = Annotated[datetime, AfterValidator(_utc)]

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from database import Db, route
 from fastapi import HTTPException, Query, Response
-from models import Deleted, Task, TaskCreate, TaskRead, TaskUpdate
+from models import Task, TaskCreate, TaskRead, TaskUpdate
 from serving import User, app, handler_of
 from sqlmodel import Session, col, delete, func, not_, select, update
 
@@ -56,14 +56,14 @@ def toggle_task(db: Db, user_id: User, task_id: UUID):
     return changed(db, user_id, task_id, {"completed": not_(col(Task.completed))})
 
 
-@app.delete(TASK, response_model=Deleted)
+@app.delete(TASK, response_model=dict[str, str])
 @route
 def delete_task(db: Db, user_id: User, task_id: UUID):
     gone = delete(Task).where(col(Task.user_id) == user_id, col(Task.id) == task_id)
     if not db.exec(gone.execution_options(synchronize_session=False)).rowcount:
         raise HTTPException(404, "Task not found")
     db.commit()
-    return Deleted()
+    return {"message": "Task deleted successfully"}
 
 
 def changed(db: Session, user_id: str, task_id: UUID, values: dict[str, object]) -> Task:

@@ -1,7 +1,6 @@
 """The table and the bodies as SQLModel declares them."""
 
 from datetime import UTC, datetime
-from typing import Literal
 from uuid import UUID
 
 from fields import Description, Instant, Title, uuid7
@@ -53,9 +52,3 @@ class TaskUpdate(SQLModel):
     title: Title | None = None
     description: Description | None = None
     completed: bool | None = None
-
-
-class Deleted(SQLModel):
-    """The response to a deletion."""
-
-    message: Literal["Task deleted successfully"] = "Task deleted successfully"

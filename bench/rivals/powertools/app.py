@@ -17,7 +17,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 from aws_lambda_powertools.event_handler.openapi.params import Body, Path, Query
 from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from fields import Description, Instant, NoNul, Title, uuid7
+from fields import WITHOUT_NUL, Description, Instant, Title, uuid7
 from psycopg.rows import dict_row
 from pydantic import BaseModel
 
@@ -26,9 +26,10 @@ app = APIGatewayHttpResolver(enable_validation=True)
 
 TASKS = "/api/<user_id>/tasks"
 TASK = TASKS + "/<task_id>"
-UserId = Annotated[Annotated[str, NoNul], Path(min_length=1, max_length=255)]
+UserId = Annotated[str, Path(min_length=1, max_length=255, pattern=WITHOUT_NUL)]
 TaskId = Annotated[UUID, Path()]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+COLUMNS: LiteralString = "id, user_id, title, description, completed, created_at, updated_at"
 
 
 class Task(BaseModel):
@@ -111,8 +112,7 @@ def one(user_id: str, sql: LiteralString, parameters: list[object]) -> Task:
 def list_tasks(user_id: UserId, limit: Limit = 1000) -> list[Task]:
     with acting_as(user_id) as connection:
         rows = connection.execute(
-            "SELECT id, user_id, title, description, completed, created_at, updated_at"
-            " FROM tasks WHERE user_id = %s ORDER BY id LIMIT %s",
+            f"SELECT {COLUMNS} FROM tasks WHERE user_id = %s ORDER BY id LIMIT %s",
             [user_id, limit],
         ).fetchall()
     return [Task.model_validate(row) for row in rows]
@@ -123,7 +123,7 @@ def create_task(user_id: UserId, new: Annotated[TaskCreate, Body()]) -> Response
     task = one(
         user_id,
         "INSERT INTO tasks (user_id, id, title, description) VALUES (%s, %s, %s, %s)"
-        " RETURNING id, user_id, title, description, completed, created_at, updated_at",
+        " RETURNING " + COLUMNS,
         [user_id, uuid7(), new.title, new.description],
     )
     headers = {"Location": f"/api/{quote(user_id, safe='')}/tasks/{task.id}"}
@@ -134,8 +134,7 @@ def create_task(user_id: UserId, new: Annotated[TaskCreate, Body()]) -> Response
 def get_task(user_id: UserId, task_id: TaskId) -> Task:
     return one(
         user_id,
-        "SELECT id, user_id, title, description, completed, created_at, updated_at"
-        " FROM tasks WHERE user_id = %s AND id = %s",
+        f"SELECT {COLUMNS} FROM tasks WHERE user_id = %s AND id = %s",
         [user_id, task_id],
     )
 
@@ -147,7 +146,7 @@ def update_task(user_id: UserId, task_id: TaskId, change: Annotated[TaskUpdate, 
         "UPDATE tasks SET title = coalesce(%s, title), description = coalesce(%s, description),"
         " completed = coalesce(%s, completed), updated_at = clock_timestamp()"
         " WHERE user_id = %s AND id = %s"
-        " RETURNING id, user_id, title, description, completed, created_at, updated_at",
+        " RETURNING " + COLUMNS,
         [change.title, change.description, change.completed, user_id, task_id],
     )
 
@@ -158,7 +157,7 @@ def toggle_task(user_id: UserId, task_id: TaskId) -> Task:
         user_id,
         "UPDATE tasks SET completed = NOT completed, updated_at = clock_timestamp()"
         " WHERE user_id = %s AND id = %s"
-        " RETURNING id, user_id, title, description, completed, created_at, updated_at",
+        " RETURNING " + COLUMNS,
         [user_id, task_id],
     )
 
