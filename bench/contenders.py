@@ -10,11 +10,11 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -25,7 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".bench"
 """What was built, kept from one run to the next."""
 OURS, FLOOR = "ours", "floor"
-Say = Callable[[str], None]
 
 _SOURCES = Path(__file__).parent / "rivals"
 _PYTHON = "3.13"
@@ -60,19 +59,17 @@ _PLATFORM = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Contender:
+class Contender(NamedTuple):
     """A stack that serves the contract from Lambda, built as it would be deployed.
 
     `functions` has the folder of each operation, `path` what Lambda has on PYTHONPATH beside it,
-    `packages` all that is deployed for one function, and `variables` what its configuration sets.
+    and `variables` what its configuration sets.
     """
 
     name: str
     title: str
     functions: Mapping[str, Path]
     path: tuple[Path, ...]
-    packages: tuple[Path, ...]
     variables: Mapping[str, str]
 
     def command(self, operation: str, database_url: str) -> Command:
@@ -111,23 +108,22 @@ _RIVALS = {
 NAMES = (OURS, *_RIVALS)
 
 
-def build(names: Collection[str] = NAMES, say: Say = print) -> list[Contender]:
+def build(names: Collection[str] = NAMES) -> list[Contender]:
     """Build the named contenders, as far as something changed. Raise BenchError."""
     unknown = set(names) - set(NAMES)
     if unknown:
         raise BenchError(f"There is no contender {', '.join(sorted(unknown))}.")
-    return [_ours(say) if name == OURS else _rival(name, say) for name in NAMES if name in names]
+    return [_ours() if name == OURS else _rival(name) for name in NAMES if name in names]
 
 
-def _ours(say: Say) -> Contender:
+def _ours() -> Contender:
     names = ("functions", "layers", "requirements/layer.txt", "template.yaml", "samconfig.toml")
-    folder = _once("ours", [ROOT / each for each in names], _sam_build, say)
+    folder = _once("ours", [ROOT / each for each in names], _sam_build)
     functions = {each: folder / each.title().replace("_", "") for each in OPERATIONS}
     layer = folder / "SharedLayer"
-    packages = (functions["list_tasks"], layer)
     title = "this API, as `sam build` makes it"
     variables = _template_variables(folder / "template.yaml", functions["list_tasks"].name)
-    return Contender(OURS, title, functions, (layer / "python",), packages, variables)
+    return Contender(OURS, title, functions, (layer / "python",), variables)
 
 
 def _sam_build(folder: Path) -> None:
@@ -148,13 +144,13 @@ def _template_variables(template: Path, function: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
-def _rival(name: str, say: Say) -> Contender:
+def _rival(name: str) -> Contender:
     title, patterns = _RIVALS[name]
     lock = ROOT / "requirements" / f"rival_{name.replace('-', '_')}.txt"
     sources = [file for each in patterns for file in sorted(_SOURCES.glob(each))]
     made = [lock, Path(__file__), *sources]
-    folder = _once(name, made, lambda folder: _package(folder, lock, sources), say)
-    return Contender(name, title, dict.fromkeys(OPERATIONS, folder), (), (folder,), {})
+    folder = _once(name, made, lambda folder: _package(folder, lock, sources))
+    return Contender(name, title, dict.fromkeys(OPERATIONS, folder), (), {})
 
 
 def _package(folder: Path, lock: Path, sources: Sequence[Path]) -> None:
@@ -186,17 +182,15 @@ def runtime_client() -> Path:
         how = ["--quiet", "--require-hashes", "--python", lambda_python(), "--compile-bytecode"]
         run([uv, "pip", "install", *how, "--target", folder, "-r", lock])
 
-    return _once("runtime-client", [lock], install, lambda _: None)
+    return _once("runtime-client", [lock], install)
 
 
-def _once(
-    name: str, sources: Sequence[Path], make: Callable[[Path], None], say: Say
-) -> Path:  # fmt: skip
+def _once(name: str, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
     """Make a folder unless it was made from the same sources; a half-made one is never used."""
     folder, stamp = WORK / name, WORK / f"{name}.built-from"
     digest = _digest(sources)
     if not (stamp.is_file() and stamp.read_text() == digest and folder.is_dir()):
-        say(f"building {name}")
+        print(f"bench: building {name}", file=sys.stderr)
         WORK.mkdir(exist_ok=True)
         stamp.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)

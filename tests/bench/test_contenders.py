@@ -18,7 +18,6 @@ from bench.contract import MEMBERS, OPERATIONS, BenchError, event
 from bench.databases import Databases, Way, database_of
 from bench.environment import Environment
 from tests.neon.conftest import need_pgbouncer
-from tests.neon.servers import Authority
 from tests.test_build import MAGIC
 
 HIDDEN = "Hidden by a policy"
@@ -40,11 +39,8 @@ def way(started: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     if not databases.has_pooler():
         yield started.local
         return
-    folder = tmp_path_factory.mktemp("pooler")
-    authority = Authority(folder / "certificates")
-    with databases.pooler(started, folder, authority, 1) as pooler:
-        tls = f"sslmode=verify-full&sslrootcert={authority.roots}&channel_binding=prefer"
-        yield Way("PgBouncer and TLS", pooler.port, "localhost", tls)
+    with databases.pooled(started, tmp_path_factory.mktemp("pooler"), 1) as way:
+        yield way
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +74,8 @@ def start(built: dict[str, Contender], way: Way) -> Iterator[Callable[[str], Inv
 
 def test_a_contender_is_compiled_as_the_layer_is(built: dict[str, Contender]) -> None:
     for contender in built.values():
-        sources = [file for folder in contender.packages for file in folder.rglob("*.py")]
+        folders = [*contender.functions.values(), *contender.path]
+        sources = [file for folder in folders for file in folder.rglob("*.py")]
         assert len(sources) > 50, contender.name
         for source in sources:
             compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
