@@ -60,8 +60,8 @@ def _run(arguments: argparse.Namespace) -> None:
         for number, name in enumerate(chosen, 1):
             _say(f"{name} ({number} of {len(chosen)})")
             results[name] = SCENARIOS[name](bench)
-    is_whole = not arguments.quick and chosen == [*SCENARIOS] and len(built) == len(NAMES)
-    _write(results, is_whole=is_whole)
+    is_all = chosen == [*SCENARIOS] and len(built) == len(NAMES) and databases.has_pooler()
+    _write(results, is_whole=is_all and not arguments.quick)
 
 
 def _write(results: dict[str, Any], *, is_whole: bool) -> None:

@@ -96,13 +96,13 @@ class Contender(NamedTuple):
 _RIVALS = {
     "fastapi-psycopg2": (
         "FastAPI + SQLModel + Mangum, psycopg2",
-        ("fields.py", "fastapi/*.py", "fastapi/psycopg2/*.py"),
+        ("models.py", "fastapi/*.py", "fastapi/psycopg2/*.py"),
     ),
     "fastapi-asyncpg": (
         "FastAPI + SQLModel + Mangum, asyncpg",
-        ("fields.py", "fastapi/*.py", "fastapi/asyncpg/*.py"),
+        ("models.py", "fastapi/*.py", "fastapi/asyncpg/*.py"),
     ),
-    "powertools": ("Powertools with validation, psycopg 3", ("fields.py", "powertools/*.py")),
+    "powertools": ("Powertools with validation, psycopg 3", ("models.py", "powertools/*.py")),
     FLOOR: ("a bare handler, psycopg 3", ("floor/*.py",)),
 }
 NAMES = (OURS, *_RIVALS)

@@ -8,7 +8,6 @@ to a request, for all contenders alike.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -19,8 +18,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bench.contract import BenchError
 
@@ -39,45 +39,31 @@ class Command(NamedTuple):
 
 
 class Environment:
-    """A started process: call `ready()` once, then `invoke()` for each request.
+    """A context manager that starts a process, waits until it asks for an event, and ends it.
 
-    A context manager that ends the process. Every method raises BenchError when the process
-    reports an error, ends, or says nothing for half a minute.
+    Entering and `invoke` raise BenchError when the process reports an error, ends, or says nothing
+    for half a minute. `init` are the seconds of the start.
     """
 
     def __init__(self, command: Command) -> None:
-        self.name = command.name
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the environment
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._wire: socket.socket | None = None
-        host = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.started = time.perf_counter()
-        self._process = subprocess.Popen(
-            command.arguments,
-            cwd=command.folder,
-            env={**command.variables, "AWS_LAMBDA_RUNTIME_API": host},
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            start_new_session=True,  # Ctrl-C is for the benchmark, which ends the process
-        )
+        self._command = command
 
     def __enter__(self) -> Environment:
+        with ExitStack() as stack:
+            self._output = stack.enter_context(tempfile.TemporaryFile())
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            started = time.perf_counter()
+            self._start(f"127.0.0.1:{listener.getsockname()[1]}")
+            stack.callback(self._end)
+            self._wire = stack.enter_context(self._accept(listener))
+            self._reader = stack.enter_context(self._wire.makefile("rb", 1 << 20))
+            self._expect(b"/next", "could not start")
+            self.init = time.perf_counter() - started
+            self._ending = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for each in (self._wire, self._listener, self._output):
-            if each is not None:
-                each.close()
-
-    def ready(self) -> None:
-        """Wait until the process asks for its next event."""
-        if self._wire is None:
-            self._accept()
-        self._expect("/next", "could not start")
+        self._ending.close()
 
     def invoke(self, event: bytes) -> tuple[float, bytes]:
         """Send an event; return the seconds until its response, and the response."""
@@ -91,11 +77,11 @@ class Environment:
         )
         # Before the event is written: whoever is preempted after it would measure too little.
         started = time.perf_counter()
-        self._connection.sendall(head.encode() + event)
-        body = self._expect("/response", "failed")
+        self._wire.sendall(head.encode() + event)
+        body = self._expect(b"/response", "failed")
         seconds = time.perf_counter() - started
-        self._connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
-        self.ready()
+        self._wire.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+        self._expect(b"/next", "failed")
         return seconds, body
 
     def cpu(self) -> float:
@@ -109,50 +95,53 @@ class Environment:
         line = next(each for each in status.splitlines() if each.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
 
-    # --- the Runtime API ---
+    def _start(self, runtime_api: str) -> None:
+        self._process = subprocess.Popen(
+            self._command.arguments,
+            cwd=self._command.folder,
+            env={**self._command.variables, "AWS_LAMBDA_RUNTIME_API": runtime_api},
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            start_new_session=True,  # Ctrl-C is for the benchmark, which ends the process
+        )
 
-    @property
-    def _connection(self) -> socket.socket:
-        assert self._wire is not None, "call ready() first"
-        return self._wire
+    def _end(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> socket.socket:
         """Accept the process's connection, unless it ends first."""
-        ended = os.pidfd_open(self._process.pid)
-        listener = self._listener.fileno()
-        found, _, _ = select.select([listener, ended], [], [], _WAIT_SECONDS)
+        ended, arrived = os.pidfd_open(self._process.pid), listener.fileno()
+        found, _, _ = select.select([arrived, ended], [], [], _WAIT_SECONDS)
         os.close(ended)
-        if listener not in found:
+        if arrived not in found:
             raise self._silent()
-        self._wire, _ = self._listener.accept()
-        self._wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        wire, _ = listener.accept()
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Python's own time-out would add a system call to each request.
-        limit = struct.pack("ll", _WAIT_SECONDS, 0)
-        self._wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _WAIT_SECONDS, 0))
+        return wire
 
-    def _expect(self, path: str, problem: str) -> bytes:
+    def _expect(self, path: bytes, problem: str) -> bytes:
         """Read the process's next request, which should go to this path; return its body."""
-        received = self._receive()
-        while b"\r\n\r\n" not in received:
-            received += self._receive()
-        head, _, body = received.partition(b"\r\n\r\n")
-        parts, missing = [body], _content_length(head) - len(body)
-        while missing > 0:
-            parts.append(self._receive())
-            missing -= len(parts[-1])
-        whole = b"".join(parts)
-        if not head.split(b" ", 2)[1].endswith(path.encode()):
-            raise BenchError(f"{self.name} {problem}: {_reported(whole)}")
-        return whole
-
-    def _receive(self) -> bytes:
+        length = 0
         try:
-            received = self._connection.recv(1 << 20)
-        except (BlockingIOError, ConnectionError):
-            received = b""
-        if not received:
+            request = self._reader.readline()
+            while len(header := self._reader.readline()) > len(b"\r\n"):
+                if header.lower().startswith(b"content-length:"):
+                    length = int(header.partition(b":")[2])
+            body = self._reader.read(length) or b""
+        except ConnectionError:
+            raise self._silent() from None
+        if not request or len(body) < length:
             raise self._silent()
-        return received
+        if not request.split(b" ")[1].endswith(path):
+            error = json.loads(body)
+            what = " ".join(f"{error['errorType']}: {error['errorMessage']}".split())
+            raise BenchError(f"{self._command.name} {problem}: {what}")
+        return body
 
     def _silent(self) -> BenchError:
         """Return what to say of a process that has ended, or that says nothing."""
@@ -161,20 +150,5 @@ class Environment:
         except subprocess.TimeoutExpired:
             what = f"said nothing for {_WAIT_SECONDS} seconds"
         self._output.seek(0)
-        lines = self._output.read().decode(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
-        return BenchError(f"{self.name} {what}: {last}")
-
-
-def _content_length(head: bytes) -> int:
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            return int(value)
-    return 0
-
-
-def _reported(body: bytes) -> str:
-    """Return an error document of the runtime client as one line."""
-    document: Any = json.loads(body)
-    return " ".join(f"{document['errorType']}: {document['errorMessage']}".split())
+        last = self._output.read().decode(errors="replace").strip().rpartition("\n")[2]
+        return BenchError(f"{self._command.name} {what}: {last or 'no output'}")

@@ -12,7 +12,6 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from time import perf_counter
 from typing import NamedTuple
 
 from bench.environment import Command, Environment
@@ -66,10 +65,8 @@ def cold(subjects: Mapping[str, Subject], effort: Effort, count: Count = int) ->
 def _start(subject: Subject) -> dict[str, float]:
     (event,) = subject.events(1)
     with Environment(subject.command) as environment:
-        environment.ready()
-        init = perf_counter() - environment.started
         seconds, answer = environment.invoke(event)
-        cpu = environment.cpu()
+        init, cpu = environment.init, environment.cpu()
     subject.check(answer)
     return {"init": init * 1000, "cold": (init + seconds) * 1000, "cold_cpu": cpu * 1000}
 
@@ -87,7 +84,6 @@ def warm(subjects: Mapping[str, Subject], effort: Effort, count: Count = int) ->
             alive = {name: stack.enter_context(Environment(each.command))
                      for name, each in subjects.items()}  # fmt: skip
             for name, environment in alive.items():
-                environment.ready()
                 _ask(environment, subjects[name], effort.warm_up)
             for _ in range(effort.rounds):
                 for name in _shuffled(subjects):

@@ -37,7 +37,7 @@ _SIZES = {1_000: 1, 10_000: 1, 10_000_000: 10}  # of so many tasks every n-th is
 _CREATED = PageRequest(limit=LIMIT)
 _COMPLETED = _CREATED._replace(status=Status.COMPLETED)
 # By name: the list, and after which part of the table its page starts.
-_PAGES = {
+PAGES = {
     "by `created`: first": (_CREATED, 0.0),
     "by `created`: middle": (_CREATED, 0.5),
     "by `created`: last": (_CREATED, 1.0),
@@ -80,7 +80,7 @@ def main() -> int:
     with _filled() as urls:
         times = _times(urls)
         with using(urls[-1]):
-            wanted = {name: _page(name, *[*_SIZES.items()][-1]) for name in _PAGES}
+            wanted = {name: page(name, *[*_SIZES.items()][-1]) for name in PAGES}
             explained = {name: plan(each) for name, each in wanted.items()}
             texts = {marker: _text(wanted[name]) for marker, name in _PLANS.items()}
     rows = [["page, ms", *(f"of {size // share:,}" for size, share in _SIZES.items()), "rows read",
@@ -145,8 +145,9 @@ def after(wanted: PageRequest, number: int) -> PageRequest:
     return wanted._replace(cursor=wanted.cursor_after(task))
 
 
-def _page(name: str, count: int, share: int) -> PageRequest:
-    wanted, part = _PAGES[name]
+def page(name: str, count: int, share: int) -> PageRequest:
+    """Return the request of a page of `PAGES` in a table of so many tasks."""
+    wanted, part = PAGES[name]
     number = min(int(count * part), count - LIMIT * share)
     return after(wanted, number) if part else wanted
 
@@ -156,12 +157,12 @@ def _times(urls: list[str]) -> dict[str, list[float]]:
 
     The databases take turns, so that other work hits all of them.
     """
-    found = {name: [float("inf")] * len(urls) for name in _PAGES}
+    found = {name: [float("inf")] * len(urls) for name in PAGES}
     for _ in range(5):
         for place, (url, size) in enumerate(zip(urls, _SIZES.items(), strict=True)):
             with using(url):
                 for name, times in found.items():
-                    times[place] = min(times[place], _fastest(_page(name, *size)))
+                    times[place] = min(times[place], _fastest(page(name, *size)))
     return found
 
 

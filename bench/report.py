@@ -89,11 +89,12 @@ def parts(results: Results) -> dict[str, str]:
         found["figures"] = _figures(results["headline"]["contenders"])
     if "endpoints" in results:
         ways = results["endpoints"].values()
-        found["endpoints"] = "\n\n".join(_requests(way["title"], way["operations"]) for way in ways)
-    if "cold-far" in results:
-        found["cold-far"] = "\n\n".join(_starts(way) for way in results["cold-far"].values())
+        found["endpoints"] = "\n\n".join(_compared(way["title"], way["operations"]) for way in ways)
+    if results.get("cold-far"):
+        starts = {way["title"]: way for way in results["cold-far"].values()}
+        found["cold-far"] = _compared("Cold starts", starts, ("cold", "init", "cold_trips"))
     if "lists" in results:
-        found["lists"] = _requests("Lists by their length", results["lists"])
+        found["lists"] = _compared("Lists by their length", results["lists"])
     if judged := [*judgements(results)]:
         missed = [f"  missed: {what}: {found:g}, at most {most:g}"
                   for what, found, most in judged if found > most]  # fmt: skip
@@ -125,30 +126,22 @@ def _figures(contenders: Results) -> str:
     return table(rows)
 
 
-def _requests(title: str, found: Results) -> str:
-    """Return ratios of p50, then p50 and p99, with the round trips where they were counted."""
+def _compared(title: str, found: Results, of: Sequence[str] = ("p50", "p99", "trips")) -> str:
+    """Return the ratios of a measure, then it, another one, and the round trips if counted."""
+    main, other, trips = of
     first = next(iter(found.values()))
-    rows = [["", *(f"p50 / {name}" for name in first["ratios"]), *first["contenders"]]]
+    rows = [["", *(f"ours / {name}" for name in first["ratios"]), *first["contenders"]]]
     for what, each in found.items():
-        ratios = [_spread(ratio["p50"], ".2f") for ratio in each["ratios"].values()]
-        rows.append([what, *ratios, *(_request(one) for one in each["contenders"].values())])
-    return f"{title}: ratios, then p50 (p99) in ms and round trips (rt)\n\n{table(rows)}"
-
-
-def _request(found: Results) -> str:
-    trips = found["trips"]["median"]
-    counted = f", {trips:g} rt" if trips else ""
-    return f"{found['p50']['median']:.3g} ({found['p99']['median']:.3g}){counted}"
-
-
-def _starts(way: Results) -> str:
-    rows = [["", "ours / theirs", "cold start, ms", "INIT alone, ms", "round trips"]]
-    for name, each in way["contenders"].items():
-        ratio = _spread(way["ratios"][name]["cold"], ".2f") if name in way["ratios"] else ""
-        figures = (_spread(each[measure], ".4g") for measure in ("cold", "init"))
-        trips = each["cold_trips"]["median"]
-        rows.append([name, ratio, *figures, f"{trips:g}" if trips else ""])
-    return f"A cold start, {way['title']}:\n\n{table(rows)}"
+        ratios = [_spread(ratio[main], ".2f") for ratio in each["ratios"].values()]
+        cells = []
+        for one in each["contenders"].values():
+            counted = f", {one[trips]['median']:g} rt" if one[trips]["median"] else ""
+            cells.append(f"{one[main]['median']:.3g} ({one[other]['median']:.3g}){counted}")
+        rows.append([what, *ratios, *cells])
+    heading = (
+        f"{title}: ratios, then {MEASURES[main]} ({MEASURES[other]}) in ms, and round trips (rt)"
+    )
+    return f"{heading}\n\n{table(rows)}"
 
 
 def _spread(found: Results, form: str) -> str:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, HTTPException, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fields import WITHOUT_NUL
 from mangum import Mangum
+from models import WITHOUT_NUL
 from sqlalchemy import Connection, event, text
 from sqlmodel import Session
 
@@ -22,8 +22,7 @@ async def authorized(request: Request, user_id: UserId) -> str:
     context = request.scope["aws.event"]["requestContext"]
     claims = context.get("authorizer", {}).get("lambda", {})
     if not claims.get("sub") or not time.time() < float(claims.get("exp", 0)):
-        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-        raise HTTPException(401, "Send a valid token", challenge)
+        raise HTTPException(401, "Send a valid token")
     if claims["sub"] != user_id:
         raise HTTPException(403, "The token belongs to another user than the path")
     return user_id

@@ -84,12 +84,8 @@ def answering(operation: Callable[[Event, str], tuple[int, object]]) -> Callable
 
 @answering
 def list_tasks(_: Event, user_id: str) -> tuple[int, object]:
-    rows = run(
-        user_id,
-        f"SELECT {_COLUMNS} FROM tasks WHERE user_id = %s ORDER BY id LIMIT 1000",
-        [user_id],
-    )
-    return 200, [_task(row) for row in rows]
+    sql = f"SELECT {_COLUMNS} FROM tasks WHERE user_id = %s ORDER BY id LIMIT 1000"
+    return 200, [_task(row) for row in run(user_id, sql, [user_id])]
 
 
 @answering
@@ -106,12 +102,8 @@ def create_task(event: Event, user_id: str) -> tuple[int, object]:
 
 @answering
 def get_task(event: Event, user_id: str) -> tuple[int, object]:
-    rows = run(
-        user_id,
-        f"SELECT {_COLUMNS} FROM tasks WHERE user_id = %s AND id = %s",
-        [user_id, _task_id(event)],
-    )
-    return 200, _one(rows)
+    sql = f"SELECT {_COLUMNS} FROM tasks WHERE user_id = %s AND id = %s"
+    return 200, _one(run(user_id, sql, [user_id, _task_id(event)]))
 
 
 @answering
@@ -124,8 +116,7 @@ def update_task(event: Event, user_id: str) -> tuple[int, object]:
         user_id,
         "UPDATE tasks SET title = coalesce(%s, title), description = coalesce(%s, description),"
         " completed = coalesce(%s, completed), updated_at = clock_timestamp()"
-        " WHERE user_id = %s AND id = %s"
-        " RETURNING " + _COLUMNS,
+        " WHERE user_id = %s AND id = %s RETURNING " + _COLUMNS,
         [
             None if title is None else _title(title),
             _description(sent),
@@ -142,8 +133,7 @@ def toggle_task(event: Event, user_id: str) -> tuple[int, object]:
     rows = run(
         user_id,
         "UPDATE tasks SET completed = NOT completed, updated_at = clock_timestamp()"
-        " WHERE user_id = %s AND id = %s"
-        " RETURNING " + _COLUMNS,
+        " WHERE user_id = %s AND id = %s RETURNING " + _COLUMNS,
         [user_id, _task_id(event)],
     )
     return 200, _one(rows)
@@ -151,12 +141,8 @@ def toggle_task(event: Event, user_id: str) -> tuple[int, object]:
 
 @answering
 def delete_task(event: Event, user_id: str) -> tuple[int, object]:
-    rows = run(
-        user_id,
-        "DELETE FROM tasks WHERE user_id = %s AND id = %s RETURNING " + _COLUMNS,
-        [user_id, _task_id(event)],
-    )
-    _one(rows)
+    sql = f"DELETE FROM tasks WHERE user_id = %s AND id = %s RETURNING {_COLUMNS}"
+    _one(run(user_id, sql, [user_id, _task_id(event)]))
     return 200, {"message": "Task deleted successfully"}
 
 

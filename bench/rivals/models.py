@@ -1,4 +1,4 @@
-"""The members of a task as Pydantic validates them, for the FastAPI and Powertools rivals."""
+"""The task and the bodies as Pydantic validates them, for the FastAPI and Powertools rivals."""
 
 import secrets
 import time
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, BaseModel, StringConstraints
 
 WITHOUT_NUL = r"^[^\x00]*$"  # Postgres stores no NUL
 Title = Annotated[
@@ -15,6 +15,33 @@ Title = Annotated[
 ]
 Description = Annotated[str, StringConstraints(max_length=5000, pattern=WITHOUT_NUL)]
 Instant = Annotated[datetime, AfterValidator(lambda value: value.astimezone(UTC))]
+
+
+class TaskRead(BaseModel):
+    """A task in a response."""
+
+    id: UUID
+    user_id: str
+    title: str
+    description: str | None
+    completed: bool
+    created_at: Instant
+    updated_at: Instant
+
+
+class TaskCreate(BaseModel):
+    """The body that creates a task."""
+
+    title: Title
+    description: Description | None = None
+
+
+class TaskUpdate(BaseModel):
+    """The body that changes a task; an absent or null member changes nothing."""
+
+    title: Title | None = None
+    description: Description | None = None
+    completed: bool | None = None
 
 
 def uuid7() -> UUID:
