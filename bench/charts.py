@@ -31,9 +31,6 @@ mpl.rcParams |= {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.titlesize": 10,
-    "figure.titlesize": 12,
-    "figure.titleweight": "bold",
     "figure.constrained_layout.use": True,
     "legend.frameon": False,
 }

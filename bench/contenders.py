@@ -32,7 +32,6 @@ _WHEELS = (
     *("--require-hashes", "--only-binary", ":all:", "--no-deps"),
     *("--python-version", _PYTHON, "--python-platform", "x86_64-manylinux_2_28"),
 )
-_CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 # What Lambda sets, the same for all; the credentials reach no account.
 _PLATFORM = {
     "AWS_ACCESS_KEY_ID": "bench",
@@ -46,9 +45,6 @@ _PLATFORM = {
     "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
     "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
     "AWS_LAMBDA_LOG_FORMAT": "JSON",
-    "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/bench",
-    "AWS_LAMBDA_LOG_STREAM_NAME": "2026/11/21/[$LATEST]0",
-    "LAMBDA_RUNTIME_DIR": "/var/runtime",
     "LANG": "en_US.UTF-8",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "POWERTOOLS_SERVICE_NAME": "bench",
@@ -74,16 +70,14 @@ class Contender(NamedTuple):
 
     def command(self, operation: str, database_url: str) -> Command:
         """Return how Lambda would start the process of one operation."""
-        folder, handler = self.functions[operation], "app.handler"
-        if self.name == FLOOR:
-            handler = f"app.{operation}"
-        path = [folder, *self.path, runtime_client()]
+        folder = self.functions[operation]
+        handler = f"app.{operation}" if self.name == FLOOR else "app.handler"
         variables = {
             **_PLATFORM,
             **self.variables,
             "DATABASE_URL": database_url,
             "LAMBDA_TASK_ROOT": str(folder),
-            "PYTHONPATH": os.pathsep.join(map(str, path)),
+            "PYTHONPATH": os.pathsep.join(map(str, (folder, *self.path, runtime_client()))),
             "_HANDLER": handler,
         }
         if "LD_LIBRARY_PATH" in os.environ:  # some Pythons do not start without it
@@ -92,15 +86,16 @@ class Contender(NamedTuple):
         return Command(f"{self.name}'s {operation}", arguments, folder, variables)
 
 
+_FASTAPI = ("models.py", "fastapi/*.py")
 # By name: a title, and the sources that are copied beside the packages of requirements/rival_*.
-_RIVALS = {
+_RIVALS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fastapi-psycopg2": (
         "FastAPI + SQLModel + Mangum, psycopg2",
-        ("models.py", "fastapi/*.py", "fastapi/psycopg2/*.py"),
+        (*_FASTAPI, "fastapi/psycopg2/*.py"),
     ),
     "fastapi-asyncpg": (
         "FastAPI + SQLModel + Mangum, asyncpg",
-        ("models.py", "fastapi/*.py", "fastapi/asyncpg/*.py"),
+        (*_FASTAPI, "fastapi/asyncpg/*.py"),
     ),
     "powertools": ("Powertools with validation, psycopg 3", ("models.py", "powertools/*.py")),
     FLOOR: ("a bare handler, psycopg 3", ("floor/*.py",)),
@@ -118,12 +113,19 @@ def build(names: Collection[str] = NAMES) -> list[Contender]:
 
 def _ours() -> Contender:
     names = ("functions", "layers", "requirements/layer.txt", "template.yaml", "samconfig.toml")
-    folder = _once("ours", [ROOT / each for each in names], _sam_build)
+    folder = _once(OURS, [ROOT / each for each in names], _sam_build)
     functions = {each: folder / each.title().replace("_", "") for each in OPERATIONS}
-    layer = folder / "SharedLayer"
+    document: Any = yaml.safe_load((folder / "template.yaml").read_text())
+    everywhere = document["Globals"]["Function"]
+    own = document["Resources"]["ListTasks"]["Properties"]
+    variables = {
+        name: value
+        for properties in (everywhere, own)
+        for name, value in properties["Environment"]["Variables"].items()
+        if isinstance(value, str)  # and no parameter
+    }
     title = "this API, as `sam build` makes it"
-    variables = _template_variables(folder / "template.yaml", functions["list_tasks"].name)
-    return Contender(OURS, title, functions, (layer / "python",), variables)
+    return Contender(OURS, title, functions, (folder / "SharedLayer" / "python",), variables)
 
 
 def _sam_build(folder: Path) -> None:
@@ -133,37 +135,23 @@ def _sam_build(folder: Path) -> None:
     run([sam, "build", "--build-dir", folder], SAM_CLI_TELEMETRY="0")
 
 
-def _template_variables(template: Path, function: str) -> dict[str, str]:
-    """Return the function's variables that are plain text; parameters are left out."""
-    document: Any = yaml.safe_load(template.read_text())
-    everywhere = document.get("Globals", {}).get("Function", {})
-    own = document["Resources"][function]["Properties"]
-    found: dict[str, Any] = {}
-    for properties in (everywhere, own):
-        found |= properties.get("Environment", {}).get("Variables", {})
-    return {name: value for name, value in found.items() if isinstance(value, str)}
-
-
 def _rival(name: str) -> Contender:
     title, patterns = _RIVALS[name]
     lock = ROOT / "requirements" / f"rival_{name.replace('-', '_')}.txt"
     sources = [file for each in patterns for file in sorted(_SOURCES.glob(each))]
-    made = [lock, Path(__file__), *sources]
-    folder = _once(name, made, lambda folder: _package(folder, lock, sources))
+
+    def package(folder: Path) -> None:
+        """Install the packages and copy the sources into one folder, all compiled."""
+        _install(folder, lock, *_WHEELS)
+        shutil.rmtree(folder / "bin", ignore_errors=True)
+        for source in sources:
+            shutil.copy(source, folder)
+        # The byte code is valid whatever the files' times, as in the layer.
+        mode = ("--invalidation-mode", "unchecked-hash")
+        run([lambda_python(), "-m", "compileall", "-q", *mode, folder])
+
+    folder = _once(name, [lock, Path(__file__), *sources], package)
     return Contender(name, title, dict.fromkeys(OPERATIONS, folder), (), {})
-
-
-def _package(folder: Path, lock: Path, sources: Sequence[Path]) -> None:
-    """Install the packages and copy the sources into one folder, all compiled."""
-    uv = ROOT / ".venv" / "bin" / "uv"
-    run([uv, "pip", "install", "--quiet", *_WHEELS, "--target", folder, "--requirement", lock])
-    shutil.rmtree(folder / "bin", ignore_errors=True)
-    (folder / ".lock").unlink(missing_ok=True)
-    for source in sources:
-        shutil.copy(source, folder)
-    # The byte code is valid whatever the files' times, as in the layer.
-    mode = ["--invalidation-mode", "unchecked-hash"]
-    run([lambda_python(), "-m", "compileall", "-q", *mode, folder])
 
 
 @cache
@@ -176,13 +164,13 @@ def lambda_python() -> str:
 def runtime_client() -> Path:
     """Install awslambdaric for Lambda's Python, and return its folder."""
     lock = ROOT / "requirements" / "runtime.txt"
+    how = ("--require-hashes", "--python", lambda_python(), "--compile-bytecode")
+    return _once("runtime-client", [lock], lambda folder: _install(folder, lock, *how))
+
+
+def _install(folder: Path, lock: Path, *how: str) -> None:
     uv = ROOT / ".venv" / "bin" / "uv"
-
-    def install(folder: Path) -> None:
-        how = ["--quiet", "--require-hashes", "--python", lambda_python(), "--compile-bytecode"]
-        run([uv, "pip", "install", *how, "--target", folder, "-r", lock])
-
-    return _once("runtime-client", [lock], install)
+    run([uv, "pip", "install", "--quiet", *how, "--target", folder, "--requirement", lock])
 
 
 def _once(name: str, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
@@ -204,9 +192,8 @@ def _digest(places: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for place in places:
         for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            name = file.relative_to(ROOT)
-            if file.is_file() and not _CACHES & set(name.parts):
-                digest.update(f"{name}\0".encode())
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"{file.relative_to(ROOT)}\0".encode())
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 

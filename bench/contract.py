@@ -58,7 +58,6 @@ def event(
             "x-forwarded-proto": "https",
         },
         "requestContext": {
-            "accountId": "123456789012",
             "apiId": "a1b2c3d4e5",
             "authorizer": {"lambda": {"sub": user, "exp": "4102444800"} | claims},
             "domainName": _HOST,

@@ -72,8 +72,8 @@ class Databases:
         self._tasks: dict[tuple[str, str], list[str]] = {}
 
     def owner(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
-        """Connect as the superuser."""
-        return psycopg.connect(owner_url(self.server, database), autocommit=True)
+        """Connect as the superuser, over the Unix socket."""
+        return psycopg.connect(self.server.admin_url, dbname=database, autocommit=True)
 
     def add_tasks(self, database: str, user: str, count: int) -> list[str]:
         """Give a user so many more tasks, and return their ids."""
@@ -97,15 +97,10 @@ class Databases:
                 connection.execute("CHECKPOINT")
 
 
-def owner_url(server: Postgres, database: str) -> str:
-    """Return the connection string of the superuser, over the Unix socket."""
-    return f"postgresql://postgres@/{database}?host={server.directory}&port={server.port}"
-
-
 def new_database(server: Postgres, name: str) -> str:
     """Make a database with the product's schema and return its superuser's connection string."""
     server.admin(f"CREATE DATABASE {name}")
-    url = owner_url(server, name)
+    url = server.admin_url.replace("/postgres?", f"/{name}?")
     run([sys.executable, "-m", "local", "migrate"], DATABASE_URL=url, OWNER_DATABASE_URL=url)
     return url
 

@@ -15,6 +15,10 @@ import time
 from multiprocessing.sharedctypes import Synchronized
 from queue import SimpleQueue
 from threading import Event, Thread
+from typing import TypeAlias
+
+Count: TypeAlias = "Synchronized[int]"  # generic for the type checker only
+OnItsWay = SimpleQueue[tuple[float, bytes]]
 
 _LATE_SECONDS = 0.0001  # what a sleep takes too long
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
@@ -26,7 +30,7 @@ class Relay:
     def __init__(self, target: int, milliseconds: float) -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = listener.getsockname()[1]
-        self._count: Synchronized[int] = _SPAWN.Value("l", 0)
+        self._count: Count = _SPAWN.Value("l", 0)
         arguments = (listener, target, milliseconds / 1000, self._count)
         self._process = _SPAWN.Process(target=_relay, args=arguments, daemon=True)
         self._process.start()
@@ -44,20 +48,17 @@ class Relay:
         return self._count.value
 
 
-def _relay(listener: socket.socket, target: int, seconds: float, count: Synchronized[int]) -> None:
+def _relay(listener: socket.socket, target: int, seconds: float, count: Count) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the benchmark, which ends this
     while True:
-        client, _ = listener.accept()
-        server = socket.create_connection(("127.0.0.1", target))
-        Thread(target=_Connection(client, server, seconds, count).carry, daemon=True).start()
+        connection = _Connection(listener.accept()[0], target, seconds, count)
+        Thread(target=connection.carry, daemon=True).start()
 
 
 class _Connection:
-    def __init__(
-        self, client: socket.socket, server: socket.socket, seconds: float, count: Synchronized[int]
-    ) -> None:
+    def __init__(self, client: socket.socket, port: int, seconds: float, count: Count) -> None:
         self._client = client
-        self._server = server
+        self._server = socket.create_connection(("127.0.0.1", port))
         self._seconds = seconds
         self._count = count
         self._has_asked = Event()  # since it was spoken to
@@ -69,7 +70,7 @@ class _Connection:
         with self._client, self._server:
             for source, sink in (self._client, self._server), (self._server, self._client):
                 source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                on_its_way: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+                on_its_way: OnItsWay = SimpleQueue()
                 threads.append(Thread(target=self._hear, args=(source, on_its_way)))
                 threads.append(Thread(target=self._deliver, args=(on_its_way, sink)))
             for thread in threads:
@@ -77,7 +78,7 @@ class _Connection:
             for thread in threads:
                 thread.join()
 
-    def _hear(self, source: socket.socket, on_its_way: SimpleQueue[tuple[float, bytes]]) -> None:
+    def _hear(self, source: socket.socket, on_its_way: OnItsWay) -> None:
         delay = self._seconds * (1.5 if source is self._client else 0.5)
         data = b"something"
         while data:
@@ -91,7 +92,7 @@ class _Connection:
                 self._has_asked.set()
                 self._add_round_trip()
 
-    def _deliver(self, on_its_way: SimpleQueue[tuple[float, bytes]], sink: socket.socket) -> None:
+    def _deliver(self, on_its_way: OnItsWay, sink: socket.socket) -> None:
         data = b"something"
         while data:
             due, data = on_its_way.get()

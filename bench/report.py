@@ -172,14 +172,9 @@ def _headline(results: Results) -> str:
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write results.json, with what became of the targets."""
+    """Write results.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    targets = [
-        {"what": what, "found": found, "most": most, "met": found <= most}
-        for what, found, most in judgements(results)
-    ]
-    text = json.dumps({**results, "targets": targets}, indent=1)
-    (folder / "results.json").write_text(text + "\n")
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 def update(page: Path, parts: Mapping[str, str]) -> None:

@@ -40,50 +40,33 @@ class Bench(NamedTuple):
     ways: Mapping[str, Way]
     level: Level
 
-    def listings(self, way: Way, count: int = LIST) -> dict[str, Subject]:
-        """Return by contender the list of all tasks of a user who has exactly so many."""
-        subjects = {each.name: self._listing(each, way, count) for each in self.contenders}
+    def subjects(
+        self, way: Way, operation: str = "list_tasks", count: int = LIST
+    ) -> dict[str, Subject]:
+        """Return by contender one of the six operations, for a user who has so many tasks."""
+        found = {each.name: self._subject(each, way, operation, count) for each in self.contenders}
         self.databases.settle()
-        return subjects
+        return found
 
-    def subjects(self, operation: str, way: Way) -> dict[str, Subject]:
-        """Return by contender one of the six operations, for a user who has a few tasks."""
-        if operation == "list_tasks":
-            return self.listings(way)
-        subjects = {each.name: self._subject(each, operation, way) for each in self.contenders}
-        self.databases.settle()
-        return subjects
-
-    def _listing(self, contender: Contender, way: Way, count: int) -> Subject:
-        user = f"user-of-{count}"
-        self.databases.tasks(database_of(contender.name), user, count)
-        command = contender.command("list_tasks", way.url(contender.name))
-        sent = _json(event("list_tasks", user))
-        return Subject(command, lambda times: [sent] * times, partial(check, tasks=count))
-
-    def _subject(self, contender: Contender, operation: str, way: Way) -> Subject:
-        database, user = database_of(contender.name), f"somebody-who-uses-{operation}"
+    def _subject(self, contender: Contender, way: Way, operation: str, count: int) -> Subject:
+        database, user = database_of(contender.name), f"user-of-{operation}-{count}"
+        task = self.databases.tasks(database, user, count)[0]
 
         def events(times: int) -> list[bytes]:
+            tasks = [task] * times
             if operation == "delete_task":  # each request needs a task of its own
                 tasks = self.databases.add_tasks(database, user, times)
-            else:
-                tasks = self.databases.tasks(database, user, LIST)[:1] * times
-            return [_json(event(operation, user, task)) for task in tasks]
+            return [json.dumps(event(operation, user, each)).encode() for each in tasks]
 
         command = contender.command(operation, way.url(contender.name))
-        return Subject(
-            command, events, partial(check, status=201 if "create" in operation else 200)
-        )
-
-
-def _json(document: Result) -> bytes:
-    return json.dumps(document).encode()
+        status = 201 if operation == "create_task" else 200
+        listed = count if operation == "list_tasks" else None
+        return Subject(command, events, partial(check, status=status, tasks=listed))
 
 
 def headline(bench: Bench) -> Result:
     """A list of twenty tasks on a Postgres of the same machine, with everything to compare."""
-    subjects, effort = bench.listings(bench.databases.local), bench.level.headline
+    subjects, effort = bench.subjects(bench.databases.local), bench.level.headline
     cold, warm = measuring.cold(subjects, effort), measuring.warm(subjects, effort)
     return _compared({name: Samples(list, cold[name] | warm[name]) for name in subjects})
 
@@ -100,14 +83,14 @@ def endpoints(bench: Bench) -> Result:
 def _operation(bench: Bench, way: Way, operation: str) -> Result:
     print(f"bench:   {operation}, {way.title}", file=sys.stderr)
     effort = bench.level.far if way.latency else bench.level.near
-    return _compared(measuring.warm(bench.subjects(operation, way), effort, way.round_trips))
+    return _compared(measuring.warm(bench.subjects(way, operation), effort, way.round_trips))
 
 
 def cold_far(bench: Bench) -> Result:
     """Cold starts to the list of twenty tasks, where the database is not on this machine."""
     return {
         name: _of_way(way)
-        | _compared(measuring.cold(bench.listings(way), bench.level.far, way.round_trips))
+        | _compared(measuring.cold(bench.subjects(way), bench.level.far, way.round_trips))
         for name, way in bench.ways.items()
         if way is not bench.databases.local
     }
@@ -117,7 +100,7 @@ def lists(bench: Bench) -> Result:
     """Lists of some lengths, on a Postgres of the same machine."""
     way, effort = bench.databases.local, bench.level.near
     return {
-        str(count): _compared(measuring.warm(bench.listings(way, count), effort))
+        str(count): _compared(measuring.warm(bench.subjects(way, count=count), effort))
         for count in _LISTS
     }
 

@@ -35,7 +35,7 @@ def measure(built: dict[str, Contender], started: Databases) -> Measure:
     Each is asked for the same list of twenty tasks.
     """
     bench = Bench([*built.values()], started, {}, NORMAL)
-    subjects = bench.listings(started.local)
+    subjects = bench.subjects(started.local)
 
     @cache
     def measured(is_cold: bool, _number: int) -> dict[str, Samples]:
