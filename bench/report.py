@@ -136,7 +136,7 @@ def _compared(title: str, found: Results, of: Sequence[str] = ("p50", "p99", "tr
         cells = []
         for one in each["contenders"].values():
             counted = f", {one[trips]['median']:g} rt" if one[trips]["median"] else ""
-            cells.append(f"{one[main]['median']:.3g} ({one[other]['median']:.3g}){counted}")
+            cells.append(f"{one[main]['median']:.4g} ({one[other]['median']:.4g}){counted}")
         rows.append([what, *ratios, *cells])
     heading = (
         f"{title}: ratios, then {MEASURES[main]} ({MEASURES[other]}) in ms, and round trips (rt)"
