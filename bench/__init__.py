@@ -5,9 +5,9 @@ contenders    builds each contender as it would be deployed; `rivals/` has the s
 environment   one process with the real awslambdaric, and the Runtime API that it polls
 databases     Postgres with both schemas, PgBouncer with TLS, and servers that are far away
 relay         delays what passes through it, and counts round trips
-measuring     cold starts, warm requests in turns, many environments at once
-figures       medians, ratios and their spread
+measuring     cold starts, warm requests in turns, their figures and ratios
 scenarios     what is measured, in which order
-report        the table, the targets and the JSON
+report        the tables, the targets and the JSON
 charts        draws the JSON; it runs in a virtual environment of its own, with matplotlib
+paging        what a page of the product costs in a large table (`make bench-paging`)
 """

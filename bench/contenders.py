@@ -10,11 +10,11 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -25,7 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".bench"
 """What was built, kept from one run to the next."""
 OURS, FLOOR = "ours", "floor"
-Say = Callable[[str], None]
 
 _SOURCES = Path(__file__).parent / "rivals"
 _PYTHON = "3.13"
@@ -33,7 +32,6 @@ _WHEELS = (
     *("--require-hashes", "--only-binary", ":all:", "--no-deps"),
     *("--python-version", _PYTHON, "--python-platform", "x86_64-manylinux_2_28"),
 )
-_CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 # What Lambda sets, the same for all; the credentials reach no account.
 _PLATFORM = {
     "AWS_ACCESS_KEY_ID": "bench",
@@ -47,9 +45,6 @@ _PLATFORM = {
     "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
     "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
     "AWS_LAMBDA_LOG_FORMAT": "JSON",
-    "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/bench",
-    "AWS_LAMBDA_LOG_STREAM_NAME": "2026/11/21/[$LATEST]0",
-    "LAMBDA_RUNTIME_DIR": "/var/runtime",
     "LANG": "en_US.UTF-8",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "POWERTOOLS_SERVICE_NAME": "bench",
@@ -60,33 +55,29 @@ _PLATFORM = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Contender:
+class Contender(NamedTuple):
     """A stack that serves the contract from Lambda, built as it would be deployed.
 
     `functions` has the folder of each operation, `path` what Lambda has on PYTHONPATH beside it,
-    `packages` all that is deployed for one function, and `variables` what its configuration sets.
+    and `variables` what its configuration sets.
     """
 
     name: str
     title: str
     functions: Mapping[str, Path]
     path: tuple[Path, ...]
-    packages: tuple[Path, ...]
     variables: Mapping[str, str]
 
     def command(self, operation: str, database_url: str) -> Command:
         """Return how Lambda would start the process of one operation."""
-        folder, handler = self.functions[operation], "app.handler"
-        if self.name == FLOOR:
-            handler = f"app.{operation}"
-        path = [folder, *self.path, runtime_client()]
+        folder = self.functions[operation]
+        handler = f"app.{operation}" if self.name == FLOOR else "app.handler"
         variables = {
             **_PLATFORM,
             **self.variables,
             "DATABASE_URL": database_url,
             "LAMBDA_TASK_ROOT": str(folder),
-            "PYTHONPATH": os.pathsep.join(map(str, path)),
+            "PYTHONPATH": os.pathsep.join(map(str, (folder, *self.path, runtime_client()))),
             "_HANDLER": handler,
         }
         if "LD_LIBRARY_PATH" in os.environ:  # some Pythons do not start without it
@@ -95,39 +86,46 @@ class Contender:
         return Command(f"{self.name}'s {operation}", arguments, folder, variables)
 
 
+_FASTAPI = ("models.py", "fastapi/*.py")
 # By name: a title, and the sources that are copied beside the packages of requirements/rival_*.
-_RIVALS = {
+_RIVALS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fastapi-psycopg2": (
         "FastAPI + SQLModel + Mangum, psycopg2",
-        ("fields.py", "fastapi/*.py", "fastapi/psycopg2/*.py"),
+        (*_FASTAPI, "fastapi/psycopg2/*.py"),
     ),
     "fastapi-asyncpg": (
         "FastAPI + SQLModel + Mangum, asyncpg",
-        ("fields.py", "fastapi/*.py", "fastapi/asyncpg/*.py"),
+        (*_FASTAPI, "fastapi/asyncpg/*.py"),
     ),
-    "powertools": ("Powertools with validation, psycopg 3", ("fields.py", "powertools/*.py")),
+    "powertools": ("Powertools with validation, psycopg 3", ("models.py", "powertools/*.py")),
     FLOOR: ("a bare handler, psycopg 3", ("floor/*.py",)),
 }
 NAMES = (OURS, *_RIVALS)
 
 
-def build(names: Collection[str] = NAMES, say: Say = print) -> list[Contender]:
+def build(names: Collection[str] = NAMES) -> list[Contender]:
     """Build the named contenders, as far as something changed. Raise BenchError."""
     unknown = set(names) - set(NAMES)
     if unknown:
         raise BenchError(f"There is no contender {', '.join(sorted(unknown))}.")
-    return [_ours(say) if name == OURS else _rival(name, say) for name in NAMES if name in names]
+    return [_ours() if name == OURS else _rival(name) for name in NAMES if name in names]
 
 
-def _ours(say: Say) -> Contender:
+def _ours() -> Contender:
     names = ("functions", "layers", "requirements/layer.txt", "template.yaml", "samconfig.toml")
-    folder = _once("ours", [ROOT / each for each in names], _sam_build, say)
+    folder = _once(OURS, [ROOT / each for each in names], _sam_build)
     functions = {each: folder / each.title().replace("_", "") for each in OPERATIONS}
-    layer = folder / "SharedLayer"
-    packages = (functions["list_tasks"], layer)
+    document: Any = yaml.safe_load((folder / "template.yaml").read_text())
+    everywhere = document["Globals"]["Function"]
+    own = document["Resources"]["ListTasks"]["Properties"]
+    variables = {
+        name: value
+        for properties in (everywhere, own)
+        for name, value in properties["Environment"]["Variables"].items()
+        if isinstance(value, str)  # and no parameter
+    }
     title = "this API, as `sam build` makes it"
-    variables = _template_variables(folder / "template.yaml", functions["list_tasks"].name)
-    return Contender(OURS, title, functions, (layer / "python",), packages, variables)
+    return Contender(OURS, title, functions, (folder / "SharedLayer" / "python",), variables)
 
 
 def _sam_build(folder: Path) -> None:
@@ -137,37 +135,23 @@ def _sam_build(folder: Path) -> None:
     run([sam, "build", "--build-dir", folder], SAM_CLI_TELEMETRY="0")
 
 
-def _template_variables(template: Path, function: str) -> dict[str, str]:
-    """Return the function's variables that are plain text; parameters are left out."""
-    document: Any = yaml.safe_load(template.read_text())
-    everywhere = document.get("Globals", {}).get("Function", {})
-    own = document["Resources"][function]["Properties"]
-    found: dict[str, Any] = {}
-    for properties in (everywhere, own):
-        found |= properties.get("Environment", {}).get("Variables", {})
-    return {name: value for name, value in found.items() if isinstance(value, str)}
-
-
-def _rival(name: str, say: Say) -> Contender:
+def _rival(name: str) -> Contender:
     title, patterns = _RIVALS[name]
     lock = ROOT / "requirements" / f"rival_{name.replace('-', '_')}.txt"
     sources = [file for each in patterns for file in sorted(_SOURCES.glob(each))]
-    made = [lock, Path(__file__), *sources]
-    folder = _once(name, made, lambda folder: _package(folder, lock, sources), say)
-    return Contender(name, title, dict.fromkeys(OPERATIONS, folder), (), (folder,), {})
 
+    def package(folder: Path) -> None:
+        """Install the packages and copy the sources into one folder, all compiled."""
+        _install(folder, lock, *_WHEELS)
+        shutil.rmtree(folder / "bin", ignore_errors=True)
+        for source in sources:
+            shutil.copy(source, folder)
+        # The byte code is valid whatever the files' times, as in the layer.
+        mode = ("--invalidation-mode", "unchecked-hash")
+        run([lambda_python(), "-m", "compileall", "-q", *mode, folder])
 
-def _package(folder: Path, lock: Path, sources: Sequence[Path]) -> None:
-    """Install the packages and copy the sources into one folder, all compiled."""
-    uv = ROOT / ".venv" / "bin" / "uv"
-    run([uv, "pip", "install", "--quiet", *_WHEELS, "--target", folder, "--requirement", lock])
-    shutil.rmtree(folder / "bin", ignore_errors=True)
-    (folder / ".lock").unlink(missing_ok=True)
-    for source in sources:
-        shutil.copy(source, folder)
-    # The byte code is valid whatever the files' times, as in the layer.
-    mode = ["--invalidation-mode", "unchecked-hash"]
-    run([lambda_python(), "-m", "compileall", "-q", *mode, folder])
+    folder = _once(name, [lock, Path(__file__), *sources], package)
+    return Contender(name, title, dict.fromkeys(OPERATIONS, folder), (), {})
 
 
 @cache
@@ -180,23 +164,21 @@ def lambda_python() -> str:
 def runtime_client() -> Path:
     """Install awslambdaric for Lambda's Python, and return its folder."""
     lock = ROOT / "requirements" / "runtime.txt"
+    how = ("--require-hashes", "--python", lambda_python(), "--compile-bytecode")
+    return _once("runtime-client", [lock], lambda folder: _install(folder, lock, *how))
+
+
+def _install(folder: Path, lock: Path, *how: str) -> None:
     uv = ROOT / ".venv" / "bin" / "uv"
-
-    def install(folder: Path) -> None:
-        how = ["--quiet", "--require-hashes", "--python", lambda_python(), "--compile-bytecode"]
-        run([uv, "pip", "install", *how, "--target", folder, "-r", lock])
-
-    return _once("runtime-client", [lock], install, lambda _: None)
+    run([uv, "pip", "install", "--quiet", *how, "--target", folder, "--requirement", lock])
 
 
-def _once(
-    name: str, sources: Sequence[Path], make: Callable[[Path], None], say: Say
-) -> Path:  # fmt: skip
+def _once(name: str, sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
     """Make a folder unless it was made from the same sources; a half-made one is never used."""
     folder, stamp = WORK / name, WORK / f"{name}.built-from"
     digest = _digest(sources)
     if not (stamp.is_file() and stamp.read_text() == digest and folder.is_dir()):
-        say(f"building {name}")
+        print(f"bench: building {name}", file=sys.stderr)
         WORK.mkdir(exist_ok=True)
         stamp.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -210,9 +192,8 @@ def _digest(places: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for place in places:
         for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            name = file.relative_to(ROOT)
-            if file.is_file() and not _CACHES & set(name.parts):
-                digest.update(f"{name}\0".encode())
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"{file.relative_to(ROOT)}\0".encode())
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -58,7 +58,6 @@ def event(
             "x-forwarded-proto": "https",
         },
         "requestContext": {
-            "accountId": "123456789012",
             "apiId": "a1b2c3d4e5",
             "authorizer": {"lambda": {"sub": user, "exp": "4102444800"} | claims},
             "domainName": _HOST,
@@ -76,18 +75,17 @@ def event(
             "time": "21/Nov/2026:09:30:00 +0000",
             "timeEpoch": 1795253400000,
         },
-        "pathParameters": {"user_id": user} | ({"task_id": task} if task else {}),
+        "pathParameters": {"user_id": user}
+        | ({"task_id": task} if "{task_id}" in resource else {}),
         "isBase64Encoded": False,
     }
     return sent | {"body": text} if text else sent
 
 
-def check(operation: str, answer: bytes, *, tasks: int | None = None) -> None:
+def check(answer: bytes, *, status: int = 200, tasks: int | None = None) -> None:
     """Raise BenchError unless the request was served; a list must have so many `tasks`."""
     document: Any = json.loads(answer)
-    wanted = 201 if operation == "create_task" else 200
-    if document.get("statusCode") != wanted:
-        raise BenchError(f"{operation} answered {str(document)[:300]} instead of {wanted}.")
-    found = len(json.loads(document["body"])) if operation == "list_tasks" else None
-    if tasks is not None and found != tasks:
-        raise BenchError(f"{operation} answered {found} tasks instead of {tasks}.")
+    if document.get("statusCode") != status:
+        raise BenchError(f"A contender answered {str(document)[:300]} instead of {status}.")
+    if tasks is not None and len(json.loads(document["body"])) != tasks:
+        raise BenchError(f"A contender answered {document['body'][:300]} instead of {tasks} tasks.")

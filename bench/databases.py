@@ -6,28 +6,23 @@ server, so that no migration of the product touches them.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
-from bench.contenders import OURS, ROOT
-from bench.contract import BenchError
+from bench.contenders import OURS, run
 from bench.relay import Relay
 from tests.neon import servers
 from tests.neon.servers import PASSWORD, QUOTED, Authority, PgBouncer, Postgres
 
 PRODUCT, RIVALS = "product", "rivals"
-POOL = 10  # server connections of PgBouncer
 LATENCIES = (5, 20)  # milliseconds of a round trip
 PREPARED = (1, 21)  # the first PgBouncer with prepared statements, which Neon's has
 
-_OTHERS = 1000  # tasks of other users beside those that are asked for
 _SCHEMA = Path(__file__).parent / "rivals" / "schema.sql"
 # As on Neon: a login owns nothing, and may act as the role that the policies are for.
 _LOGINS = {PRODUCT: ("task_login", "task_api"), RIVALS: ("rival_login", "rival_api")}
@@ -44,17 +39,16 @@ RETURNING id::text
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A way to the server: what connection strings end in, the milliseconds of a round trip, and
-    a count of the round trips so far where a relay counts them."""
+class Way(NamedTuple):
+    """A way to the server: what connection strings have for it, the milliseconds of a round trip,
+    and the round trips so far where a relay counts them."""
 
     title: str
     port: int
     host: str = "127.0.0.1"
     parameters: str = "sslmode=disable"
     latency: float = 0.0
-    count: Callable[[], int] = int
+    round_trips: Callable[[], int] = int
 
     def url(self, contender: str) -> str:
         """Return the connection string of a contender's login to its database."""
@@ -78,8 +72,8 @@ class Databases:
         self._tasks: dict[tuple[str, str], list[str]] = {}
 
     def owner(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
-        """Connect as the superuser."""
-        return psycopg.connect(owner_url(self.server, database), autocommit=True)
+        """Connect as the superuser, over the Unix socket."""
+        return psycopg.connect(self.server.admin_url, dbname=database, autocommit=True)
 
     def add_tasks(self, database: str, user: str, count: int) -> list[str]:
         """Give a user so many more tasks, and return their ids."""
@@ -93,7 +87,6 @@ class Databases:
         key = (database, user)
         if key not in self._tasks:
             self._tasks[key] = self.add_tasks(database, user, count)
-            self.settle()
         return self._tasks[key]
 
     def settle(self) -> None:
@@ -104,43 +97,25 @@ class Databases:
                 connection.execute("CHECKPOINT")
 
 
-def owner_url(server: Postgres, database: str) -> str:
-    """Return the connection string of the superuser, over the Unix socket."""
-    return f"postgresql://postgres@/{database}?host={server.directory}&port={server.port}"
-
-
-def folder_for_servers(parent: Path) -> Path:
-    """Return a folder that the servers' account can reach."""
-    parent.chmod(0o755)
-    return parent / "postgres"
-
-
 def new_database(server: Postgres, name: str) -> str:
     """Make a database with the product's schema and return its superuser's connection string."""
     server.admin(f"CREATE DATABASE {name}")
-    url = owner_url(server, name)
-    environment = os.environ | {"DATABASE_URL": url, "OWNER_DATABASE_URL": url}
-    done = subprocess.run(
-        [sys.executable, "-m", "local", "migrate"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BenchError(f"The product's schema cannot be made: {done.stderr.strip()[-300:]}")
+    url = server.admin_url.replace("/postgres?", f"/{name}?")
+    run([sys.executable, "-m", "local", "migrate"], DATABASE_URL=url, OWNER_DATABASE_URL=url)
     return url
 
 
 @contextmanager
 def started(folder: Path) -> Iterator[Databases]:
-    """Start a server with both databases, their logins, and tasks of many users."""
-    with Postgres(folder_for_servers(folder)) as server:
+    """Start a server with both databases and their logins."""
+    folder.chmod(0o755)  # the server runs as another account
+    with Postgres(folder / "postgres") as server:
         # A cleaner or a checkpoint would hit whoever is measured at that moment.
-        server.admin("ALTER SYSTEM SET autovacuum = off")
-        server.admin("ALTER SYSTEM SET max_wal_size = '8GB'")
-        server.admin("SELECT pg_reload_conf()")
+        server.admin(
+            "ALTER SYSTEM SET autovacuum = off",
+            "ALTER SYSTEM SET max_wal_size = '8GB'",
+            "SELECT pg_reload_conf()",
+        )
         databases = Databases(server)
         new_database(server, PRODUCT)
         server.admin(f"CREATE DATABASE {RIVALS}")
@@ -150,9 +125,8 @@ def started(folder: Path) -> Iterator[Databases]:
             server.admin(
                 f"CREATE ROLE {login} LOGIN NOINHERIT PASSWORD '{PASSWORD}' IN ROLE {role}"
             )
-            for number in range(_OTHERS // 100):
+            for number in range(10):  # tasks of other users beside those that are asked for
                 databases.add_tasks(database, f"somebody-{number}", 100)
-        databases.settle()
         yield databases
 
 
@@ -162,35 +136,14 @@ def has_pooler() -> bool:
 
 
 @contextmanager
-def ways(databases: Databases, folder: Path) -> Iterator[Mapping[str, Way]]:
-    """Open all ways to the server: straight, and as to Neon, by PgBouncer and TLS, near and far.
-
-    Without a PgBouncer there is only the first.
-    """
-    found = {"local": databases.local}
-    with ExitStack() as stack:
-        if has_pooler():
-            authority = Authority(folder / "certificates")
-            port = stack.enter_context(pooler(databases, folder, authority, POOL)).port
-            # Neon's parameters, with the authority of this run in place of a public one.
-            tls = f"sslmode=verify-full&sslrootcert={authority.roots}&channel_binding=prefer"
-            title = "PgBouncer and TLS"
-            found["pooler"] = Way(title, port, "localhost", tls)
-            for latency in LATENCIES:
-                relay = stack.enter_context(Relay(port, latency))
-                name = f"{title}, {latency} ms away"
-                way = Way(name, relay.port, "localhost", tls, latency, relay.round_trips)
-                found[f"pooler-{latency}ms"] = way
-        yield found
-
-
-def pooler(databases: Databases, folder: Path, authority: Authority, size: int) -> PgBouncer:
-    """Return a PgBouncer with TLS that knows both logins, to be entered."""
+def pooled(databases: Databases, folder: Path, size: int) -> Iterator[Way]:
+    """Start a PgBouncer with TLS and so many server connections, as Neon has one."""
+    authority = Authority(folder / "certificates")
     certificate = authority.issue("localhost")
     certificate.key.chmod(0o644)  # the server runs as another account
     users = folder / "users"
     users.write_text("".join(f'"{login}" "{PASSWORD}"\n' for login, _ in _LOGINS.values()))
-    return PgBouncer(
+    pooler = PgBouncer(
         folder / "pooler",
         databases.server,
         certificate=certificate,
@@ -198,3 +151,28 @@ def pooler(databases: Databases, folder: Path, authority: Authority, size: int) 
         default_pool_size=size,
         max_prepared_statements=1000,
     )
+    with pooler:
+        # Neon's parameters, with the authority of this run in place of a public one.
+        tls = f"sslmode=verify-full&sslrootcert={authority.roots}&channel_binding=prefer"
+        yield Way("PgBouncer and TLS", pooler.port, "localhost", tls)
+
+
+@contextmanager
+def ways(databases: Databases, folder: Path) -> Iterator[dict[str, Way]]:
+    """Open all ways to the server: straight, and as to Neon, by PgBouncer and TLS, near and far.
+
+    Without a PgBouncer there is only the first.
+    """
+    found = {"local": databases.local}
+    with ExitStack() as stack:
+        if has_pooler():
+            near = found["pooler"] = stack.enter_context(pooled(databases, folder, 10))
+            for latency in LATENCIES:
+                relay = stack.enter_context(Relay(near.port, latency))
+                found[f"pooler-{latency}ms"] = near._replace(
+                    title=f"{near.title}, {latency} ms away",
+                    port=relay.port,
+                    latency=latency,
+                    round_trips=relay.round_trips,
+                )
+        yield found

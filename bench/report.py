@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.contenders import FLOOR, OURS
-from bench.contract import BenchError
-from bench.figures import Spread
+from bench.contenders import FLOOR, OURS, lambda_python, run, runtime_client
+from tests.neon import servers
 
 Results = Mapping[str, Any]
+PAGES = ("README.md", "docs/performance.md")
 MEASURES = {
     "cold": "cold start",
     "init": "INIT alone",
-    "cold_cpu": "cold start, CPU",
-    "p50": "warm p50",
-    "p99": "warm p99",
-    "cpu": "CPU a request",
+    "cold_cpu": "CPU of a cold start",
+    "p50": "p50 of a warm request",
+    "p99": "p99 of a warm request",
+    "cpu": "CPU of a warm request",
     "memory": "peak memory",
 }
 _FASTAPI = {"cold": 0.45, "p50": 0.35, "p99": 0.5, "cpu": 0.4, "memory": 0.7}
@@ -29,185 +33,157 @@ TARGETS: Mapping[str, Mapping[str, float]] = {
     "powertools": dict.fromkeys(("cold", "p50", "p99", "cpu", "memory"), 0.95),
     FLOOR: {"cold": 1.55, "p50": 1.3, "cpu": 1.4},
 }
-_FIGURES = {
-    "cold_ms": "cold start, ms",
-    "init_ms": "INIT alone, ms",
-    "cold_cpu_ms": "cold start, CPU ms",
-    "p50_ms": "warm p50, ms",
-    "p99_ms": "warm p99, ms",
-    "cpu_ms": "CPU a request, ms",
-    "memory_mb": "peak memory, MB",
-    "unpacked_mb": "package, MB",
-    "zipped_mb": "zipped, MB",
-}
 _FAR = "pooler-20ms"
+
+
+def conditions() -> str:
+    """Return what the figures are taken on, without anything that tells whose machine it is."""
+    processor = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    client = next(runtime_client().glob("awslambdaric-*.dist-info")).name.split("-")[1]
+    postgres = run([servers.BINARIES / "postgres", "--version"]).split()[-1]
+    pooler = ".".join(map(str, servers.pgbouncer_version())) or "absent"
+    return (
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores"
+        f" ({processor[1] if processor else platform.machine()}), load {os.getloadavg()[0]:.2f}"
+        f" before it;\n{run([lambda_python(), '--version']).strip()}, awslambdaric"
+        f" {client.removesuffix('.dist')}, Postgres {postgres}, PgBouncer {pooler}."
+    )
+
+
+# --- the targets ---
+
+
+def judgements(results: Results) -> Iterator[tuple[str, float, float]]:
+    """Yield each target that this run can judge: what, what was found, and the most allowed."""
+    for other, ratios in results.get("headline", {}).get("ratios", {}).items():
+        for measure, most in TARGETS[other].items():
+            yield f"{measure} / {other}", ratios[measure]["median"], most
+    for name, way in results.get("endpoints", {}).items():
+        for operation, each in way["operations"].items():
+            ours = each["contenders"].get(OURS)
+            if ours and way["latency_ms"]:
+                yield f"round trips, {operation}, {name}", ours["trips"]["median"], 1.0
+            if ours and name == _FAR:
+                near = results["endpoints"]["local"]["operations"][operation]["contenders"][OURS]
+                most = round(1.1 * way["latency_ms"] + near["p50"]["median"], 3)
+                yield f"p50 in ms, {operation}, {name}", ours["p50"]["median"], most
+
+
+# --- the tables ---
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table whose columns are aligned for a terminal."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = [[f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in padded]
     return "\n".join([lines[0], f"|{'|'.join('-' * (each + 2) for each in widths)}|", *lines[1:]])
 
 
-def verdicts(results: Results) -> list[dict[str, Any]]:
-    """Return each target that this run can judge: what, beside whom, found, at most, and met."""
-    return [
-        {"what": what, "of": other, "found": found, "most": most, "met": found <= most}
-        for what, other, found, most in _judgements(results)
-    ]
-
-
-def _judgements(results: Results) -> Iterator[tuple[str, str, float, float]]:
-    for other, ratios in results.get("headline", {}).get("ratios", {}).items():
-        for measure, most in TARGETS[other].items():
-            yield MEASURES[measure], other, ratios[measure]["ratio"], most
-    ways = results.get("endpoints", {})
-    for name, way in ways.items():
-        for operation, each in way["operations"].items():
-            ours = each["contenders"].get(OURS)
-            if ours and "round_trips" in ours:
-                yield f"round trips, {operation}, {name}", "", ours["round_trips"], 1.0
-            if ours and name == _FAR:
-                local = ways["local"]["operations"][operation]["contenders"][OURS]
-                most = round(1.1 * way["latency_ms"] + local["p50_ms"]["median"], 3)
-                yield f"p50 in ms, {operation}, {name}", "", ours["p50_ms"]["median"], most
-
-
-def text(results: Results) -> str:
-    """Return everything that was measured, for a terminal."""
-    return "\n\n".join(parts(results).values()) + "\n"
-
-
 def parts(results: Results) -> dict[str, str]:
-    """Return what was measured, by the names of the markers in docs/performance.md."""
-    found = {"conditions": _conditions(results["machine"], results["load_before"])}
+    """Return what was measured, by the names of the markers in the pages."""
+    found = {"conditions": results["conditions"]}
     if "headline" in results:
-        found["ratios"] = ratios_table(results)
-        found["figures"] = figures_table(results)
+        found["headline"] = _headline(results)
+        found["ratios"] = _ratios(results["headline"]["ratios"])
+        found["figures"] = _figures(results["headline"]["contenders"])
     if "endpoints" in results:
         ways = results["endpoints"].values()
-        found["endpoints"] = "\n\n".join(_requests(way["title"], way["operations"]) for way in ways)
-    if "cold-far" in results:
-        found["cold-far"] = "\n\n".join(_starts(way) for way in results["cold-far"].values())
-    if "environments" in results:
-        found["environments"] = _crowds(results["environments"])
+        found["endpoints"] = "\n\n".join(_compared(way["title"], way["operations"]) for way in ways)
+    if results.get("cold-far"):
+        starts = {way["title"]: way for way in results["cold-far"].values()}
+        found["cold-far"] = _compared("Cold starts", starts, ("cold", "init", "cold_trips"))
     if "lists" in results:
-        found["lists"] = _requests("Lists by their length", results["lists"])
-    if judged := verdicts(results):
-        found["targets"] = f"```\n{_summary(judged)}\n```"
+        found["lists"] = _compared("Lists by their length", results["lists"])
+    if judged := [*judgements(results)]:
+        missed = [f"  missed: {what}: {found:g}, at most {most:g}"
+                  for what, found, most in judged if found > most]  # fmt: skip
+        met = f"Targets: {len(judged) - len(missed)} of {len(judged)} met."
+        found["targets"] = "\n".join(["```", met, *missed, "```"])
     return found
 
 
-def _conditions(machine: Results, load: float) -> str:
-    return (
-        f"Measured on {machine['cores']} cores ({machine['processor']}), load {load} before it;"
-        f" Python {machine['python']},\nawslambdaric {machine['awslambdaric']}, Postgres"
-        f" {machine['postgres']}, PgBouncer {machine['pgbouncer']}."
-    )
-
-
-def ratios_table(results: Results) -> str:
-    """Return ours divided by each of the others, with the targets."""
-    ratios = results["headline"]["ratios"]
+def _ratios(ratios: Results) -> str:
     rows = [["ours / theirs", *ratios]]
     for measure, title in MEASURES.items():
         rows.append([title, *(_judged(each[measure], measure, of) for of, each in ratios.items())])
     return table(rows)
 
 
-def figures_table(results: Results) -> str:
-    """Return the figures of each contender."""
-    contenders = results["headline"]["contenders"]
+def _judged(found: Results, measure: str, other: str) -> str:
+    most = TARGETS[other].get(measure)
+    if most is None:
+        return _spread(found, ".2f")
+    verdict = "met" if found["median"] <= most else "MISSED"
+    return f"{_spread(found, '.2f')} <= {most:.2f} {verdict}"
+
+
+def _figures(contenders: Results) -> str:
     rows = [["", *contenders]]
-    for figure, title in _FIGURES.items():
-        rows.append([title, *(_figure(each[figure]) for each in contenders.values())])
+    for measure, title in MEASURES.items():
+        named = f"{title}, {'MB' if measure == 'memory' else 'ms'}"
+        rows.append([named, *(_spread(each[measure], ".4g") for each in contenders.values())])
     return table(rows)
 
 
-def _judged(found: Spread, measure: str, other: str) -> str:
-    most = TARGETS[other].get(measure)
-    if most is None:
-        return _ratio(found)
-    verdict = "met" if found["ratio"] <= most else "MISSED"
-    return f"{_ratio(found)} <= {most:.2f} {verdict}"
-
-
-def _requests(title: str, found: Results) -> str:
-    """Return ratios of p50, then p50 and p99, with the round trips where they were counted."""
+def _compared(title: str, found: Results, of: Sequence[str] = ("p50", "p99", "trips")) -> str:
+    """Return the ratios of a measure, then it, another one, and the round trips if counted."""
+    main, other, trips = of
     first = next(iter(found.values()))
-    rows = [["", *(f"p50 / {name}" for name in first["ratios"]), *first["contenders"]]]
+    rows = [["", *(f"ours / {name}" for name in first["ratios"]), *first["contenders"]]]
     for what, each in found.items():
-        ratios = [_ratio(ratio["p50"]) for ratio in each["ratios"].values()]
-        rows.append([what, *ratios, *(_request(one) for one in each["contenders"].values())])
-    return f"{title}: ratios, then p50 (p99) in ms and round trips (rt)\n\n{table(rows)}"
+        ratios = [_spread(ratio[main], ".2f") for ratio in each["ratios"].values()]
+        cells = []
+        for one in each["contenders"].values():
+            counted = f", {one[trips]['median']:g} rt" if one[trips]["median"] else ""
+            cells.append(f"{one[main]['median']:.4g} ({one[other]['median']:.4g}){counted}")
+        rows.append([what, *ratios, *cells])
+    heading = (
+        f"{title}: ratios, then {MEASURES[main]} ({MEASURES[other]}) in ms, and round trips (rt)"
+    )
+    return f"{heading}\n\n{table(rows)}"
 
 
-def _request(found: Results) -> str:
-    counted = f", {found['round_trips']:g} rt" if "round_trips" in found else ""
-    return f"{found['p50_ms']['median']:.3g} ({found['p99_ms']:.3g}){counted}"
+def _spread(found: Results, form: str) -> str:
+    """Return the median, and the quartiles where there are some."""
+    text = f"{found['median']:{form}}"
+    return f"{text} ({found['low']:{form}}-{found['high']:{form}})" if "low" in found else text
 
 
-def _starts(way: Results) -> str:
-    rows = [["", "ours / theirs", "cold start, ms", "INIT alone, ms", "round trips"]]
-    for name, each in way["contenders"].items():
-        ratio = _ratio(way["ratios"][name]["cold"]) if name in way["ratios"] else ""
-        figures = (_figure(each[figure]) for figure in ("cold_ms", "init_ms"))
-        rows.append([name, ratio, *figures, f"{each.get('round_trips', '')}"])
-    return f"A cold start, {way['title']}:\n\n{table(rows)}"
+def _headline(results: Results) -> str:
+    """Return README's table: the ratios without their spread, and what a far database does."""
+    ratios = results["headline"]["ratios"]
+    rows = [["ours / theirs", *(results["contenders"][name] for name in ratios)]]
+    for measure in ("cold", "p50", "p99", "cpu", "memory"):
+        cells = (f"{each[measure]['median']:.2f}" for each in ratios.values())
+        rows.append([MEASURES[measure], *cells])
+    if far := results.get("endpoints", {}).get(_FAR):
+        listed = far["operations"]["list_tasks"]["contenders"]
+        for measure, title in {
+            "trips": "round trips",
+            "p50": "p50, database 20 ms away, ms",
+        }.items():
+            found = {name: f"{each[measure]['median']:.0f}" for name, each in listed.items()}
+            rows.append([title, *(f"{found[OURS]} / {found[name]}" for name in ratios)])
+    return table(rows)
 
 
-def _crowds(found: Results) -> str:
-    rows = [["environments", *found["contenders"]]]
-    for count in next(iter(found["contenders"].values())):
-        cells = (each[count] for each in found["contenders"].values())
-        rows.append([count, *(_crowd(cell) for cell in cells)])
-    title = f"Environments at once, {found['title']}, pool of {found['pool']}"
-    return f"{title}: requests a second, p50 / p99 in ms\n\n{table(rows)}"
-
-
-def _crowd(found: Results) -> str:
-    rate = found["requests_per_second"]
-    return f"{rate:.0f}/s, {found['p50_ms']:.3g} / {found['p99_ms']:.3g}"
-
-
-def _summary(judged: Sequence[Results]) -> str:
-    missed = [each for each in judged if not each["met"]]
-    lines = [f"Targets: {len(judged) - len(missed)} of {len(judged)} met."]
-    for each in missed:
-        of = f" / {each['of']}" if each["of"] else ""
-        lines.append(f"  missed: {each['what']}{of}: {each['found']:g}, at most {each['most']:g}")
-    return "\n".join(lines)
-
-
-def _ratio(found: Spread) -> str:
-    return f"{found['ratio']:.2f} ({found['low']:.2f}-{found['high']:.2f})"
-
-
-def _figure(found: Any) -> str:
-    if isinstance(found, Mapping):
-        return f"{found['median']:.4g} ({found['low']:.4g}-{found['high']:.4g})"
-    return f"{found:.4g}"
+# --- the files ---
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write results.json, with the verdicts."""
+    """Write results.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    document = {**results, "targets": verdicts(results)}
-    (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 def update(page: Path, parts: Mapping[str, str]) -> None:
-    """Replace what stands between `<!-- bench:NAME -->` and `<!-- /bench -->`.
+    """Replace everything that stands between `<!-- bench:NAME -->` and `<!-- /bench -->`.
 
-    Raise BenchError when the page lacks a marker.
+    Raise KeyError when the page marks a part that was not measured.
     """
-    text = page.read_text()
-    for name, made in parts.items():
-        before, opening, rest = text.partition(f"<!-- bench:{name} -->\n")
-        _, closing, after = rest.partition("<!-- /bench -->")
-        if not closing:
-            raise BenchError(f"{page.name} has no part marked as bench:{name}.")
-        text = f"{before}{opening}\n{made}\n\n{closing}{after}"
-    page.write_text(text)
+    marked = re.compile(r"(<!-- bench:(\S+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+    made = marked.sub(
+        lambda found: f"{found[1]}\n{parts[found[2]]}\n\n{found[3]}", page.read_text()
+    )
+    page.write_text(made)

@@ -1,1 +1,1 @@
-"""Benchmarks: run by hand, their tables pasted into the documents."""
+"""Tests of the benchmark, and the tests of speed that share its contenders."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +19,6 @@ from bench.contract import MEMBERS, OPERATIONS, BenchError, event
 from bench.databases import Databases, Way, database_of
 from bench.environment import Environment
 from tests.neon.conftest import need_pgbouncer
-from tests.neon.servers import Authority
 from tests.test_build import MAGIC
 
 HIDDEN = "Hidden by a policy"
@@ -40,45 +40,32 @@ def way(started: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     if not databases.has_pooler():
         yield started.local
         return
-    folder = tmp_path_factory.mktemp("pooler")
-    authority = Authority(folder / "certificates")
-    with databases.pooler(started, folder, authority, 1) as pooler:
-        tls = f"sslmode=verify-full&sslrootcert={authority.roots}&channel_binding=prefer"
-        yield Way("PgBouncer and TLS", pooler.port, "localhost", tls)
+    with databases.pooled(started, tmp_path_factory.mktemp("pooler"), 1) as way:
+        yield way
 
 
 @pytest.fixture(scope="module")
-def start(built: dict[str, Contender], way: Way) -> Iterator[Callable[[str], Invoke]]:
-    """Starts all six operations of a contender."""
+def invoke(built: dict[str, Contender], way: Way) -> Iterator[Invoke]:
+    """Sends a request to a contender, whose process is started by its first one."""
     running: dict[str, Environment] = {}
     with ExitStack() as stack:
 
-        def start(name: str) -> Invoke:
-            for operation in OPERATIONS:
-                if key(name, operation) not in running:
-                    command = built[name].command(operation, way.url(name))
-                    environment = stack.enter_context(Environment(command))
-                    environment.ready()
-                    running[key(name, operation)] = environment
-
-            def invoke(operation: str, *arguments: Any, **more: Any) -> dict[str, Any]:
-                sent = json.dumps(event(operation, *arguments, **more)).encode()
-                answer: dict[str, Any] = json.loads(running[key(name, operation)].invoke(sent)[1])
-                return answer
-
-            return invoke
-
-        def key(name: str, operation: str) -> str:
-            """What serves all operations from one handler is one process."""
+        def invoke(name: str, operation: str, *arguments: Any, **more: Any) -> dict[str, Any]:
             command = built[name].command(operation, way.url(name))
-            return f"{command.folder} {command.arguments[-1]}"
+            key = f"{command.folder} {command.arguments}"  # one handler may serve all operations
+            if key not in running:
+                running[key] = stack.enter_context(Environment(command))
+            sent = json.dumps(event(operation, *arguments, **more)).encode()
+            answer: dict[str, Any] = json.loads(running[key].invoke(sent)[1])
+            return answer
 
-        yield start
+        yield invoke
 
 
 def test_a_contender_is_compiled_as_the_layer_is(built: dict[str, Contender]) -> None:
     for contender in built.values():
-        sources = [file for folder in contender.packages for file in folder.rglob("*.py")]
+        folders = [*contender.functions.values(), *contender.path]
+        sources = [file for folder in folders for file in folder.rglob("*.py")]
         assert len(sources) > 50, contender.name
         for source in sources:
             compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
@@ -160,41 +147,38 @@ def _is_now(text: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def ours(start: Callable[[str], Invoke]) -> Story:
+def ours(invoke: Invoke) -> Story:
     """The story as our API tells it."""
-    return _story(start(OURS), f"user-{uuid4()}")
+    return _story(partial(invoke, OURS), f"user-{uuid4()}")
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
-def test_a_rival_answers_as_our_api_does(
-    name: str, start: Callable[[str], Invoke], ours: Story
-) -> None:
-    assert _story(start(name), f"user-{uuid4()}") == ours
+def test_a_rival_answers_as_our_api_does(name: str, invoke: Invoke, ours: Story) -> None:
+    assert _story(partial(invoke, name), f"user-{uuid4()}") == ours
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_contender_is_bound_by_row_level_security(
-    name: str, start: Callable[[str], Invoke], started: Databases
+    name: str, invoke: Invoke, started: Databases
 ) -> None:
-    user, invoke = f"user-{uuid4()}", start(name)
+    user = f"user-{uuid4()}"
     seen, hidden = started.add_tasks(database_of(name), user, 2)
     with started.owner(database_of(name)) as connection:
         connection.execute("UPDATE tasks SET title = %s WHERE id = %s", [HIDDEN, hidden])
-    listed = json.loads(invoke("list_tasks", user)["body"])
+    listed = json.loads(invoke(name, "list_tasks", user)["body"])
     assert [each["id"] for each in listed] == [seen]
     for operation in ("get_task", "toggle_task", "delete_task", "update_task"):
-        assert invoke(operation, user, hidden)["statusCode"] == 404
+        assert invoke(name, operation, user, hidden)["statusCode"] == 404
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_contender_leaves_no_identity_on_its_connection(
-    name: str, start: Callable[[str], Invoke], way: Way, started: Databases
+    name: str, invoke: Invoke, way: Way, started: Databases
 ) -> None:
-    invoke = start(name)
     need_pgbouncer(*databases.PREPARED)  # without it nobody else gets the same connection
     task = started.add_tasks(database_of(name), "somebody", 1)[0]
     for operation in ("get_task", "delete_task"):
-        assert invoke(operation, "somebody", task)["statusCode"] == 200
+        assert invoke(name, operation, "somebody", task)["statusCode"] == 200
     with psycopg.connect(way.url(name), prepare_threshold=None) as connection:
         found = connection.execute(
             "SELECT current_user = session_user, current_setting('app.user_id', true)"

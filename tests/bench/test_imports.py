@@ -110,14 +110,9 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def ours(built: dict[str, Contender]) -> Contender:
-    """What `sam build` makes."""
-    return built["ours"]
-
-
-@pytest.fixture(scope="module")
-def run(ours: Contender) -> Run:
-    """Runs a program in a new process that has what Lambda gives a function."""
+def run(built: dict[str, Contender]) -> Run:
+    """Runs a program in a new process that has what Lambda gives a function of ours."""
+    ours = built["ours"]
 
     def run(function: str, program: str, *arguments: str, **variables: str) -> Any:
         folder = next(iter(ours.functions.values())).with_name(function)

@@ -5,36 +5,53 @@ documentation of both asks for with a driver that blocks; on asyncpg it becomes 
 docs/performance.md says what psycopg2 on the event loop would save.
 """
 
-from typing import Annotated
-from urllib.parse import quote
+from datetime import UTC, datetime
 from uuid import UUID
 
 from database import Db, route
-from fastapi import HTTPException, Query, Response
-from models import Deleted, Task, TaskCreate, TaskRead, TaskUpdate
+from fastapi import HTTPException
+from models import TaskCreate, TaskRead, TaskUpdate, uuid7
 from serving import User, app, handler_of
-from sqlmodel import Session, col, delete, func, not_, select, update
+from sqlalchemy import DateTime
+from sqlmodel import Field, Session, SQLModel, col, delete, func, not_, select, update
 
 TASKS = "/api/{user_id}/tasks"
 TASK = TASKS + "/{task_id}"
-Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+def now() -> datetime:
+    """Return the time in UTC."""
+    return datetime.now(UTC)
+
+
+class Task(SQLModel, table=True):
+    """A row of the table."""
+
+    __tablename__ = "tasks"
+
+    user_id: str = Field(primary_key=True)
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    title: str
+    description: str | None = None
+    completed: bool = False
+    created_at: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
+    updated_at: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True))
 
 
 @app.get(TASKS, response_model=list[TaskRead])
 @route
-def list_tasks(db: Db, user_id: User, limit: Limit = 1000):
-    mine = select(Task).where(Task.user_id == user_id).order_by(col(Task.id)).limit(limit)
+def list_tasks(db: Db, user_id: User):
+    mine = select(Task).where(Task.user_id == user_id).order_by(col(Task.id)).limit(1000)
     return db.exec(mine).all()
 
 
 @app.post(TASKS, response_model=TaskRead, status_code=201)
 @route
-def create_task(db: Db, user_id: User, new: TaskCreate, response: Response):
+def create_task(db: Db, user_id: User, new: TaskCreate):
     task = Task(user_id=user_id, title=new.title, description=new.description)
     task.updated_at = task.created_at
     db.add(task)
     db.commit()
-    response.headers["Location"] = f"/api/{quote(user_id, safe='')}/tasks/{task.id}"
     return task
 
 
@@ -56,14 +73,14 @@ def toggle_task(db: Db, user_id: User, task_id: UUID):
     return changed(db, user_id, task_id, {"completed": not_(col(Task.completed))})
 
 
-@app.delete(TASK, response_model=Deleted)
+@app.delete(TASK, response_model=dict[str, str])
 @route
 def delete_task(db: Db, user_id: User, task_id: UUID):
     gone = delete(Task).where(col(Task.user_id) == user_id, col(Task.id) == task_id)
     if not db.exec(gone.execution_options(synchronize_session=False)).rowcount:
         raise HTTPException(404, "Task not found")
     db.commit()
-    return Deleted()
+    return {"message": "Task deleted successfully"}
 
 
 def changed(db: Session, user_id: str, task_id: UUID, values: dict[str, object]) -> Task:

@@ -5,6 +5,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC
 from typing import Any, LiteralString
 from uuid import UUID
@@ -15,6 +16,7 @@ from psycopg.rows import dict_row
 Event = dict[str, Any]
 Row = dict[str, Any]
 
+_COLUMNS: LiteralString = "id, user_id, title, description, completed, created_at, updated_at"
 _ACT_AS = "SELECT set_config('role', 'rival_api', true), set_config('app.user_id', %s, true)"
 
 
@@ -82,13 +84,8 @@ def answering(operation: Callable[[Event, str], tuple[int, object]]) -> Callable
 
 @answering
 def list_tasks(_: Event, user_id: str) -> tuple[int, object]:
-    rows = run(
-        user_id,
-        "SELECT id, user_id, title, description, completed, created_at, updated_at"
-        " FROM tasks WHERE user_id = %s ORDER BY id LIMIT 1000",
-        [user_id],
-    )
-    return 200, [_task(row) for row in rows]
+    sql = f"SELECT {_COLUMNS} FROM tasks WHERE user_id = %s ORDER BY id LIMIT 1000"
+    return 200, [_task(row) for row in run(user_id, sql, [user_id])]
 
 
 @answering
@@ -97,7 +94,7 @@ def create_task(event: Event, user_id: str) -> tuple[int, object]:
     rows = run(
         user_id,
         "INSERT INTO tasks (user_id, id, title, description) VALUES (%s, %s, %s, %s)"
-        " RETURNING id, user_id, title, description, completed, created_at, updated_at",
+        " RETURNING " + _COLUMNS,
         [user_id, _uuid7(), _title(sent.get("title")), _description(sent)],
     )
     return 201, _one(rows)
@@ -105,13 +102,8 @@ def create_task(event: Event, user_id: str) -> tuple[int, object]:
 
 @answering
 def get_task(event: Event, user_id: str) -> tuple[int, object]:
-    rows = run(
-        user_id,
-        "SELECT id, user_id, title, description, completed, created_at, updated_at"
-        " FROM tasks WHERE user_id = %s AND id = %s",
-        [user_id, _task_id(event)],
-    )
-    return 200, _one(rows)
+    sql = f"SELECT {_COLUMNS} FROM tasks WHERE user_id = %s AND id = %s"
+    return 200, _one(run(user_id, sql, [user_id, _task_id(event)]))
 
 
 @answering
@@ -124,8 +116,7 @@ def update_task(event: Event, user_id: str) -> tuple[int, object]:
         user_id,
         "UPDATE tasks SET title = coalesce(%s, title), description = coalesce(%s, description),"
         " completed = coalesce(%s, completed), updated_at = clock_timestamp()"
-        " WHERE user_id = %s AND id = %s"
-        " RETURNING id, user_id, title, description, completed, created_at, updated_at",
+        " WHERE user_id = %s AND id = %s RETURNING " + _COLUMNS,
         [
             None if title is None else _title(title),
             _description(sent),
@@ -142,8 +133,7 @@ def toggle_task(event: Event, user_id: str) -> tuple[int, object]:
     rows = run(
         user_id,
         "UPDATE tasks SET completed = NOT completed, updated_at = clock_timestamp()"
-        " WHERE user_id = %s AND id = %s"
-        " RETURNING id, user_id, title, description, completed, created_at, updated_at",
+        " WHERE user_id = %s AND id = %s RETURNING " + _COLUMNS,
         [user_id, _task_id(event)],
     )
     return 200, _one(rows)
@@ -151,13 +141,8 @@ def toggle_task(event: Event, user_id: str) -> tuple[int, object]:
 
 @answering
 def delete_task(event: Event, user_id: str) -> tuple[int, object]:
-    rows = run(
-        user_id,
-        "DELETE FROM tasks WHERE user_id = %s AND id = %s"
-        " RETURNING id, user_id, title, description, completed, created_at, updated_at",
-        [user_id, _task_id(event)],
-    )
-    _one(rows)
+    sql = f"DELETE FROM tasks WHERE user_id = %s AND id = %s RETURNING {_COLUMNS}"
+    _one(run(user_id, sql, [user_id, _task_id(event)]))
     return 200, {"message": "Task deleted successfully"}
 
 
@@ -219,17 +204,11 @@ def _title(value: object) -> str:
 
 def _text(value: object, name: str, longest: int) -> str:
     """Return a string of the body that Postgres can store."""
-    if not isinstance(value, str) or len(value) > longest or "\0" in value or not _utf8(value):
-        raise _invalid("body", name)
-    return value
-
-
-def _utf8(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    if isinstance(value, str) and len(value) <= longest and "\0" not in value:
+        with suppress(UnicodeEncodeError):
+            value.encode()
+            return value
+    raise _invalid("body", name)
 
 
 def _invalid(*place: str) -> RefusedError:
