@@ -1,4 +1,4 @@
-"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CONCURRENCY, BUILT, DEBUG, DEBUG_PORT.
+"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CONCURRENCY, DEBUG, DEBUG_PORT.
 
 Every parameter of template.yaml is set in the same way, by an environment variable of its name in
 upper case with underscores (`CorsOrigins` by CORS_ORIGINS); the template's own rules say which
@@ -7,6 +7,7 @@ values are good.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Mapping
@@ -27,7 +28,6 @@ class Settings:
     root: Path
     port: int
     concurrency: int
-    built: bool
     database_url: str | None
     debug: str | None
     debug_port: int
@@ -40,8 +40,8 @@ class Settings:
 
     @property
     def template(self) -> Path:
-        """The template to serve: the sources' own, or the one that `sam build` wrote."""
-        return self.root / (".aws-sam/build/template.yaml" if self.built else "template.yaml")
+        """The template to serve."""
+        return self.root / "template.yaml"
 
 
 def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
@@ -53,14 +53,17 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     if not (root / "template.yaml").exists():
         raise LocalError(f"There is no template.yaml in {root}.")
     given = {name: value for name, value in environ.items() if value}
-    given["JWT_SECRET"] = _jwt_secret(given.get("JWT_SECRET"), root / ".local" / "jwt_secret")
-    if "JWT_PREVIOUS_SECRET" in given:
-        _check_secret(given["JWT_PREVIOUS_SECRET"], "JWT_PREVIOUS_SECRET")
+    for name in ("JWT_SECRET", "JWT_PREVIOUS_SECRET"):
+        if name in given:
+            _check_secret(given[name], name)
+    if "JWT_SECRET" not in given:
+        kept = root / ".local" / "jwt_secret"
+        given["JWT_SECRET"] = _kept_secret(kept)
+        _check_secret(given["JWT_SECRET"], str(kept))
     return Settings(
         root=root,
         port=_number(given, "PORT", default=8000, least=0, most=65535),
         concurrency=_number(given, "CONCURRENCY", default=10, least=1, most=1000),
-        built=given.get("BUILT") == "1",
         database_url=given.get("DATABASE_URL"),
         debug=given.get("DEBUG"),
         debug_port=_number(given, "DEBUG_PORT", default=5890, least=1, most=65535),
@@ -68,17 +71,16 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     )
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file that only this user can read: an `opener` for `open`."""
+    return os.open(path, flags, 0o600)
+
+
 def _number(given: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:
     text = given.get(name, str(default))
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
         raise LocalError(f"{name} has to be a whole number from {least} to {most}.")
     return int(text)
-
-
-def _jwt_secret(given: str | None, kept: Path) -> str:
-    secret, source = (given, "JWT_SECRET") if given else (_kept_secret(kept), str(kept))
-    _check_secret(secret, source)
-    return secret
 
 
 def _check_secret(secret: str, source: str) -> None:
@@ -95,15 +97,11 @@ def _check_secret(secret: str, source: str) -> None:
 def _kept_secret(path: Path) -> str:
     """Return the secret of earlier runs, so that tokens outlive a restart; or make one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        unfinished = path.with_name(f".{path.name}-{os.getpid()}")
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-        try:
-            os.link(unfinished, path)  # unlike rename it leaves a faster process' secret alone
-        except FileExistsError:
-            pass
-        finally:
-            unfinished.unlink()
-    return path.read_text().strip()
+    with open(path, "a+", opener=private) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # of two first runs, the second waits for the secret
+        file.seek(0)
+        kept = file.read().strip()
+        if not kept:
+            kept = secrets.token_urlsafe(48)
+            file.write(kept)
+    return kept

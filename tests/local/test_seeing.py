@@ -17,7 +17,6 @@ from local.terminal import shown_lines
 from tests.local.toy import environment, served
 from tests.running import start
 
-ACTOR = "1f40fc92da241694"
 LOGGED = {
     "level": "ERROR",
     "location": "handler:12",
@@ -27,7 +26,7 @@ LOGGED = {
     "exception": 'Traceback (most recent call last):\n  File "app.py", line 12\nValueError: no',
     "exception_name": "ValueError",
 }
-METRICS = {"_aws": {"Timestamp": 0}, "Requests": 1, "actor": ACTOR}
+METRICS = {"_aws": {"Timestamp": 0}, "Requests": 1}
 
 
 def seen(folder: Path, use: Callable[[str], object]) -> str:
@@ -61,16 +60,10 @@ def test_what_a_function_prints_and_logs_is_seen(folder: Path) -> None:
     assert re.fullmatch(r"POST /work 200 \d+ ms", lines[start + 5])
 
 
-def test_a_requests_line_names_its_actor_and_metrics_are_not_seen(folder: Path) -> None:
-    code = (
-        "import json; r = context.aws_request_id;"
-        f"print(json.dumps({METRICS!r} | {{'function_request_id': r}}));"
-        "answer = {'statusCode': 201, 'headers': {'X-Request-Id': r}}"
-    )
-    output = seen(folder, lambda url: work(url, code))
-    assert re.search(rf"^POST /work 201 \d+ ms user {ACTOR}$", output, re.MULTILINE)
+def test_metrics_are_kept_and_not_seen(folder: Path) -> None:
+    output = seen(folder, lambda url: work(url, f"print({json.dumps(METRICS)!r})"))
     assert "_aws" not in output
-    assert "_aws" in (folder / ".local/logs/Work.log").read_text()
+    assert "_aws" in (folder / ".local/functions.log").read_text()
 
 
 def test_an_unhandled_error_is_seen_once_with_its_file_and_line(folder: Path) -> None:
@@ -109,18 +102,15 @@ def test_what_a_function_writes_cannot_steer_the_terminal() -> None:
     assert "\x07" not in line
 
 
-def test_logs_are_for_this_user_alone_and_hold_no_header(folder: Path) -> None:
-    (folder / ".local/logs").mkdir(mode=0o755)
-    (folder / ".local/logs/Work.log").touch(mode=0o644)
+def test_the_log_is_for_this_user_alone_and_holds_no_header(folder: Path) -> None:
     with served(folder) as toy:
         toy.get("/echo/a", authorization="Bearer unmistakable")
         toy.work("print('a line')")
         toy.raw(b"GET / HTTP/1.1\r\nAuthorization : Bearer unmistakable\r\n\r\n")
         toy.work("pass")
-    files = list((folder / ".local/logs").iterdir())
-    assert stat.S_IMODE((folder / ".local/logs").stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
-    assert not [path for path in files if "unmistakable" in path.read_text()]
+    log = folder / ".local/functions.log"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert log.read_text() == "Work: a line\n"
 
 
 def test_make_logs_follows_what_functions_write(folder: Path) -> None:

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from local.errors import LocalError
+from local.sam import docker
 from local.sam.commands import IMAGE
-from local.sam.docker import Docker
 
 _NAME = "task-api/stand-in-for-aws-lambda-python"
 _SUITE = "trixie"  # the Debian whose Python is the runtime's
@@ -37,7 +37,7 @@ _CONFIGURATION = (
 Progress = Callable[[str], None]
 
 
-def image_options(docker: Docker, root: Path, progress: Progress) -> list[str]:
+def image_options(root: Path, progress: Progress) -> list[str]:
     """Return the options by which SAM uses the stand-in; none where AWS's image is to be had.
 
     Raises LocalError when there is neither.
@@ -47,12 +47,12 @@ def image_options(docker: Docker, root: Path, progress: Progress) -> list[str]:
     progress(f"Pulling {IMAGE} ...")
     if docker.succeeds("pull", "--quiet", IMAGE):
         return []
-    stand_in = _stand_in(docker, root, progress)
+    stand_in = _stand_in(root, progress)
     progress(f"AWS's image cannot be pulled; {stand_in} stands in (Debian's Python, no AWS code).")
     return ["--skip-pull-image", "--invoke-image", stand_in]
 
 
-def _stand_in(docker: Docker, root: Path, progress: Progress) -> str:
+def _stand_in(root: Path, progress: Progress) -> str:
     requirements = root / "requirements" / "runtime.txt"
     digest = _digest(Path(__file__), requirements, *sorted(_FILES.iterdir()))
     # SAM derives its own image from this one by its name alone, so another content has another.
