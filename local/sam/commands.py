@@ -123,12 +123,20 @@ def sam_local(settings: Settings, build: Path) -> Iterator[Sam]:
         for name in _URLS & environ.keys():
             environ[name] = stack.enter_context(reachable(environ[name], docker.bridge()))
         parameters = stack.enter_context(_parameters(settings, environ))
+        stack.callback(_remove_containers, build)
         yield Sam(
             root=settings.root,
             build=build,
             environ=_environ(),
             options=["--parameter-overrides", f"file://{parameters}", *ADD_HOST, *options],
         )
+
+
+def _remove_containers(build: Path) -> None:
+    """Remove the containers that mount our functions; SAM leaves some that it has just started."""
+    mounts = [f"--filter=volume={folder}" for folder in build.iterdir() if folder.is_dir()]
+    if found := docker.ask("ps", "--all", "--quiet", *mounts).split():
+        docker.ask("rm", "--force", "--volumes", *found)
 
 
 def check(settings: Settings) -> None:

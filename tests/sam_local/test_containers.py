@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from local.sam import docker
-from local.sam.commands import Sam
+from local.sam.commands import IMAGE, Sam, sam_local
+from local.settings import read_settings
 from local.template import read_template
 from tests.contract.client import Client, problem
 from tests.routes import FUNCTIONS
@@ -96,6 +97,19 @@ def test_functions_write_nowhere_but_to_tmp(api: Api, containers: dict[str, str]
         places = {change.split(" ", 1)[1] for change in changes}
         written = {place for place in places if place != "/tmp" and place[:5] != "/tmp/"}  # noqa: S108
         assert written <= {"/opt", "/var", "/var/task"}, function  # where SAM mounts
+
+
+def test_no_container_is_left_whatever_sam_leaves(
+    sam: Sam, tmp_path: Path, database_url: str
+) -> None:
+    (tmp_path / "Function").mkdir()
+    given = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET}
+    image = sam.options[-1] if "--invoke-image" in sam.options else IMAGE
+    settings = read_settings(ROOT, {**given, "SAM_OPTIONS": f"--invoke-image {image}"})
+    with sam_local(settings, tmp_path):
+        mount = f"--volume={tmp_path / 'Function'}:/var/task"
+        container = docker.ask("run", "--detach", "--entrypoint=sleep", mount, image, "1000")
+    assert not docker.succeeds("inspect", container)
 
 
 def test_identity_comes_from_the_authorizers_container(
