@@ -45,13 +45,14 @@ class Settings:
 
 
 def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
-    """Read all settings, and make the JWT secret when there is none.
+    """Read all settings; make the folder of the state, and the JWT secret when there is none.
 
     Raises LocalError with a sentence that names the variable whose value is not usable. An empty
     value counts as not given, because that is what `make VARIABLE=` passes on.
     """
     if not (root / "template.yaml").exists():
         raise LocalError(f"There is no template.yaml in {root}.")
+    (root / ".local").mkdir(exist_ok=True)
     given = {name: value for name, value in environ.items() if value}
     for name in ("JWT_SECRET", "JWT_PREVIOUS_SECRET"):
         if name in given:
@@ -96,7 +97,6 @@ def _check_secret(secret: str, source: str) -> None:
 
 def _kept_secret(path: Path) -> str:
     """Return the secret of earlier runs, so that tokens outlive a restart; or make one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", opener=private) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # of two first runs, the second waits for the secret
         file.seek(0)
