@@ -72,7 +72,7 @@ run: .venv/ready ## serve the API on this machine, with an embedded Postgres (PO
 
 .PHONY: token
 token: .venv/ready ## print a token for a user: make token USER=alice
-	@$(BIN)/python -m local.token "$$USER"
+	@$(BIN)/python -m local token "$$USER"
 
 .PHONY: logs
 logs: .venv/ready ## follow what the functions of `make run` write
@@ -156,17 +156,11 @@ build: .venv-sam/ready runtime-python ## build what is deployed, into .aws-sam
 
 .PHONY: sam-local
 sam-local: .venv/ready .venv-sam/ready ## serve the API by `sam local start-api`, in containers (PORT, DATABASE_URL, JWT_SECRET ...)
-	@$(BIN)/python -m local.sam check
-	layers/find-python 3.13 fetch >/dev/null
-	$(SAM) build
-	exec $(BIN)/python -m local.sam api
+	@exec $(BIN)/python -m local sam-local
 
 .PHONY: sam-invoke
 sam-invoke: .venv/ready .venv-sam/ready ## run one function once by `sam local invoke`: make sam-invoke F=CreateTask [E=events/...]
-	@$(BIN)/python -m local.sam check "$$F" "$$E"
-	layers/find-python 3.13 fetch >/dev/null
-	$(SAM) build
-	exec $(BIN)/python -m local.sam invoke "$$F" "$$E"
+	@exec $(BIN)/python -m local sam-invoke "$$F" "$$E"
 
 .PHONY: validate
 validate: .venv-sam/ready ## check template.yaml

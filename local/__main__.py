@@ -10,63 +10,63 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from local.errors import LocalError
 
-_USAGE = (
-    "usage: python -m local"
-    " [run | logs | psql | reset | invoke FUNCTION [EVENT] | events | migrate]"
-)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> None:
     """Run one subcommand and exit with its status."""
-    arguments = sys.argv[1:] or ["run"]
+    for number in _SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    name, *arguments = [each for each in sys.argv[1:] if each] or [""]
     try:
-        sys.exit(asyncio.run(_until_signalled(arguments)))
-    except asyncio.CancelledError:
+        sys.exit(_command(name, arguments))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         # Ctrl-C is how these are meant to end; anything else did not finish.
-        sys.exit(0 if arguments in (["run"], ["logs"]) else 128 + signal.SIGINT)
-    except LocalError as error:
+        sys.exit(0 if name in ("run", "logs", "sam-local") else 128 + signal.SIGINT)
+    except (LocalError, OSError) as error:
         sys.exit(str(error))
-    except OSError as error:
-        sys.exit(f"{error.strerror or error}: {error.filename or 'no file'}")
 
 
-async def _until_signalled(arguments: list[str]) -> int:
-    """Run a command; the first signal cancels it, and further ones do not disturb its ending."""
-    task = asyncio.create_task(_command(arguments))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
-    return await task
-
-
-async def _command(arguments: list[str]) -> int:
+def _command(name: str, arguments: list[str]) -> int:
     # These imports take most of a second; Ctrl-C is already taken care of by now.
-    from local.database import psql, reset
-    from local.invoke import invoke, migrate, play_all
-    from local.logs import follow
-    from local.run import run
+    from local import database, invoke, stack, terminal, token
+    from local.sam import commands as sam
     from local.settings import read_settings
 
-    settings = read_settings(Path.cwd(), os.environ)
-    match arguments:
-        case ["run"]:
-            return await run(settings)
-        case ["logs"]:
-            return await follow(settings.state / "logs")
-        case ["psql"]:
-            return await psql(settings)
-        case ["reset"]:
-            return await reset(settings)
-        case ["invoke", function, *rest] if len(rest) < 2:
-            return await invoke(settings, function, rest[0] if rest else None)
-        case ["events"]:
-            return await play_all(settings)
-        case ["migrate"]:
-            return await migrate(settings)
-    raise LocalError(_USAGE)
+    commands: dict[str, Callable[..., int | Coroutine[Any, Any, int]]] = {
+        "run": stack.run,
+        "token": token.token,
+        "logs": terminal.follow,
+        "psql": database.psql,
+        "reset": database.reset,
+        "invoke": invoke.invoke,
+        "events": invoke.play_all,
+        "migrate": invoke.migrate,
+        "sam-local": sam.serve,
+        "sam-invoke": sam.invoke,
+    }
+    if name not in commands:
+        raise LocalError(f"usage: python -m local [{' | '.join(commands)}]")
+    done = commands[name](read_settings(Path.cwd(), os.environ), *arguments)
+    return done if isinstance(done, int) else _until_signalled(done)
+
+
+def _until_signalled(command: Coroutine[Any, Any, int]) -> int:
+    """Run a command; the first signal cancels it, and further ones do not disturb its ending."""
+
+    async def cancellable() -> int:
+        task = asyncio.create_task(command)
+        for number in _SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, _cancel_once, task)
+        return await task
+
+    return asyncio.run(cancellable())
 
 
 def _cancel_once(task: asyncio.Task[int]) -> None:

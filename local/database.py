@@ -1,19 +1,52 @@
-"""`make psql` and `make reset`: the embedded database, opened by hand, and emptied."""
+"""The database behind the API, and `make psql` and `make reset`: opened by hand, and emptied."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import sys
+import subprocess
+from collections.abc import Callable, Mapping
+
+import psycopg
 
 from local.errors import LocalError
-from local.postgres import Postgres
+from local.postgres import BINARIES, Postgres
 from local.settings import Settings
-from local.stack import embedded_postgres, starting
+
+_API_ROLE = "task_api"  # made by the schema
+_API_LOGIN = "task_login"
 
 
-async def psql(settings: Settings) -> int:
+def embedded_postgres(
+    settings: Settings, progress: Callable[[str], None], *, shared: bool = False
+) -> Postgres | None:
+    """Return this checkout's own Postgres, not yet started; None when DATABASE_URL is given."""
+    if settings.database_url:
+        return None
+    return Postgres(settings.state / "postgres", shared=shared, progress=progress)
+
+
+def environ_with(settings: Settings, postgres: Postgres | None) -> Mapping[str, str]:
+    """Return what template parameters are taken from.
+
+    As on Neon, the API has a login that owns nothing; only Migrate is the database's owner.
+    """
+    if postgres is None:
+        return settings.environ
+    api = postgres.url_for(_API_LOGIN, "tasks")
+    return {**settings.environ, "DATABASE_URL": api, "OWNER_DATABASE_URL": postgres.url}
+
+
+def let_the_api_in(postgres: Postgres) -> None:
+    """Make the API's login once the schema has made the role that it acts as."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        known = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
+        if _API_LOGIN not in known:
+            member = f"IN ROLE {_API_ROLE}" if _API_ROLE in known else ""
+            connection.execute(f"CREATE ROLE {_API_LOGIN} LOGIN NOINHERIT {member}")
+
+
+def psql(settings: Settings) -> int:
     """Open psql as the database's owner, and start the server for it where none runs.
 
     Raises LocalError when there is no database yet.
@@ -21,12 +54,15 @@ async def psql(settings: Settings) -> int:
     postgres = _embedded(settings)
     if not postgres.exists():
         raise LocalError("There is no database yet: `make run` makes it.")
-    async with starting(None if postgres.is_running() else postgres) as ready:
-        await ready()
-        return await _in_the_foreground(str(postgres.psql()), postgres.url)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    with postgres:
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C cancels a query in psql
+        return subprocess.run(
+            [BINARIES / "psql", postgres.url], env=environ, check=False
+        ).returncode
 
 
-async def reset(settings: Settings) -> int:
+def reset(settings: Settings) -> int:
     """Delete the embedded database; the next start makes an empty one.
 
     It asks first, unless YES=1 is set. Raises LocalError while something uses the database.
@@ -44,7 +80,7 @@ async def reset(settings: Settings) -> int:
 
 
 def _embedded(settings: Settings) -> Postgres:
-    postgres = embedded_postgres(settings, lambda text: print(text, file=sys.stderr))
+    postgres = embedded_postgres(settings, print, shared=True)
     if postgres is None:
         raise LocalError("DATABASE_URL names another database; this is for the embedded one.")
     return postgres
@@ -52,25 +88,9 @@ def _embedded(settings: Settings) -> Postgres:
 
 def _confirm() -> None:
     """Raise LocalError unless a person agrees."""
-    asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)  # ends the question
     try:
         said = input("Delete every task in the embedded database? [y/N] ")
     except (EOFError, KeyboardInterrupt):
         raise LocalError("Nobody answered, so nothing was deleted; YES=1 answers yes.") from None
     if said.strip().lower() not in ("y", "yes"):
         raise LocalError("Nothing was deleted.")
-
-
-async def _in_the_foreground(*command: str) -> int:
-    """Run a program that has the terminal: Ctrl-C is its own, and cancels a query in psql."""
-    loop = asyncio.get_running_loop()
-    loop.remove_signal_handler(signal.SIGINT)
-    signal.signal(signal.SIGINT, lambda *_: None)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    process = await asyncio.create_subprocess_exec(*command, env=environ)
-    try:
-        return await process.wait()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()

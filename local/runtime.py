@@ -229,6 +229,9 @@ class Environment:
         except TimeoutError:
             self.end()
             report = TimedOutError(f"{self._function.name} timed out after {seconds:g} seconds")
+        except asyncio.CancelledError:
+            self.end()  # its late report would be taken for the answer to the next event
+            raise
         if isinstance(report, InvocationError):
             raise report
         return report

@@ -7,6 +7,7 @@ values are good.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Mapping
@@ -44,17 +45,22 @@ class Settings:
 
 
 def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
-    """Read all settings, and make the JWT secret when there is none.
+    """Read all settings; make the folder of the state, and the JWT secret when there is none.
 
     Raises LocalError with a sentence that names the variable whose value is not usable. An empty
     value counts as not given, because that is what `make VARIABLE=` passes on.
     """
     if not (root / "template.yaml").exists():
         raise LocalError(f"There is no template.yaml in {root}.")
+    (root / ".local").mkdir(exist_ok=True)
     given = {name: value for name, value in environ.items() if value}
-    given["JWT_SECRET"] = _jwt_secret(given.get("JWT_SECRET"), root / ".local" / "jwt_secret")
-    if "JWT_PREVIOUS_SECRET" in given:
-        _check_secret(given["JWT_PREVIOUS_SECRET"], "JWT_PREVIOUS_SECRET")
+    for name in ("JWT_SECRET", "JWT_PREVIOUS_SECRET"):
+        if name in given:
+            _check_secret(given[name], name)
+    if "JWT_SECRET" not in given:
+        kept = root / ".local" / "jwt_secret"
+        given["JWT_SECRET"] = _kept_secret(kept)
+        _check_secret(given["JWT_SECRET"], str(kept))
     return Settings(
         root=root,
         port=_number(given, "PORT", default=8000, least=0, most=65535),
@@ -66,17 +72,16 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     )
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file that only this user can read: an `opener` for `open`."""
+    return os.open(path, flags, 0o600)
+
+
 def _number(given: Mapping[str, str], name: str, *, default: int, least: int, most: int) -> int:
     text = given.get(name, str(default))
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
         raise LocalError(f"{name} has to be a whole number from {least} to {most}.")
     return int(text)
-
-
-def _jwt_secret(given: str | None, kept: Path) -> str:
-    secret, source = (given, "JWT_SECRET") if given else (_kept_secret(kept), str(kept))
-    _check_secret(secret, source)
-    return secret
 
 
 def _check_secret(secret: str, source: str) -> None:
@@ -92,16 +97,11 @@ def _check_secret(secret: str, source: str) -> None:
 
 def _kept_secret(path: Path) -> str:
     """Return the secret of earlier runs, so that tokens outlive a restart; or make one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        unfinished = path.with_name(f".{path.name}-{os.getpid()}")
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-        try:
-            os.link(unfinished, path)  # unlike rename it leaves a faster process' secret alone
-        except FileExistsError:
-            pass
-        finally:
-            unfinished.unlink()
-    return path.read_text().strip()
+    with open(path, "a+", opener=private) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # of two first runs, the second waits for the secret
+        file.seek(0)
+        kept = file.read().strip()
+        if not kept:
+            kept = secrets.token_urlsafe(48)
+            file.write(kept)
+    return kept

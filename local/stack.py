@@ -8,33 +8,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import json
+import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-import psycopg
 
 from local import page
+from local.database import embedded_postgres, environ_with, let_the_api_in
 from local.errors import InvocationError, LocalError
+from local.events import Answer, Request
 from local.gateway import Gateway, serving
 from local.live import Live
 from local.postgres import Postgres
-from local.runtime import OnLine, Runtime
+from local.runtime import Runtime
 from local.settings import HOST, Settings
 from local.template import Template, parameter_names, read_template
 from local.terminal import Terminal
+from local.token import announced, make_token
 
 DATABASE = "DatabaseUrl"  # the template parameter that an embedded Postgres stands in for
 MIGRATE = "Migrate"
-_API_ROLE = "task_api"  # made by the schema
-_API_LOGIN = "task_login"
 _GRACE_SECONDS = 4.0
 
-Progress = Callable[[str], None]
+Page = Callable[[Request, Mapping[str, str]], Answer | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,45 +47,76 @@ class Api:
     runtime: Runtime
     postgres: Postgres | None
     environ: Mapping[str, str]
-    migrated: Any
+    migrated: bytes
+
+
+async def run(settings: Settings) -> int:
+    """Serve the API until cancelled; raises LocalError when it cannot start."""
+    with Terminal(settings) as terminal:
+        async with serving_api(settings, settings.port, terminal) as api:
+            with announced(settings, int(api.address.rpartition(":")[2])):
+                _welcome(terminal, api)
+                await asyncio.Event().wait()
+    return 0
+
+
+def _welcome(terminal: Terminal, api: Api) -> None:
+    routes = sorted(api.template.routes, key=lambda route: (route.path or "", route.method))
+    width = max((len(route.path or "$default") for route in routes), default=0)
+    for route in routes:
+        terminal.say(f"  {route.method:<7} {route.path or '$default':<{width}}  {route.function}")
+    if any(route.path == "/docs" for route in routes):
+        terminal.say(f"Documentation: {api.address}/docs")
+    for route in routes:
+        if route.method == "GET" and route.authorizer and (route.path or "").count("{") < 2:
+            path = re.sub(r"\{[^}]*\}", "alice", route.path or "/")
+            token = make_token("alice", api.environ)
+            terminal.say(f'curl -H "Authorization: Bearer {token}" {api.address}{path}')
+    terminal.say(f"A page to try it on: {api.address}/")
+    terminal.say(f"Ready on {api.address}")
 
 
 @contextlib.asynccontextmanager
 async def serving_api(
-    settings: Settings, port: int, terminal: Terminal, *, shares_database: bool = False
+    settings: Settings,
+    port: int,
+    terminal: Terminal,
+    *,
+    shared: bool = False,
+    answer: Page = page.answer,
 ) -> AsyncIterator[Api]:
     """Bring everything up in order, serve on `port` (0 takes a free one), and take it all down.
 
-    With `shares_database`, the embedded Postgres that another process started is used, too.
-    Raises LocalError with one sentence when something is missing.
+    With `shared`, the embedded Postgres of another process is used, too. `answer` has the page of
+    what the template has no route for. Raises LocalError with one sentence when something is
+    missing.
     """
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(_bind(port))
-        port = listener.getsockname()[1]
-        address = f"http://{HOST}:{port}"
-        uses_database = DATABASE in parameter_names(settings.template)
-        postgres = embedded_postgres(settings, terminal.say) if uses_database else None
-        is_up = postgres is not None and shares_database and postgres.is_running()
-        database_ready = await stack.enter_async_context(starting(None if is_up else postgres))
-        runtime = await stack.enter_async_context(
-            functions_runtime(settings, terminal.say, terminal.function_line)
-        )
+        listener = stack.enter_context(_listener(port))
+        address = f"http://{HOST}:{listener.getsockname()[1]}"
+        postgres = None
+        if DATABASE in parameter_names(settings.template):
+            postgres = embedded_postgres(settings, terminal.say, shared=shared)
+        runtime = Runtime(settings, terminal.say, terminal.function_line)
         environ = environ_with(settings, postgres)
-        complain = terminal.complain
 
         async def read() -> Template:
             found = await asyncio.to_thread(read_template, settings.template, environ)
             await runtime.use(found.functions)
             return found
 
-        live = Live(settings.template, read, complain=complain)
-        template = await live.load()
-        await database_ready()
-        schema, migrated = None, None
+        live = Live(settings.template, read, complain=terminal.complain)
+        loading = asyncio.create_task(live.load())
+        await asyncio.sleep(0)  # a thread reads the template from here on, while Postgres starts
+        if postgres:
+            stack.enter_context(postgres)
+        stack.push_async_callback(runtime.close)  # before Postgres ends
+        template = await loading
+        schema, migrated = None, b"null"
         if MIGRATE in template.functions:
+            apply = partial(_migrate, runtime, settings, postgres)
             folder = template.functions[MIGRATE].code
-            apply = _Migration(runtime, settings, postgres)
-            schema = Live(folder, apply, complain=complain)
+            schema = Live(folder, apply, complain=terminal.complain)
             terminal.shows_functions = False  # what goes wrong here is told in one sentence
             migrated = await schema.load()
             terminal.shows_functions = True
@@ -101,104 +130,33 @@ async def serving_api(
             runtime,
             current,
             terminal,
-            port=port,
-            page=partial(page.answer, environ=environ),
+            port=listener.getsockname()[1],
+            page=lambda request: answer(request, environ),
         )
         await stack.enter_async_context(serving(gateway, listener, grace=_GRACE_SECONDS))
         yield Api(address, template, runtime, postgres, environ, migrated)
 
 
-def _bind(port: int) -> socket.socket:
-    """Take the port before anything else is touched; nobody can connect to it yet."""
-    listener = socket.socket()
+def _listener(port: int) -> socket.socket:
+    """Take the port before anything else is touched."""
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        return socket.create_server((HOST, port))
     except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise LocalError(
-                f"Port {port} is taken by another program; stop it or choose another with PORT=..."
-            ) from None
-        raise LocalError(f"Port {port} cannot be used: {error.strerror}.") from None
-    return listener
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise LocalError(
+            f"Port {port} is taken by another program; stop it or choose another with PORT=..."
+        ) from None
 
 
-def embedded_postgres(settings: Settings, progress: Progress) -> Postgres | None:
-    """Return this checkout's own Postgres, not yet started; None when DATABASE_URL is given."""
-    if settings.database_url:
-        return None
-    return Postgres(settings.state / "postgres", progress=progress)
-
-
-def environ_with(settings: Settings, postgres: Postgres | None) -> Mapping[str, str]:
-    """Return what template parameters are taken from.
-
-    As on Neon, the API has a login that owns nothing; only Migrate is the database's owner.
-    """
-    if postgres is None:
-        return settings.environ
-    api = postgres.url_for(_API_LOGIN, "tasks")
-    return {**settings.environ, "DATABASE_URL": api, "OWNER_DATABASE_URL": postgres.url}
-
-
-@contextlib.asynccontextmanager
-async def starting(postgres: Postgres | None) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """Begin to start Postgres, give a function that waits for it, and stop it at the end.
-
-    It starts in a thread, which nothing can interrupt: also when all of this is cancelled, it is
-    stopped after it has started.
-    """
-    start = asyncio.create_task(asyncio.to_thread(postgres.start)) if postgres else None
-
-    async def ready() -> None:
-        if start:
-            await asyncio.shield(start)
-
+async def _migrate(runtime: Runtime, settings: Settings, postgres: Postgres | None) -> bytes:
+    """Apply the schema by the function that does it; raises LocalError when it cannot."""
     try:
-        yield ready
-    finally:
-        if start and postgres:
-            await asyncio.gather(start, return_exceptions=True)
-            await asyncio.to_thread(postgres.stop)
-
-
-@contextlib.asynccontextmanager
-async def functions_runtime(
-    settings: Settings, progress: Progress, on_line: OnLine
-) -> AsyncIterator[Runtime]:
-    """Give a runtime, and end all of its processes at the end."""
-    runtime = Runtime(settings, progress, on_line)
-    try:
-        yield runtime
-    finally:
-        await runtime.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Migration:
-    """Applies the schema by the function that does it; raises LocalError when it cannot."""
-
-    runtime: Runtime
-    settings: Settings
-    postgres: Postgres | None
-
-    async def __call__(self) -> Any:
-        try:
-            answer = await self.runtime.invoke(MIGRATE, json.dumps({}).encode())
-        except InvocationError as failure:
-            reason = " ".join(str(failure).split())
-            database = "DATABASE_URL" if self.settings.database_url else "the embedded database"
-            raise LocalError(f"The schema cannot be applied to {database}: {reason}") from None
-        if self.postgres:
-            await asyncio.to_thread(let_the_api_in, self.postgres)
-        return json.loads(answer)
-
-
-def let_the_api_in(postgres: Postgres) -> None:
-    """Make the API's login once the schema has made the role that it acts as."""
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        known = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
-        if _API_LOGIN not in known:
-            member = f"IN ROLE {_API_ROLE}" if _API_ROLE in known else ""
-            connection.execute(f"CREATE ROLE {_API_LOGIN} LOGIN NOINHERIT {member}")
+        answer = await runtime.invoke(MIGRATE, b"{}")
+    except InvocationError as failure:
+        reason = " ".join(str(failure).split())
+        database = "DATABASE_URL" if settings.database_url else "the embedded database"
+        raise LocalError(f"The schema cannot be applied to {database}: {reason}") from None
+    if postgres:
+        await asyncio.to_thread(let_the_api_in, postgres)
+    return answer

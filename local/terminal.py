@@ -1,47 +1,51 @@
-"""What the terminal shows, and the log files that have the rest."""
+"""What the terminal shows of the functions at work, and the log file that has the rest."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import os
+import subprocess
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from aiohttp.http_exceptions import HttpProcessingError
 
-from local.template import Route
+from local.errors import LocalError
+from local.settings import Settings, private
 
 _SHOWN_CHARACTERS = 300
-_RED, _YELLOW, _GREEN, _DIM = "31", "33", "32", "2"
-_COLOURS = {"DEBUG": _DIM, "WARNING": _YELLOW, "WARN": _YELLOW, "ERROR": _RED, "CRITICAL": _RED}
+RED, YELLOW, GREEN, DIM = "31", "33", "32", "2"
+_COLOURS = {"DEBUG": DIM, "WARNING": YELLOW, "WARN": YELLOW, "ERROR": RED, "CRITICAL": RED}
+_LAST_LINES = "20"
 _REMEMBERED = 1000
 _UNHANDLED = "LAMBDA_WARNING: Unhandled exception"
 
 
-class Terminal:
+class Terminal(contextlib.AbstractContextManager["Terminal"]):
     """Prints for people on `out`, errors on stderr; colours only where they are seen.
 
-    What functions write is kept in one file each, for this user alone. A `quiet` one prints no
-    lines of requests. While `shows_functions` is off, functions' lines go to their files only.
+    All that functions write is kept in one file, for this user alone. A `quiet` one prints no
+    lines of requests. While `shows_functions` is off, functions' lines go to the file only.
     """
 
-    def __init__(self, logs: Path, out: TextIO = sys.stdout, *, quiet: bool = False) -> None:
-        self._logs = logs
+    def __init__(
+        self, settings: Settings, out: TextIO = sys.stdout, *, quiet: bool = False
+    ) -> None:
         self._out = out
         self._quiet = quiet
         self.shows_functions = True
-        self._files: dict[str, TextIO] = {}
-        self._actors: dict[str, str] = {}
-        logs.mkdir(parents=True, exist_ok=True)
-        logs.chmod(0o700)
-        server_log = logging.getLogger("aiohttp.server")
-        server_log.addHandler(_GatewayErrors(self))
-        server_log.propagate = False
+        self._actors: dict[str, str] = {}  # by request id, until the request's line is printed
+        self._log = open(  # noqa: SIM115 - closed at the end of the block
+            _log(settings), "a", encoding="utf-8", errors="replace", buffering=1, opener=private
+        )
+        logging.getLogger("aiohttp.server").addFilter(self._gateway_failed)
+
+    def __exit__(self, *_: object) -> None:
+        self._log.close()
 
     def say(self, text: str) -> None:
         """Print a line at once, also into a pipe."""
@@ -50,7 +54,7 @@ class Terminal:
     def complain(self, text: str) -> None:
         """Print what went wrong: a sentence, and a traceback if there is one."""
         for line in text.splitlines():
-            _print(coloured(printable(line), _RED, sys.stderr), sys.stderr)
+            _print(coloured(printable(line), RED, sys.stderr), sys.stderr)
 
     def answered(
         self, method: str, path: str, status: int, seconds: float, request_id: str | None
@@ -59,63 +63,61 @@ class Terminal:
 
         It ends with the actor that the function's metrics name, which is a hash of the user's id.
         """
-        if self._quiet:
-            return
-        colour = _GREEN if status < 400 else _YELLOW if status < 500 else _RED
-        shown = coloured(str(status), colour, self._out)
         actor = self._actors.pop(request_id or "", "")
         who = f" user {printable(actor)}" if actor else ""
-        self.say(f"{method} {printable(path)} {shown} {round(seconds * 1000)} ms{who}")
-
-    def routes(self, routes: Iterable[Route]) -> None:
-        """Print a table of the routes."""
-        rows = sorted((route.path or "$default", route.method, route.function) for route in routes)
-        width = max((len(path) for path, _, _ in rows), default=0)
-        for path, method, function in rows:
-            self.say(f"  {method:<7} {path:<{width}}  {function}")
+        if not self._quiet:
+            colour = GREEN if status < 400 else YELLOW if status < 500 else RED
+            shown = coloured(str(status), colour, self._out)
+            self.say(f"{method} {printable(path)} {shown} {round(seconds * 1000)} ms{who}")
 
     def function_line(self, function: str, line: str) -> None:
         """Keep a line that a function wrote, and show it shortly."""
-        if function not in self._files:
-            path = self._logs / f"{function}.log"
-            self._files[function] = open(  # noqa: SIM115 - closed by close()
-                path, "a", encoding="utf-8", errors="replace", buffering=1, opener=_for_this_user
-            )
-        self._files[function].write(f"{line}\n")
-        record = _record(line)
-        if "_aws" in record and isinstance(record.get("actor"), str):
-            self._remember(str(record.get("function_request_id")), record["actor"])
+        for each in line.splitlines():
+            self._log.write(f"{function}: {each}\n")
+        self._remember_actor(_record(line))
         # A crash arrives as an error of the invocation as well.
         if self.shows_functions and not _is_crash(line):
             for shown in shown_lines(function, line, self._out):
                 self.say(shown)
 
-    def close(self) -> None:
-        """Close the log files."""
-        for file in self._files.values():
-            file.close()
+    def _remember_actor(self, record: dict[str, Any]) -> None:
+        if "_aws" in record and isinstance(record.get("actor"), str):
+            self._actors[str(record.get("function_request_id"))] = record["actor"]
+            if len(self._actors) > _REMEMBERED:
+                del self._actors[next(iter(self._actors))]
 
-    def _remember(self, request_id: str, actor: str) -> None:
-        self._actors[request_id] = actor
-        if len(self._actors) > _REMEMBERED:
-            del self._actors[next(iter(self._actors))]
+    def _gateway_failed(self, record: logging.LogRecord) -> bool:
+        """Show where the gateway itself failed, without the message, which may hold a header.
 
-
-class _GatewayErrors(logging.Handler):
-    """Shows where the gateway itself failed, without the message, which may hold a header.
-
-    What clients send malformed is left out.
-    """
-
-    def __init__(self, terminal: Terminal) -> None:
-        super().__init__()
-        self._terminal = terminal
-
-    def emit(self, record: logging.LogRecord) -> None:
+        What clients send malformed is left out.
+        """
         kind, error, trace = record.exc_info or (None, None, None)
         if kind is not None and not isinstance(error, HttpProcessingError):
             where = "".join(traceback.format_tb(trace))
-            self._terminal.complain(f"The gateway failed: {kind.__name__}\n{where}")
+            self.complain(f"The gateway failed: {kind.__name__}\n{where}")
+        return False
+
+
+def follow(settings: Settings) -> int:
+    """Print the last lines that functions wrote, and then each new line, until interrupted."""
+    log = _log(settings)
+    if not log.exists():
+        raise LocalError("No function has written anything yet: start the API with `make run`.")
+    print(f"Following {log} (Ctrl-C ends it) ...", file=sys.stderr, flush=True)
+    command = ["tail", "-n", _LAST_LINES, "-F", str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as tail:
+        try:
+            for line in tail.stdout or ():
+                function, _, text = line.rstrip("\n").partition(": ")
+                for shown in shown_lines(function, text, sys.stdout):
+                    print(shown, flush=True)
+        finally:
+            tail.terminate()
+    return 0
+
+
+def _log(settings: Settings) -> Path:
+    return settings.state / "functions.log"
 
 
 def shown_lines(function: str, line: str, stream: TextIO) -> Iterator[str]:
@@ -126,7 +128,7 @@ def shown_lines(function: str, line: str, stream: TextIO) -> Iterator[str]:
     record = _record(line)
     if "_aws" in record:
         return
-    prefix = coloured(f"{function}:", _DIM, stream)
+    prefix = coloured(f"{function}:", DIM, stream)
     if not {"message", "errorType"} & record.keys():
         for each in line.splitlines():
             yield f"{prefix} {printable(each)}"
@@ -137,7 +139,7 @@ def shown_lines(function: str, line: str, stream: TextIO) -> Iterator[str]:
     colour = _COLOURS.get(level)
     yield f"{prefix} {coloured(text, colour, stream) if colour else text}"
     for each in _traceback(record).splitlines():
-        yield coloured(f"  {printable(each)}", colour or _DIM, stream)
+        yield coloured(f"  {printable(each)}", colour or DIM, stream)
 
 
 def coloured(text: str, colour: str, stream: TextIO) -> str:
@@ -174,12 +176,6 @@ def _is_crash(line: str) -> bool:
         text = str(record.get("message", ""))
         return text.startswith(_UNHANDLED) or (not text and "errorType" in record)
     return "\n" in line or line.startswith(("[ERROR] ", _UNHANDLED))
-
-
-def _for_this_user(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags, 0o600)
-    os.fchmod(descriptor, 0o600)  # an earlier version may have made it readable for others
-    return descriptor
 
 
 def _print(text: str, stream: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""`sam local` with what it needs around it: Docker, the image, settings and a database."""
+"""`make sam-local` and `make sam-invoke`: SAM CLI with Docker and a database around it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,38 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from local.database import embedded_postgres, environ_with
 from local.errors import LocalError
+from local.invoke import find_event
 from local.packages import Packages
-from local.postgres import Postgres
-from local.sam import processes
-from local.sam.docker import Docker
-from local.sam.relay import reachable
+from local.sam import docker
+from local.sam.relay import ADD_HOST, reachable
 from local.settings import HOST, Settings
-from local.stack import embedded_postgres, environ_with, serving_api
-from local.template import parameter_names, read_template, variable_name
+from local.stack import serving_api
+from local.template import parameter_names, variable_name
 from local.terminal import Terminal
+from local.token import announced
 
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 _DEBUGGER = "/tmp/lambci_debug_files/debugpy"  # noqa: S108 - where SAM mounts a debugger
+_OF_THE_SHELL = re.compile(
+    r"(DOCKER|LC|SSL|XDG)_\w+|\w+_proxy|HOME|LANG|LD_LIBRARY_PATH|PATH|TERM|TMPDIR|USER", re.I
+)
 _URLS = {"DATABASE_URL", "OWNER_DATABASE_URL"}
 
-Progress = Callable[[str], None]
+_say = partial(print, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,96 +47,124 @@ class Sam:
     `environ` is SAM's own, never the functions'.
     """
 
-    docker: Docker
     root: Path
     build: Path
     environ: Mapping[str, str]
     options: list[str]
 
     def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
-        """Start `sam local COMMAND`; SIGINT ends it, containers included."""
-        program = self.root / ".venv-sam" / "bin" / "sam"
+        """Start `sam local COMMAND`; SIGINT ends it, containers included.
+
+        It has a session of its own: Ctrl-C reaches it only when we pass it on. When this process is
+        killed, the kernel sends it SIGINT.
+        """
+        sam = ["setpriv", "--pdeathsig=INT", str(_program(self.root)), "local"]
         template = ["--template", str(self.build / "template.yaml")]
-        return processes.start(
-            [program, "local", *command, *template, *self.options],
-            ends_by=signal.SIGINT,
+        return subprocess.Popen(
+            [*sam, *command, *template, *self.options],
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
             env=self.environ,
             cwd=self.root,
             **options,
         )
 
-    def invoke(self, function: str, event: Path, *options: str) -> subprocess.CompletedProcess[str]:
-        """Run `sam local invoke`; its standard output is the answer, the rest are logs."""
-        command = ("invoke", function, "--event", str(event), *options)
-        with self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            try:
-                out, err = process.communicate()
-            except BaseException:
-                processes.end(process, signal.SIGINT)
-                raise
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+def serve(settings: Settings) -> int:
+    """Serve the API by `sam local start-api` until it is interrupted."""
+    check(settings)
+    with sam_local(settings, _build(settings)) as sam:
+        _say(f"Starting on http://{HOST}:{settings.port} (`make token USER=alice` makes a token)")
+        with announced(settings, settings.port):
+            return _until_ended(sam.start("start-api", *api_options(settings)))
+
+
+def invoke(settings: Settings, function: str = "", given: str = "") -> int:
+    """Run one function once by `sam local invoke`."""
+    event = find_event(settings, function, given)
+    check(settings)
+    with sam_local(settings, _build(settings)) as sam:
+        options = debugger_options(settings)
+        return _until_ended(sam.start("invoke", function, "--event", str(event), *options))
+
+
+def _build(settings: Settings) -> Path:
+    if subprocess.run(["make", "--silent", "build"], cwd=settings.root, check=False).returncode:  # noqa: S607
+        raise LocalError("`make build` failed.")
+    return settings.root / ".aws-sam" / "build"
+
+
+def _until_ended(process: subprocess.Popen[str]) -> int:
+    try:
+        return process.wait()
+    finally:
+        process.send_signal(signal.SIGINT)  # which does nothing when it has ended
+        process.wait()
 
 
 @contextlib.contextmanager
-def sam_local(settings: Settings, build: Path, progress: Progress) -> Iterator[Sam]:
+def sam_local(settings: Settings, build: Path) -> Iterator[Sam]:
     """Yield SAM with everything up around it; at the end nothing of it is left.
 
     Raises LocalError with one sentence when something is missing.
     """
-    docker = Docker()
-    check(settings, docker)
     options = shlex.split(settings.environ.get("SAM_OPTIONS", ""))
-    if "--invoke-image" not in options:
-        _have_image(docker, progress)
+    if "--invoke-image" not in options and not docker.succeeds("image", "inspect", IMAGE):
+        _say(f"Pulling {IMAGE} ...")
+        docker.ask("pull", "--quiet", IMAGE)
     with contextlib.ExitStack() as stack:
-        postgres = stack.enter_context(_database(settings, progress))
-        progress("Applying the schema ...")
+        postgres = embedded_postgres(settings, _say, shared=True)
+        if postgres:
+            stack.enter_context(postgres)
+        _say("Applying the schema ...")
         asyncio.run(_apply_schema(settings))
         environ = dict(environ_with(settings, postgres))
         for name in _URLS & environ.keys():
-            environ[name], found = stack.enter_context(reachable(environ[name], docker.bridge()))
-            options += [option for option in found if option not in options]
+            environ[name] = stack.enter_context(reachable(environ[name], docker.bridge()))
         parameters = stack.enter_context(_parameters(settings, environ))
-        # SAM removes its containers itself, unless it is killed.
-        folders = [path for path in build.iterdir() if path.is_dir()]
-        stack.callback(docker.remove_containers, folders)
+        stack.callback(_remove_containers, build)
         yield Sam(
-            docker=docker,
             root=settings.root,
             build=build,
-            environ=_environ(docker, _variables(build, environ)),
-            options=["--parameter-overrides", f"file://{parameters}", *options],
+            environ=_environ(),
+            options=["--parameter-overrides", f"file://{parameters}", *ADD_HOST, *options],
         )
 
 
-def check(settings: Settings, docker: Docker) -> None:
+def _remove_containers(build: Path) -> None:
+    """Remove the containers that mount our functions; SAM leaves some that it has just started."""
+    mounts = [f"--filter=volume={folder}" for folder in build.iterdir() if folder.is_dir()]
+    if found := docker.ask("ps", "--all", "--quiet", *mounts).split():
+        docker.ask("rm", "--force", "--volumes", *found)
+
+
+def check(settings: Settings) -> None:
     """Raise LocalError when SAM CLI or Docker is missing."""
-    if not (settings.root / ".venv-sam" / "bin" / "sam").exists():
+    if not _program(settings.root).exists():
         raise LocalError("SAM CLI is not installed: run `make .venv-sam/ready`.")
     docker.check()
 
 
-def api_options(settings: Settings, progress: Progress) -> list[str]:
+def _program(root: Path) -> Path:
+    return root / ".venv-sam" / "bin" / "sam"
+
+
+def api_options(settings: Settings) -> list[str]:
     """Return the options of `sam local start-api`; raises LocalError for the debugger."""
     address = ["--host", HOST, "--port", str(settings.port)]
     debugged = ["--debug-function", settings.debug] if settings.debug else []
-    return [
-        *address,
-        "--warm-containers",
-        "EAGER",
-        *debugged,
-        *debugger_options(settings, progress),
-    ]
+    return [*address, "--warm-containers", "EAGER", *debugged, *debugger_options(settings)]
 
 
-def debugger_options(settings: Settings, progress: Progress) -> list[str]:
+def debugger_options(settings: Settings) -> list[str]:
     """Return SAM's options for DEBUG; the function waits until a debugger is attached.
 
     Raises LocalError when the debugger cannot be installed.
     """
     if not settings.debug:
         return []
-    package = asyncio.run(Packages(settings.root, progress).install_debugger())
+    package = asyncio.run(Packages(settings.root, _say).install_debugger())
     port = str(settings.debug_port)
     # Docker publishes the port on loopback; inside the container it has to be open to that.
     listen = f"{_DEBUGGER} --listen 0.0.0.0:{port} --wait-for-client"
@@ -140,30 +174,16 @@ def debugger_options(settings: Settings, progress: Progress) -> list[str]:
     ]
 
 
-def _have_image(docker: Docker, progress: Progress) -> None:
-    if not docker.succeeds("image", "inspect", IMAGE):
-        progress(f"Pulling {IMAGE} ...")
-        docker.ask("pull", "--quiet", IMAGE)
-
-
-def _variables(build: Path, environ: Mapping[str, str]) -> set[str]:
-    """Return the names of all environment variables that the template gives functions."""
-    functions = read_template(build / "template.yaml", environ).functions.values()
-    return {name for function in functions for name in function.environment}
-
-
-def _environ(docker: Docker, variables: set[str]) -> dict[str, str]:
+def _environ() -> dict[str, str]:
     """Return what SAM runs with: neither telemetry nor credentials nor functions' variables.
 
     SAM gives functions the shell's value of a variable instead of the template's: DATABASE_URL
     would be the address that only this machine can reach. With credentials it would ask AWS for
     their account before each start.
     """
-    hidden = {name for name in docker.environ if name.startswith("AWS_")} | variables
-    kept = {name: value for name, value in docker.environ.items() if name not in hidden}
     nowhere = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "BOTO_CONFIG")
     return {
-        **kept,
+        **{name: value for name, value in os.environ.items() if _OF_THE_SHELL.fullmatch(name)},
         **dict.fromkeys(nowhere, os.devnull),
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -171,37 +191,11 @@ def _environ(docker: Docker, variables: set[str]) -> dict[str, str]:
     }
 
 
-@contextlib.contextmanager
-def _database(settings: Settings, progress: Progress) -> Iterator[Postgres | None]:
-    """Have this checkout's Postgres running, unless DATABASE_URL names another database.
-
-    `make run` may have started it already; it stays up then.
-    """
-    postgres = embedded_postgres(settings, progress)
-    if postgres is None:
-        yield None
-        return
-    try:
-        postgres.start()
-    except LocalError:
-        if not postgres.is_running():
-            raise
-        yield postgres
-        return
-    try:
-        yield postgres
-    finally:
-        postgres.stop()
-
-
 async def _apply_schema(settings: Settings) -> None:
     """Apply the schema as `make run` does; raises LocalError when that fails."""
-    terminal = Terminal(settings.state / "logs", sys.stderr, quiet=True)
-    try:
-        async with serving_api(settings, 0, terminal, shares_database=True):
+    with Terminal(settings, sys.stderr, quiet=True) as terminal:
+        async with serving_api(settings, 0, terminal, shared=True):
             pass
-    finally:
-        terminal.close()
 
 
 @contextlib.contextmanager
@@ -212,7 +206,7 @@ def _parameters(settings: Settings, environ: Mapping[str, str]) -> Iterator[Path
     """
     given = {
         parameter: environ[variable_name(parameter)]
-        for parameter in sorted(parameter_names(settings.root / "template.yaml"))
+        for parameter in sorted(parameter_names(settings.template))
         if variable_name(parameter) in environ
     }
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:

@@ -11,92 +11,82 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from ipaddress import ip_address
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface
 from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from local.sam.docker import Bridge
+from local.sam.docker import DESKTOP
 
-_Connect = Callable[[], socket.socket]
+ADD_HOST = ("--add-host", "localhost:host-gateway")
 
 
 @contextlib.contextmanager
-def reachable(url: str, bridge: Bridge) -> Iterator[tuple[str, list[str]]]:
-    """Yield a connection string by which containers reach the database, and SAM's options for it.
+def reachable(url: str, bridge: IPv4Interface) -> Iterator[str]:
+    """Yield a connection string by which containers reach the database; needs ADD_HOST.
 
     It is `url` itself when that names another machine.
     """
-    connect = connector(url)
-    if connect is None:
-        yield url, []
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    host = query.pop("host", None) or parts.hostname or ""
+    port = int(query.pop("port", None) or parts.port or 5432)
+    if not (host.startswith("/") or host in ("localhost", "127.0.0.1", "::1")):
+        yield url
         return
-    with _Relay(connect, bridge) as relay:
-        threading.Thread(target=relay.serve_forever, name="relay", daemon=True).start()
+    with _Relay(host, port, bridge) as relay:
+        Thread(target=relay.serve_forever, name="relay", daemon=True).start()
+        user = parts.netloc.rpartition("@")[0]
+        here = parts._replace(
+            netloc=f"{user}@localhost:{relay.server_address[1]}",
+            query=urlencode(query, quote_via=quote),
+        )
         try:
-            port = relay.server_address[1]
-            yield _readdressed(url, port), ["--add-host", f"localhost:{bridge.gateway}"]
+            yield here.geturl()
         finally:
             relay.shutdown()
 
 
-def connector(url: str) -> _Connect | None:
-    """Return what connects to a database on this machine; None for a database elsewhere."""
-    parts = urlsplit(url)
-    host = unquote(parts.hostname or parse_qs(parts.query).get("host", [""])[0])
-    port = parts.port or 5432
-    if host.startswith("/"):
-        return lambda: _unix(f"{host}/.s.PGSQL.{port}")
-    if host in ("localhost", "127.0.0.1", "::1"):
-        return lambda: socket.create_connection((host, port))
-    return None
-
-
-def _unix(path: str) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(path)
-    return connection
-
-
-def _readdressed(url: str, port: int) -> str:
-    parts = urlsplit(url)
-    user = parts.netloc.rpartition("@")[0]
-    kept = [(name, value) for name, value in parse_qsl(parts.query) if name not in ("host", "port")]
-    query = urlencode(kept, quote_via=quote)
-    return parts._replace(netloc=f"{user}@localhost:{port}", query=query).geturl()
-
-
 class _Relay(ThreadingTCPServer):
+    """Forwards each connection of a container to the database."""
+
     daemon_threads = True
     block_on_close = False
     request_queue_size = 100
 
-    def __init__(self, connect: _Connect, bridge: Bridge) -> None:
-        self.connect = connect
+    def __init__(self, host: str, port: int, bridge: IPv4Interface) -> None:
+        self._database = (host, port)
         self._bridge = bridge
-        super().__init__((bridge.address, 0), _Connection)
+        super().__init__((str(bridge.ip), 0), BaseRequestHandler)
 
     def verify_request(self, _: Any, client_address: Any) -> bool:
-        """Tell containers from programs of this machine, which call from the bridge's address."""
-        client, bridge = client_address[0], self._bridge
-        is_forwarded = bridge.gateway != bridge.address  # Docker Desktop
-        return ip_address(client) in bridge.clients and (is_forwarded or client != bridge.address)
+        """Tell containers from programs of this machine, which call from the bridge's address.
+
+        On Docker Desktop, where that is loopback, they cannot be told apart.
+        """
+        client, bridge = IPv4Address(client_address[0]), self._bridge
+        return client in bridge.network and (client != bridge.ip or bridge == DESKTOP)
+
+    def finish_request(self, request: Any, _: Any) -> None:
+        """Forward one connection, which has a thread of its own, until it ends."""
+        with self._connect() as database:
+            answers = Thread(target=_copy, args=[database, request], daemon=True)
+            answers.start()
+            _copy(request, database)
+            answers.join()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: the client sees a closed connection, as from a server that is gone."""
 
-
-class _Connection(BaseRequestHandler):
-    server: _Relay
-
-    def handle(self) -> None:
-        with self.server.connect() as database:
-            answers = threading.Thread(target=_copy, args=[database, self.request], daemon=True)
-            answers.start()
-            _copy(self.request, database)
-            answers.join()
+    def _connect(self) -> socket.socket:
+        host, port = self._database
+        if not host.startswith("/"):
+            return socket.create_connection(self._database)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(f"{host}/.s.PGSQL.{port}")
+        return connection
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -17,7 +17,7 @@ FIRST, OTHER = f"first {SECRET}", f"other {SECRET}"
 
 
 def test_token_prints_a_token_and_nothing_else(folder: Path) -> None:
-    done = command(folder, "local.token", "alice", JWT_SECRET=SECRET)
+    done = command(folder, "local", "token", "alice", JWT_SECRET=SECRET)
     assert (done.returncode, done.stderr) == (0, "")
     claims = jwt.decode(done.stdout.rstrip("\n"), SECRET, algorithms=["HS256"])
     assert claims["sub"] == "alice"
@@ -28,7 +28,7 @@ def test_token_prints_a_token_and_nothing_else(folder: Path) -> None:
 
 def test_token_has_the_issuer_audience_and_life_that_are_set(folder: Path) -> None:
     settings = {"JWT_ISSUER": "me", "JWT_AUDIENCE": "you", "EXPIRES_IN": "60"}
-    done = command(folder, "local.token", "alice", **settings)
+    done = command(folder, "local", "token", "alice", **settings)
     kept = (folder / ".local/jwt_secret").read_text()
     claims = jwt.decode(
         done.stdout.strip(), kept, algorithms=["HS256"], issuer="me", audience="you"
@@ -39,14 +39,14 @@ def test_token_has_the_issuer_audience_and_life_that_are_set(folder: Path) -> No
 def test_a_token_is_for_the_api_that_is_running(folder: Path) -> None:
     def secret_of(*ports: str) -> str:
         port = {"PORT": ports[0]} if ports else {}
-        token = command(folder, "local.token", "alice", **port).stdout.strip()
+        token = command(folder, "local", "token", "alice", **port).stdout.strip()
         for secret in (FIRST, OTHER, (folder / ".local/jwt_secret").read_text()):
             with contextlib.suppress(jwt.InvalidSignatureError):
                 jwt.decode(token, secret, algorithms=["HS256"])
                 return secret[:5]
         raise AssertionError(token)
 
-    command(folder, "local.token", "alice")
+    command(folder, "local", "token", "alice")
     kept = (folder / ".local/jwt_secret").read_text()[:5]
     with served(folder, JWT_SECRET=FIRST) as first:
         assert secret_of() == "first"
@@ -55,7 +55,7 @@ def test_a_token_is_for_the_api_that_is_running(folder: Path) -> None:
             assert secret_of(str(first.address[1])) == "first"
             kill(other.running.process)
             assert secret_of() == "first"
-        explicit = command(folder, "local.token", "alice", JWT_SECRET=SECRET).stdout.strip()
+        explicit = command(folder, "local", "token", "alice", JWT_SECRET=SECRET).stdout.strip()
         assert jwt.decode(explicit, SECRET, algorithms=["HS256"])
     assert secret_of() == kept
     files = (folder / ".local/running").iterdir()
@@ -69,7 +69,7 @@ def test_a_token_is_for_the_api_that_is_running(folder: Path) -> None:
 def test_token_without_what_it_needs_says_so(
     folder: Path, arguments: list[str], settings: dict[str, str]
 ) -> None:
-    done = command(folder, "local.token", *arguments, **settings)
+    done = command(folder, "local", "token", *arguments, **settings)
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
 
@@ -103,7 +103,7 @@ def test_invoke_of_a_function_that_fails_is_not_0(folder: Path) -> None:
         ),
         (["invoke", "Work", "template.yaml"], "template.yaml is not JSON: "),
         (["invoke", "Work"], "There is no event "),
-        (["invoke"], "usage: "),
+        (["invoke"], "Name a function: F=... is one of Broken, "),
         (["fly"], "usage: "),
     ],
 )

@@ -59,16 +59,41 @@ def test_nobody_else_reaches_its_socket_or_its_data(data: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_socket_folder_of_somebody_else_is_not_used(data: Path) -> None:
-    server = Postgres(data)
-    folder = _socket_folder(server)
+def test_a_socket_folder_that_was_there_before_is_not_used(data: Path) -> None:
+    folder = _socket_folder(Postgres(data))
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
+    (folder / "planted").touch()
+    with Postgres(data):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert not (folder / "planted").exists()
+
+
+def test_a_socket_folder_that_leads_elsewhere_is_neither_used_nor_emptied(
+    data: Path, tmp_path: Path
+) -> None:
+    folder = _socket_folder(Postgres(data))
+    folder.symlink_to(tmp_path)
     try:
         with pytest.raises(LocalError, match="belongs to somebody else"):
-            server.start()
+            Postgres(data).start()
+        assert tmp_path.exists()
     finally:
-        folder.rmdir()
+        folder.unlink()
+
+
+def test_a_shared_server_is_used_and_left_running(data: Path) -> None:
+    with Postgres(data) as first:
+        with Postgres(data, shared=True) as second, psycopg.connect(second.url):
+            pass
+        assert first.is_running()
+
+
+def test_a_shared_server_of_a_killed_process_is_taken_over_and_stopped(data: Path) -> None:
+    _, process = _left_behind(data)
+    with Postgres(data, shared=True) as server:
+        assert server.is_running()
+    assert not _is_alive(process)
 
 
 def test_two_cannot_use_the_same_data(data: Path) -> None:

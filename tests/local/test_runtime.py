@@ -148,7 +148,7 @@ def test_a_function_that_cannot_be_imported_is_500_for_all_who_wait(toy: Toy) ->
 def test_what_a_function_prints_is_kept_in_its_log(toy: Toy) -> None:
     toy.work("print('unmistakable'); sys.stderr.write('x' * 100_000 + '\\n')")
     toy.work("pass")  # lines are read in order, so those of the last request have arrived
-    log = (toy.folder / ".local/logs/Work.log").read_text()
+    log = (toy.folder / ".local/functions.log").read_text()
     assert "unmistakable\n" in log
     assert "x" * 100_000 in log
 

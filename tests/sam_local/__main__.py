@@ -9,24 +9,24 @@ import signal
 import subprocess
 import sys
 
-from local.sam import processes
 from tests.running import ROOT
-from tests.sam_local.daemon import docker_daemon
+from tests.sam_local.daemon import docker_daemon, end
 from tests.sam_local.image import image_options
 
 
 def main() -> int:
     """Run the command, and return its exit status."""
-    with processes.interruptible(), docker_daemon(print) as docker:
-        options = shlex.join(image_options(docker, ROOT, print))
-        environ = {**os.environ, **docker.environ, "SAM_OPTIONS": options}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with docker_daemon(print):
+        environ = {**os.environ, "SAM_OPTIONS": shlex.join(image_options(ROOT, print))}
         process = subprocess.Popen(sys.argv[1:], env=environ, text=True, start_new_session=True)
         try:
             return process.wait()
         except KeyboardInterrupt:
             return 0
         finally:
-            processes.end(process, signal.SIGINT)
+            end(process, signal.SIGINT)
 
 
 if __name__ == "__main__":

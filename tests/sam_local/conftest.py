@@ -15,7 +15,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from local.errors import LocalError
-from local.sam import processes
+from local.sam import docker
 from local.sam.commands import Sam, api_options, sam_local
 from local.settings import HOST, read_settings
 from tests.contract.client import Client
@@ -24,7 +24,7 @@ from tests.functions.test_events import function_of, insert_alices_task
 from tests.running import ROOT, free_port
 from tests.sam import runtime_python
 from tests.sam import sam as sam_cli
-from tests.sam_local.daemon import docker_daemon
+from tests.sam_local.daemon import docker_daemon, end
 from tests.sam_local.image import image_options
 from tests.sam_local.session import Answer, play
 
@@ -76,25 +76,25 @@ def sam(build: Path, database_url: str) -> Iterator[Sam]:
     """Start all that SAM needs. Skip if no Docker daemon runs and none can be started."""
     with contextlib.ExitStack() as stack:
         try:
-            docker = stack.enter_context(docker_daemon(print))
-            options = image_options(docker, ROOT, print)
+            stack.enter_context(docker_daemon(print))
+            options = image_options(ROOT, print)
         except LocalError as error:
             pytest.skip(str(error))
         given = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET}
         settings = read_settings(ROOT, {**given, "SAM_OPTIONS": shlex.join(options)})
         with pytest.MonkeyPatch.context() as shell:
-            for name, value in {**docker.environ, **SHELL}.items():
+            for name, value in SHELL.items():
                 shell.setenv(name, value)
-            ready = stack.enter_context(sam_local(settings, build, print))
+            ready = stack.enter_context(sam_local(settings, build))
         yield ready
 
 
 @pytest.fixture(scope="session")
-def containers(sam: Sam, api: Api) -> dict[str, str]:
+def containers(api: Api) -> dict[str, str]:
     """Return the warm container of each function, by the function's name."""
     assert api
     label = '{{.ID}} {{.Label "sam.cli.function.name"}}'
-    lines = sam.docker.ask("ps", "--no-trunc", "--format", label).splitlines()
+    lines = docker.ask("ps", "--no-trunc", "--format", label).splitlines()
     return {name: container for container, _, name in (line.partition(" ") for line in lines)}
 
 
@@ -127,7 +127,11 @@ def recording(api: Api) -> Iterator[Recording]:
 
 def _invoke(sam: Sam, name: str) -> "CompletedProcess[str]":
     function = function_of(name).replace("_", " ").title().replace(" ", "")
-    return sam.invoke(function, EVENTS / f"{name}.json")
+    command = ("invoke", function, "--event", str(EVENTS / f"{name}.json"))
+    # Its standard output is the answer, the rest are logs.
+    with sam.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        out, err = process.communicate()
+    return CompletedProcess(command, process.returncode, out, err)
 
 
 def _after(others: list[Invocation], sam: Sam) -> "CompletedProcess[str]":
@@ -142,13 +146,13 @@ def api(sam: Sam, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     port, log = free_port(), tmp_path_factory.mktemp("start-api") / "log"
     settings = read_settings(ROOT, {"PORT": str(port), "JWT_SECRET": SECRET})
     with log.open("w") as output:
-        options = api_options(settings, print)
+        options = api_options(settings)
         process = sam.start("start-api", *options, stdout=output, stderr=output)
     try:
         wait_until_ready(process, log)
         yield Api(f"http://{HOST}:{port}", log)
     finally:
-        processes.end(process, signal.SIGINT)
+        end(process, signal.SIGINT)
 
 
 def wait_until_ready(process: subprocess.Popen[str], log: Path) -> None:

@@ -23,8 +23,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from local.errors import LocalError
-from local.sam import processes
-from local.sam.docker import Docker
+from local.sam import docker
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
@@ -37,26 +36,25 @@ Progress = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def docker_daemon(progress: Progress) -> Iterator[Docker]:
-    """Yield the daemon that answers, or start one and stop it at the end.
+def docker_daemon(progress: Progress) -> Iterator[None]:
+    """Use the daemon that answers, or start one and stop it at the end.
 
     Raises LocalError with what to install or start if there is none and none can be started.
     """
-    docker = Docker()
     if shutil.which("docker") and docker.answers():
-        yield docker
+        yield
         return
     _check_tools()
     progress("No Docker daemon answers; starting a private one ...")
-    with private_daemon() as private:
-        yield private
+    with private_daemon():
+        yield
 
 
 @contextlib.contextmanager
-def private_daemon() -> Iterator[Docker]:
+def private_daemon() -> Iterator[None]:
     """Start a daemon of our own, and end it with its containers, network and data.
 
-    Raises LocalError with what is missing if none can be started.
+    DOCKER_HOST names it until then. Raises LocalError with what is missing if none can be started.
     """
     _check_tools()
     _remove_orphans()
@@ -64,12 +62,33 @@ def private_daemon() -> Iterator[Docker]:
         folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         bridge = stack.enter_context(_bridge())
-        docker = Docker(os.environ | {"DOCKER_HOST": f"unix://{folder}/docker.sock"})
+        stack.enter_context(_docker_host(f"unix://{folder}/docker.sock"))
         process = _start(folder, bridge)
-        stack.callback(processes.end, process, signal.SIGTERM, _STOP_SECONDS)
-        _wait_until_ready(docker, process, folder / "log")
-        stack.callback(_remove_all_containers, docker)
-        yield docker
+        stack.callback(end, process, signal.SIGTERM)
+        _wait_until_ready(process, folder / "log")
+        stack.callback(_remove_all_containers)
+        yield
+
+
+@contextlib.contextmanager
+def _docker_host(address: str) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ["DOCKER_HOST"] = address
+    try:
+        yield
+    finally:
+        os.environ.pop("DOCKER_HOST")
+        os.environ.update({name: before[name] for name in ("DOCKER_HOST",) if name in before})
+
+
+def end(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send a signal and wait; in the end kill the program and all that it started."""
+    process.send_signal(number)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _check_tools() -> None:
@@ -142,9 +161,9 @@ def _ip(*arguments: str) -> str:
 def _start(folder: Path, bridge: str) -> subprocess.Popen[str]:
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     with (folder / "log").open("w") as log:
-        return processes.start(
+        return subprocess.Popen(
             [
-                _program("dockerd"),
+                *("setpriv", "--pdeathsig=TERM", _program("dockerd")),
                 *("--host", f"unix://{folder}/docker.sock", "--pidfile", f"{folder}/pid"),
                 *("--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"),
                 *("--bridge", bridge, "--iptables=false", "--ip6tables=false"),
@@ -154,14 +173,16 @@ def _start(folder: Path, bridge: str) -> subprocess.Popen[str]:
                     "127.0.0.1",
                 ),  # nothing answers there, so name look-ups fail at once and not after a while
             ],
-            ends_by=signal.SIGTERM,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
             env=os.environ | {"PATH": path},
             stdout=log,
             stderr=log,
         )
 
 
-def _wait_until_ready(docker: Docker, process: subprocess.Popen[str], log: Path) -> None:
+def _wait_until_ready(process: subprocess.Popen[str], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if docker.answers():
@@ -171,7 +192,7 @@ def _wait_until_ready(docker: Docker, process: subprocess.Popen[str], log: Path)
     raise LocalError(f"No Docker daemon answers, and none can be started: {lines[-1]}")
 
 
-def _remove_all_containers(docker: Docker) -> None:
+def _remove_all_containers() -> None:
     containers = docker.ask("ps", "--all", "--quiet").split()
     if containers:
         docker.ask("rm", "--force", *containers)

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from local.errors import LocalError
+from local.sam import docker
 from local.sam.commands import IMAGE
-from local.sam.docker import Docker
 
 _NAME = "task-api/stand-in-for-aws-lambda-python"
 _SUITE = "trixie"  # the Debian version that has the runtime's Python
@@ -37,8 +37,8 @@ _CONFIGURATION = (
 Progress = Callable[[str], None]
 
 
-def image_options(docker: Docker, root: Path, progress: Progress) -> list[str]:
-    """Return SAM's options for the stand-in, or none if AWS's image can be had.
+def image_options(root: Path, progress: Progress) -> list[str]:
+    """Return the options with which SAM uses the stand-in, or none if AWS's image can be had.
 
     Raises LocalError if there is neither.
     """
@@ -47,12 +47,12 @@ def image_options(docker: Docker, root: Path, progress: Progress) -> list[str]:
     progress(f"Pulling {IMAGE} ...")
     if docker.succeeds("pull", "--quiet", IMAGE):
         return []
-    stand_in = _stand_in(docker, root, progress)
+    stand_in = _stand_in(root, progress)
     progress(f"AWS's image cannot be pulled; {stand_in} stands in (Debian's Python, no AWS code).")
     return ["--skip-pull-image", "--invoke-image", stand_in]
 
 
-def _stand_in(docker: Docker, root: Path, progress: Progress) -> str:
+def _stand_in(root: Path, progress: Progress) -> str:
     requirements = root / "requirements" / "runtime.txt"
     digest = _digest(Path(__file__), requirements, *sorted(_FILES.iterdir()))
     # SAM derives its own image from this name alone, so other contents need another name.

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from local.sam.commands import Sam
+from local.sam import docker
+from local.sam.commands import IMAGE, Sam, sam_local
+from local.settings import read_settings
 from local.template import read_template
 from tests.contract.client import Client, problem
 from tests.routes import FUNCTIONS
@@ -27,10 +29,10 @@ def test_every_function_has_a_container(containers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_nothing_is_compiled_at_import(sam: Sam, containers: dict[str, str], function: str) -> None:
+def test_nothing_is_compiled_at_import(containers: dict[str, str], function: str) -> None:
     environment = ("--env=PYTHONPATH=/opt/python:/var/runtime", "--workdir=/var/task")
     command = f"{PYTHON} -B -v -c 'import app; app.handler' 2>&1"
-    output = sam.docker.ask("exec", *environment, containers[function], "sh", "-c", command)
+    output = docker.ask("exec", *environment, containers[function], "sh", "-c", command)
     # Python quotes the path of byte code, but not the path of a source that it compiles.
     ours = re.findall(r"^# code object from '?(/(?:opt|var/task)/[^']+)", output, re.MULTILINE)
     assert ours
@@ -40,10 +42,10 @@ def test_nothing_is_compiled_at_import(sam: Sam, containers: dict[str, str], fun
 
 
 def test_a_function_has_the_templates_variables_whatever_the_shell_has(
-    sam: Sam, containers: dict[str, str]
+    containers: dict[str, str],
 ) -> None:
     def variables(function: str) -> dict[str, str]:
-        found = sam.docker.ask("inspect", "-f", "{{json .Config.Env}}", containers[function])
+        found = docker.ask("inspect", "-f", "{{json .Config.Env}}", containers[function])
         return dict(each.split("=", 1) for each in json.loads(found))
 
     for function in containers:
@@ -63,47 +65,58 @@ def test_sam_finds_no_credentials(sam: Sam, tmp_path: Path) -> None:
     assert subprocess.check_output([python, "-c", code], env=environ, text=True) == "None\n"
 
 
-def test_the_memory_of_the_template_is_the_containers_limit(
-    sam: Sam, containers: dict[str, str]
-) -> None:
+def test_the_memory_of_the_template_is_the_containers_limit(containers: dict[str, str]) -> None:
     for name, container in containers.items():
-        limit = sam.docker.ask("inspect", "-f", "{{.HostConfig.Memory}}", container)
+        limit = docker.ask("inspect", "-f", "{{.HostConfig.Memory}}", container)
         assert int(limit) == TEMPLATE.functions[name].memory * 1024 * 1024
 
 
-def test_a_function_that_takes_more_memory_is_ended(sam: Sam, containers: dict[str, str]) -> None:
+def test_a_function_that_takes_more_memory_is_ended(containers: dict[str, str]) -> None:
     inside = ("exec", containers["Migrate"], PYTHON, "-c")
-    assert sam.docker.succeeds(*inside, "bytearray(200 << 20)")
-    assert not sam.docker.succeeds(*inside, "bytearray(3000 << 20)")
+    assert docker.succeeds(*inside, "bytearray(200 << 20)")
+    assert not docker.succeeds(*inside, "bytearray(3000 << 20)")
 
 
-def test_a_functions_code_is_read_only(sam: Sam, containers: dict[str, str]) -> None:
+def test_a_functions_code_is_read_only(containers: dict[str, str]) -> None:
     inside = ("exec", containers["CreateTask"], PYTHON, "-c")
-    assert sam.docker.succeeds(*inside, "open('/tmp/written', 'w')")
+    assert docker.succeeds(*inside, "open('/tmp/written', 'w')")
     code = (
         f"import errno\ntry: {_WRITE}\nexcept OSError as error: print(error.errno == errno.EROFS)"
     )
-    assert sam.docker.ask(*inside, code) == "True"
+    assert docker.ask(*inside, code) == "True"
 
 
-def test_functions_write_nowhere_but_to_tmp(sam: Sam, api: Api, containers: dict[str, str]) -> None:
+def test_functions_write_nowhere_but_to_tmp(api: Api, containers: dict[str, str]) -> None:
     client = Client(api.url, SECRET)
     task = client.create()
     client.send("PUT", client.path(task["id"]), json={"title": "Another"})
     client.send("GET", client.path(task["id"]))
     client.send("GET", "/docs")
     for function, container in containers.items():
-        changes = sam.docker.ask("diff", container).splitlines()
+        changes = docker.ask("diff", container).splitlines()
         places = {change.split(" ", 1)[1] for change in changes}
         written = {place for place in places if place != "/tmp" and place[:5] != "/tmp/"}  # noqa: S108
         assert written <= {"/opt", "/var", "/var/task"}, function  # where SAM mounts the code
 
 
+def test_no_container_is_left_whatever_sam_leaves(
+    sam: Sam, tmp_path: Path, database_url: str
+) -> None:
+    (tmp_path / "Function").mkdir()
+    given = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET}
+    image = sam.options[-1] if "--invoke-image" in sam.options else IMAGE
+    settings = read_settings(ROOT, {**given, "SAM_OPTIONS": f"--invoke-image {image}"})
+    with sam_local(settings, tmp_path):
+        mount = f"--volume={tmp_path / 'Function'}:/var/task"
+        container = docker.ask("run", "--detach", "--entrypoint=sleep", mount, image, "1000")
+    assert not docker.succeeds("inspect", container)
+
+
 def test_identity_comes_from_the_authorizers_container(
-    sam: Sam, api: Api, containers: dict[str, str]
+    api: Api, containers: dict[str, str]
 ) -> None:
     def asked() -> int:
-        return sam.docker.ask("logs", containers["Authorizer"]).count("START RequestId")
+        return docker.ask("logs", containers["Authorizer"]).count("START RequestId")
 
     alice, before = Client(api.url, SECRET), asked()
     assert alice.send("GET", alice.path()).status_code == 200

@@ -10,12 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from local.sam import processes
 from local.sam.commands import Sam, api_options
 from local.settings import read_settings
 from tests.contract.client import Client
 from tests.running import ROOT, free_port, running
 from tests.sam_local.conftest import SECRET, wait_until_ready
+from tests.sam_local.daemon import end
 from tests.sam_local.debugger import Debugger, configuration
 
 DEBUG = "CreateTask"
@@ -38,7 +38,7 @@ def test_a_function_of_sam_local_stops_at_a_breakpoint(sam: Sam, tmp_path: Path)
     port = free_port()
     given = {"PORT": str(port), "JWT_SECRET": SECRET, "DEBUG": DEBUG}
     with (tmp_path / "log").open("w") as log:
-        options = api_options(read_settings(ROOT, given), print)
+        options = api_options(read_settings(ROOT, given))
         process = sam.start("start-api", *options, stdout=log, stderr=log)
     try:
         wait_until_ready(process, tmp_path / "log")
@@ -48,7 +48,7 @@ def test_a_function_of_sam_local_stops_at_a_breakpoint(sam: Sam, tmp_path: Path)
                 debugger.attach(APP, LINE)
                 _stops_and_goes_on(debugger, task)
     finally:
-        processes.end(process, signal.SIGINT)
+        end(process, signal.SIGINT)
 
 
 def test_the_port_to_attach_to_is_the_one_that_is_opened() -> None:
