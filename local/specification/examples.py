@@ -7,7 +7,7 @@ from typing import Any
 
 import neon
 from tasks import errors, models
-from web import body, identity
+from web import identity, request
 from web.failures import problem_of
 from web.problems import ProblemError, internal, invalid
 
@@ -109,8 +109,8 @@ def _problems(parts: set[str]) -> dict[int, dict[str, ProblemError]]:
         404: {"no such task": problem_of(errors.TaskNotFoundError())},
         409: {"still running": problem_of(errors.KeyInUseError())},
         412: {"changed since": problem_of(errors.VersionMismatchError())},
-        413: {"too large": body.too_large()},
-        415: {"no JSON": body.unsupported_media_type()},
+        413: {"too large": request.too_large()},
+        415: {"no JSON": request.unsupported_media_type()},
         500: {"anything unforeseen": internal(Exception())},
         503: {
             "the database is not available": problem_of(neon.UnavailableError("")),
