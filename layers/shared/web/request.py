@@ -1,5 +1,7 @@
 """What a request says: an HTTP API's payload 2.0, read without trusting any part of it.
 
+The body is looked at last: its size, its media type and its JSON, before any model sees it.
+
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
 
