@@ -10,7 +10,7 @@ from typing import Any
 
 import neon
 from tasks import errors
-from web import body, identity
+from web import identity, request
 from web.failures import problem_of
 from web.problems import ProblemError, internal, invalid
 
@@ -67,8 +67,8 @@ _EXAMPLES: list[tuple[int, str, str, Exception]] = [
     (404, "", "no such task", errors.TaskNotFoundError()),
     (409, "", "still running", errors.KeyInUseError()),
     (412, "", "changed since", errors.VersionMismatchError()),
-    (413, "", "too large", body.too_large()),
-    (415, "", "no JSON", body.unsupported_media_type()),
+    (413, "", "too large", request.too_large()),
+    (415, "", "no JSON", request.unsupported_media_type()),
     (422, "title", "a blank title", _wrong("body.title", "string_too_short", _TOO_SHORT)),
     (422, "body", "no JSON", _wrong("body", "json_invalid", "JSON decode error")),
     (

@@ -20,23 +20,20 @@ from tests.routes import FUNCTIONS
 _NEON = {"neon"} | {
     f"neon._{name}"
     for name in (
-        *("address", "connect", "connection", "database", "deadline", "environment", "errors"),
+        *("address", "connect", "connection", "database", "deadline", "errors"),
         *("lifecycle", "refusal", "statement", "telemetry"),
     )
 }
 _HTTP_ONLY = {"observability", "startup", "web"} | {
-    f"web.{name}"
-    for name in ("binding", "body", "endpoint", "identity", "problems", "request", "response")
+    f"web.{name}" for name in ("binding", "endpoint", "identity", "problems", "request", "response")
 }
 _OPENING = {"tasks", "tasks.database", "tasks.orders", "tasks.settings"}
-_TASKS = _OPENING | {
-    f"tasks.{name}" for name in ("cursors", "errors", "idempotency", "models", "paging")
-}
+_TASKS = _OPENING | {f"tasks.{name}" for name in ("errors", "idempotency", "models", "paging")}
 _SERVED = (
     _HTTP_ONLY
     | _NEON
     | _TASKS
-    | {f"web.{name}" for name in ("etags", "failures", "representations", "work")}
+    | {f"web.{name}" for name in ("failures", "representations", "work")}
 )
 # Every endpoint may import what this says; the functions below it import something else.
 _ENDPOINT = _SERVED | {"tasks.ids", "tasks.store", "web.parameters"}

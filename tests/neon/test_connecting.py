@@ -330,7 +330,7 @@ def test_an_address_that_swallows_everything_leaves_time_for_the_next(
 
 def test_ipv4_comes_first(addresses: Addresses) -> None:
     addresses("::1", "127.0.0.2", "::2", "127.0.0.1", "127.0.0.2")
-    target = _address.Target.of("postgresql://u@localhost/db")
+    target = _address.Target("postgresql://u@localhost/db")
     assert _address.resolved(target) == ["127.0.0.2", "127.0.0.1", "::1", "::2"]
 
 

@@ -12,7 +12,7 @@ import pytest
 import snapshot_restore_py  # type: ignore[import-untyped]
 
 from neon import ConfigurationError, Database, Effect, Statement, UnavailableError, _lifecycle
-from neon._environment import _secret_url
+from neon._address import _secret_url
 from tests.aws import SecretsManager
 from tests.neon.conftest import through
 from tests.neon.proxy import Proxy

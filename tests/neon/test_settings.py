@@ -71,26 +71,26 @@ def test_an_unsuitable_connection_string_is_refused_with_a_sentence(
     url: str, sentence: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=sentence) as caught:
-        Target.of(url)
+        Target(url)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def test_neons_own_endpoint_option_passes_the_pooler() -> None:
-    Target.of(f"postgresql://u@{HOST}/db?options=endpoint%3Dep-cool-lake-123456")
+    Target(f"postgresql://u@{HOST}/db?options=endpoint%3Dep-cool-lake-123456")
 
 
 @pytest.mark.parametrize("sslmode", ["", "?sslmode=require", "?sslmode=prefer", "?sslmode=allow"])
 def test_from_afar_tls_is_never_less_than_verify_full(sslmode: str) -> None:
-    target = Target.of(f"postgresql://u@db.example.org/db{sslmode}")
+    target = Target(f"postgresql://u@db.example.org/db{sslmode}")
     assert target.parameters["sslmode"] == "verify-full"
     assert all(each.roots for each in target.transports)
     assert {each.negotiation for each in target.transports} == {"postgres"}
 
 
 def test_a_neon_host_gets_direct_tls_and_channel_binding() -> None:
-    target = Target.of(f"postgresql://u@{HOST}/db?sslmode=require")
+    target = Target(f"postgresql://u@{HOST}/db?sslmode=require")
     assert target.parameters["channel_binding"] == "require"
     assert target.transports[0].negotiation == "direct"
     assert str(target.transports[0].roots).endswith("roots.pem")
@@ -98,28 +98,28 @@ def test_a_neon_host_gets_direct_tls_and_channel_binding() -> None:
 
 def test_what_the_connection_string_names_is_not_varied() -> None:
     url = f"postgresql://u@{HOST}/db?sslnegotiation=postgres&sslrootcert=/own.pem"
-    assert Target.of(url).transports == (Transport("postgres", "/own.pem"),)
+    assert Target(url).transports == (Transport("postgres", "/own.pem"),)
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "127.0.0.1", "127.3.2.1", "[::1]", "", "%2Fvar%2Frun%2Fpostgresql"]
 )
 def test_only_loopback_and_unix_sockets_go_without_tls(host: str) -> None:
-    target = Target.of(f"postgresql://u@{host}/db")
+    target = Target(f"postgresql://u@{host}/db")
     assert (target.parameters["sslmode"], target.transports) == ("disable", (Transport(),))
 
 
 @pytest.mark.parametrize("host", ["localhost.example.org", "10.0.0.1", "127.0.0.1.nip.io", "db"])
 def test_a_host_that_only_looks_local_is_verified(host: str) -> None:
-    assert Target.of(f"postgresql://u@{host}/db").parameters["sslmode"] == "verify-full"
+    assert Target(f"postgresql://u@{host}/db").parameters["sslmode"] == "verify-full"
 
 
 def test_the_password_is_in_no_representation() -> None:
-    assert "hunter2" not in repr(Target.of("postgresql://u:hunter2@h/db"))
+    assert "hunter2" not in repr(Target("postgresql://u:hunter2@h/db"))
 
 
 def test_an_unanswered_segment_ends_the_connection_after_three_seconds() -> None:
-    target = Target.of("postgresql://u@127.0.0.1/db")
+    target = Target("postgresql://u@127.0.0.1/db")
     conninfo = conninfo_to_dict(target.conninfo("127.0.0.1", Transport()).decode())
     assert conninfo["tcp_user_timeout"] == "3000"
 

@@ -16,10 +16,22 @@ class WithDueDay(TaskUpdate):
     CLEARABLE: ClassVar[frozenset[str]] = frozenset({"due"})
 
 
+class WithoutAny(TaskUpdate):
+    """With no member that can be cleared."""
+
+    CLEARABLE: ClassVar[frozenset[str]] = frozenset()
+
+
 def test_null_changes_nothing_unless_the_member_can_be_cleared() -> None:
     sent = {"title": None, "description": None, "completed": None, "due": None}
     assert WithDueDay.model_validate(sent).changes() == {"due": None}
     assert WithDueDay.model_validate({}).changes() == {}
+
+
+def test_the_specification_says_which_members_null_clears() -> None:
+    said = [model.model_json_schema()["description"] for model in (WithoutAny, WithDueDay)]
+    assert said[0].endswith("; an absent or null member changes nothing.")
+    assert said[1].endswith("; an absent member changes nothing, and null only clears: due.")
 
 
 def test_the_empty_string_clears_a_description() -> None:

@@ -3,11 +3,10 @@
 This package knows Postgres and Lambda. It knows nothing of tasks and nothing of HTTP.
 """
 
-from neon._address import direct_conninfo
+from neon._address import direct_conninfo, url_from_environment
 from neon._connection import Row
 from neon._database import Database
 from neon._deadline import deadline
-from neon._environment import url_from_environment
 from neon._errors import (
     ConfigurationError,
     ConflictError,

@@ -1,13 +1,12 @@
-"""What a connection string says, what it must not say, and where its host is."""
-
-from __future__ import annotations
+"""The connection string: where it comes from, what it must not say, and where its host is."""
 
 import ipaddress
+import json
 import os
 import re
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -15,11 +14,12 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from neon._errors import ConfigurationError
+from neon._errors import ConfigurationError, UnavailableError
 from neon._refusal import ConnectFailedError
 
-__all__ = ["Target", "Transport", "direct_conninfo", "resolved"]
-
+_KEYS = ("DATABASE_URL", "database_url", "url")
+_SCHEMES = ("postgres://", "postgresql://")
+_SECRET_SECONDS = 5.0
 _SHIPPED_ROOTS = str(Path(__file__).with_name("roots.pem"))
 # Amazon Linux, Debian, and wherever else OpenSSL was told to look.
 _SYSTEM_ROOTS = ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt")
@@ -31,6 +31,61 @@ _TCP_USER_TIMEOUT = "3000"
 _OPTION = re.compile(r"(^|\s)-[c-]")
 
 
+def url_source() -> str | Callable[[float], str]:
+    """Return the connection string of `DATABASE_URL`, or a function that fetches the secret.
+
+    `DATABASE_SECRET` names the secret. The function takes the seconds that it may need. Raises
+    ConfigurationError if neither variable is set, or the URL is not one.
+    """
+    url, secret = os.environ.get("DATABASE_URL", ""), os.environ.get("DATABASE_SECRET", "")
+    if secret and not url:
+        return partial(_secret_url, secret)
+    if not url.startswith(_SCHEMES):
+        raise ConfigurationError("DATABASE_URL has to be a postgresql:// connection string")
+    return url
+
+
+def url_from_environment() -> str:
+    """Return the connection string, fetched within five seconds if it is in a secret.
+
+    Raises ConfigurationError and UnavailableError.
+    """
+    source = url_source()
+    return source if isinstance(source, str) else source(_SECRET_SECONDS)
+
+
+def _secret_url(name: str, seconds: float) -> str:
+    """Return the connection string that a secret holds, as text or as a JSON object's member.
+
+    The member is `DATABASE_URL`, `database_url` or `url`. Raises ConfigurationError if the secret
+    does not exist, is not allowed or holds none; UnavailableError if asking again may help.
+    """
+    # Imported only where it is used.
+    from secrets_manager import SecretRefusedError, SecretUnavailableError, get_secret
+
+    try:
+        text = get_secret(name, timeout=seconds)
+    except SecretRefusedError as error:
+        raise ConfigurationError(str(error)) from error
+    except SecretUnavailableError as error:
+        raise UnavailableError(str(error)) from error
+    if url := _url_in(text):
+        return url
+    # Outside of any `except`: what could not be read is the secret.
+    raise ConfigurationError(f"the secret {name} holds no postgresql:// connection string")
+
+
+def _url_in(text: str) -> str:
+    if text.startswith(_SCHEMES):
+        return text
+    try:
+        members = json.loads(text)
+    except ValueError:
+        return ""
+    found = [members.get(key) for key in _KEYS] if isinstance(members, dict) else []
+    return next((each for each in found if isinstance(each, str)), "")
+
+
 class Transport(NamedTuple):
     """How TLS is begun and which roots are trusted; None leaves libpq's default."""
 
@@ -38,29 +93,24 @@ class Transport(NamedTuple):
     roots: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Target:
-    """One server to connect to. Its text never shows the password."""
+    """One server to connect to. Its text never shows the password.
 
-    host: str
-    port: int
-    transports: tuple[Transport, ...]
-    parameters: Mapping[str, str] = field(repr=False)
+    Raise ConfigurationError with a sentence for a connection string that is not suitable.
+    """
 
-    @classmethod
-    def of(cls, url: str) -> Target:
-        """Return the target of a connection string. Raises ConfigurationError with a sentence."""
+    def __init__(self, url: str) -> None:
         try:
             given = {key: str(value) for key, value in conninfo_to_dict(url).items()}
         except psycopg.Error:
             # From None: libpq's text quotes the part that it cannot read, password and all.
             raise ConfigurationError("the database's connection string cannot be read") from None
         _refuse_unsuitable(given)
-        host = given.get("host", "")
-        port = int(given.get("port") or 5432)
-        if _is_local(host):
-            return cls(host, port, (Transport(),), _base(given) | _plain(given))
-        return cls(host, port, _transports(given), _base(given) | _verified(given))
+        self.host = given.get("host", "")
+        self.port = int(given.get("port") or 5432)
+        is_local = _is_local(self.host)
+        self.transports = (Transport(),) if is_local else _transports(given)
+        self.parameters = _base(given) | (_plain(given) if is_local else _verified(given))
 
     @property
     def is_socket(self) -> bool:
@@ -83,7 +133,7 @@ def direct_conninfo(url: str) -> str:
     Migrations need it: session state (SET, advisory locks, LISTEN) does not survive the pooler.
     https://neon.com/docs/connect/connection-pooling. Raises ConfigurationError for what is no URL.
     """
-    target = Target.of(_direct(url))
+    target = Target(_direct(url))
     # The way into TLS that every server understands, with the first roots to trust.
     transport = next(each for each in target.transports if each.negotiation != "direct")
     return target.conninfo("", transport).decode()
@@ -91,7 +141,7 @@ def direct_conninfo(url: str) -> str:
 
 def _direct(url: str) -> str:
     """Return the URL with Neon's direct host for its pooled one; any other comes back as it is."""
-    if not url.startswith(("postgres://", "postgresql://")):
+    if not url.startswith(_SCHEMES):
         raise ConfigurationError("a direct host needs a postgresql:// connection string")
     parts = urlsplit(url)
     account, at, host = parts.netloc.rpartition("@")

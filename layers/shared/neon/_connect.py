@@ -1,7 +1,5 @@
 """Opening a connection: one address at a time, one deadline for everything, full jitter."""
 
-from __future__ import annotations
-
 import logging
 import random
 import select
@@ -17,8 +15,6 @@ from neon._deadline import part_of, remaining
 from neon._errors import ConfigurationError, UnavailableError
 from neon._refusal import ConnectFailedError, Refusal
 from neon._telemetry import Telemetry
-
-__all__ = ["Connector", "backoff"]
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +177,7 @@ class Connector:
         if self._target is None:
             source = self._source
             self._url = source if isinstance(source, str) else source(remaining(end))
-            self._target = Target.of(self._url)
+            self._target = Target(self._url)
             self._addresses, self._transport = [], None
         return self._target
 

@@ -27,8 +27,6 @@ from neon._errors import OutcomeUnknownError, ResultError, describe, error_of, f
 from neon._statement import Bound
 from neon._telemetry import Telemetry
 
-__all__ = ["Connection", "ConnectionLostError", "PreparedRefusedError", "Row"]
-
 Row = dict[str, Any]
 _Key = tuple[bytes, tuple[int, ...]]  # a statement's text and its parameters' types
 

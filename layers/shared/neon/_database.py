@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from threading import Lock, Thread
 
 from neon import _lifecycle
+from neon._address import url_source
 from neon._connect import Connector, backoff
 from neon._connection import Connection, ConnectionLostError, PreparedRefusedError, Row
 from neon._deadline import deadline_or, margin, remaining
-from neon._environment import url_source
 from neon._errors import (
     ConfigurationError,
     DatabaseError,
@@ -20,10 +20,8 @@ from neon._errors import (
     TimedOutError,
     UnavailableError,
 )
-from neon._statement import Effect, Isolation, Statement, UnitOfWork, lock_of
+from neon._statement import Effect, Isolation, Statement, UnitOfWork
 from neon._telemetry import Telemetry
-
-__all__ = ["Database"]
 
 logger = logging.getLogger(__name__)
 
@@ -126,8 +124,7 @@ class Database:
         write was lost and `effect` forbids to send it again, or no time is left to.
         """
         end = deadline_or(self._timeout)
-        lock = lock_of(effect)
-        unit = UnitOfWork(statements, effect, settings or {}, timeout, isolation, lock)
+        unit = UnitOfWork(statements, effect, settings, timeout, isolation)
         if not self._lock.acquire(timeout=remaining(end)):
             raise UnavailableError("other threads hold the connection")
         try:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["deadline", "deadline_or", "margin", "part_of", "remaining"]
-
 # Kept free at the end of an invocation, so that an error still becomes an answer.
 _MARGIN_SECONDS = 0.25
 _end: ContextVar[float | None] = ContextVar("neon_deadline", default=None)

@@ -20,21 +20,6 @@ import psycopg.errors
 from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGresult
 
-__all__ = [
-    "ConfigurationError",
-    "ConflictError",
-    "DatabaseError",
-    "OutcomeUnknownError",
-    "ResultError",
-    "StatementError",
-    "TimedOutError",
-    "UnavailableError",
-    "describe",
-    "error_of",
-    "field",
-    "is_fatal",
-]
-
 # Serialization failure, deadlock, lock not available:
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _CONFLICTS = {"40001", "40P01", "55P03"}

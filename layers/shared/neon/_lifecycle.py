@@ -8,25 +8,17 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-__all__ = ["exit_on_sigterm", "follow_snapshots", "is_lambda", "is_snapshot", "watch"]
+if TYPE_CHECKING:
+    from neon._database import Database
 
 
-class Closable(Protocol):
-    """What this module needs to know of a database."""
-
-    def close(self) -> None: ...
-    def _exiting(self) -> None: ...
-    def _forked(self) -> None: ...
-    def _restored(self) -> None: ...
+_watched: WeakSet[Database] = WeakSet()
 
 
-_watched: WeakSet[Closable] = WeakSet()
-
-
-def watch(database: Closable) -> None:
+def watch(database: Database) -> None:
     """Close the database at exit, and let go of its connection in a forked child."""
     _watched.add(database)
 
@@ -41,7 +33,7 @@ def is_snapshot() -> bool:
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
-def follow_snapshots(database: Closable) -> None:
+def follow_snapshots(database: Database) -> None:
     """Close before the snapshot, open after the restore.
 
     https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-python.html

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from enum import Enum
 
-__all__ = ["ConnectFailedError", "Refusal", "classify"]
-
 
 class Refusal(Enum):
     """What a failed connect means for the next one."""

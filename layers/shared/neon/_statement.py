@@ -1,7 +1,5 @@
 """Statements, units of work, and how both become what is sent."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,8 +12,6 @@ from psycopg.abc import Buffer, Transformer
 from psycopg.adapt import PyFormat
 
 from neon._errors import StatementError
-
-__all__ = ["Bound", "Effect", "Isolation", "Statement", "UnitOfWork", "bind", "lock_of"]
 
 Isolation = Literal["repeatable read", "serializable"]
 
@@ -79,39 +75,46 @@ class _Compiled(NamedTuple):
     formats: list[PyFormat]
 
 
-class UnitOfWork(NamedTuple):
+class UnitOfWork:
     """Statements that make one transaction and one round trip, and how they are run.
 
-    All attempts at one that may be sent again take its `lock` first, so each one waits until the
-    one before has ended.
+    All attempts at one that may be sent again take its lock first, a random number, so each one
+    waits until the one before has ended.
     """
 
-    statements: Sequence[Statement]
-    effect: Effect
-    settings: Mapping[str, str]
-    timeout: float | None
-    isolation: Isolation | None
-    lock: str
+    def __init__(
+        self,
+        statements: Sequence[Statement],
+        effect: Effect,
+        settings: Mapping[str, str] | None,
+        timeout: float | None,
+        isolation: Isolation | None,
+    ) -> None:
+        self.statements, self.effect, self.timeout = statements, effect, timeout
+        self._settings, self._isolation = settings or {}, isolation
+        self._lock = ""
+        if effect is Effect.REPEATABLE:
+            self._lock = str(int.from_bytes(os.urandom(8), signed=True))
 
     def batch(
         self, transformer: Transformer, seconds: float, version: int, guard: Statement | None
     ) -> list[Bound]:
         """Return what to send to a server of this version, which may take so many seconds."""
         limits, constant = self._limits(seconds, version)
-        batch = [_bind_isolation(self.isolation)] if self.isolation else []
+        batch = [_bind_isolation(self._isolation)] if self._isolation else []
         if guard is None:
-            limits.update(self.settings)
-        batch.append(_bind_settings(limits, constant, self.lock))
+            limits.update(self._settings)
+        batch.append(_bind_settings(limits, constant, self._lock))
         if guard is not None:
             batch.append(bind(guard, transformer))
-            batch += [_bind_settings(self.settings)] if self.settings else []
+            batch += [_bind_settings(self._settings)] if self._settings else []
         batch += [bind(each, transformer) for each in self.statements]
         return batch
 
     @property
     def guard_position(self) -> int:
         """Return where the guard stands in a batch that has one."""
-        return 2 if self.isolation else 1
+        return 2 if self._isolation else 1
 
     def _limits(self, seconds: float, version: int) -> tuple[dict[str, str], str]:
         """Return the settings by which the server ends what nobody waits for any more.
@@ -123,13 +126,6 @@ class UnitOfWork(NamedTuple):
         if version >= _TRANSACTION_TIMEOUT_VERSION:
             limits["transaction_timeout"] = str(milliseconds + _TRANSACTION_TIMEOUT_MILLISECONDS)
         return limits, _CONSTANT[version >= _CHECK_VERSION, self.effect is Effect.READ]
-
-
-def lock_of(effect: Effect) -> str:
-    """Return a new lock for a unit of work that may be sent again, else an empty text."""
-    if effect is not Effect.REPEATABLE:
-        return ""
-    return str(int.from_bytes(os.urandom(8), signed=True))
 
 
 def bind(statement: Statement, transformer: Transformer) -> Bound:

@@ -19,8 +19,6 @@ that a later version of the API added comes from the task, too. Nothing is left 
 task is deleted: the replay of an older write of it is TaskNotFoundError.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime

@@ -1,7 +1,7 @@
 """What a task looks like on its way in and out, and which rules its values have to obey."""
 
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
 from pydantic import (
@@ -67,6 +67,15 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+def _say_what_null_does(schema: dict[str, Any], model: type["TaskUpdate"]) -> None:
+    """Describe the update in the specification as its CLEARABLE has it."""
+    nothing = "an absent or null member changes nothing"
+    if model.CLEARABLE:
+        cleared = ", ".join(sorted(model.CLEARABLE))
+        nothing = f"an absent member changes nothing, and null only clears: {cleared}"
+    schema["description"] = f"What a client says to change a task; {nothing}."
+
+
 NoNul = AfterValidator(_without_nul)
 
 UserId = Annotated[
@@ -114,8 +123,11 @@ class TaskCreate(BaseModel, defer_build=True):
     description: Description | None = None
 
 
-class TaskUpdate(BaseModel, defer_build=True):
-    """What a client says to change a task; an absent or null member changes nothing."""
+class TaskUpdate(BaseModel, defer_build=True, json_schema_extra=_say_what_null_does):
+    """What a client says to change a task.
+
+    An absent member changes nothing. Null clears the members in CLEARABLE and changes no other one.
+    """
 
     title: Title | None = None
     description: Description | None = None

@@ -3,20 +3,27 @@
 Keyset paging: a page starts after the last row of the one before, by the columns that the list is
 sorted by. Rows that come and go between two pages therefore shift nothing, and a page far down
 costs what the first one does.
+
+A cursor is such a row's position, sealed, so that a client can only hand it back: it is bound to
+the user, the filters and the order of the list, and opens in no other one.
 """
 
-from __future__ import annotations
-
+import base64
+import binascii
+import hashlib
+import hmac
+import json
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from tasks import cursors
 from tasks.database import derive_key
+from tasks.errors import InvalidCursorError
 from tasks.models import PAGE_LIMIT, Task
 from tasks.orders import Sort, Status
 
 _PURPOSE = b"cursor"
+_TAG_BYTES = 16
 
 
 class Position(NamedTuple):
@@ -42,14 +49,13 @@ class PageRequest(NamedTuple):
         """
         if self.cursor is None:
             return None
-        value, id_ = cursors.unseal(self.cursor, self._context(user_id), derive_key(_PURPOSE))
+        value, id_ = _unseal(self.cursor, self._context(user_id))
         is_time = self.sort in (Sort.UPDATED, Sort.UPDATED_DESCENDING)
         return Position(datetime.fromisoformat(value) if is_time else value, UUID(id_))
 
     def cursor_after(self, task: Task) -> str:
         """Return the cursor of the page that starts after this task of the list."""
-        position = (self._sorted_by(task), task.id.hex)
-        return cursors.seal(position, self._context(task.user_id), derive_key(_PURPOSE))
+        return _seal((self._sorted_by(task), task.id.hex), self._context(task.user_id))
 
     def _sorted_by(self, task: Task) -> str | None:
         match self.sort:
@@ -73,3 +79,32 @@ class Page(NamedTuple):
     def cursor_after(self, task: Task) -> str:
         """Return the cursor of the page that starts after one of these tasks."""
         return self.request.cursor_after(task)
+
+
+def _seal(position: object, context: list[str]) -> str:
+    """Return the cursor for a position, a value that JSON can hold."""
+    content = json.dumps(position, ensure_ascii=False).encode()
+    return _encoded(_tag(content, context) + content)
+
+
+def _unseal(cursor: str, context: list[str]) -> Any:
+    """Return the position that was sealed. Raise InvalidCursorError for any other cursor."""
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidCursorError from error
+    if _encoded(raw) != cursor:  # the same bytes can be written in several ways
+        raise InvalidCursorError
+    tag, content = raw[:_TAG_BYTES], raw[_TAG_BYTES:]
+    if not hmac.compare_digest(tag, _tag(content, context)):
+        raise InvalidCursorError
+    return json.loads(content)
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _tag(content: bytes, context: list[str]) -> bytes:
+    bound = json.dumps(context).encode()
+    return hmac.digest(derive_key(_PURPOSE), bound + b"\0" + content, hashlib.sha256)[:_TAG_BYTES]

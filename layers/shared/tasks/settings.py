@@ -1,7 +1,5 @@
 """The settings of tasks, read from the environment once."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping

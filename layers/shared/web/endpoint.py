@@ -6,8 +6,6 @@ and the processor time of a request are a quarter to a half higher; it validates
 middleware, so identity cannot come first; and it answers 404 for a user id with `/` or `"`.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -1,8 +1,14 @@
-"""Tasks as HTTP represents them: the body, with `ETag`, `Link` and `Location`."""
+"""Tasks as HTTP represents them: the body, with `ETag`, `Link` and `Location`.
+
+A task's version is the time of its last change, which moves with every change.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -12,7 +18,6 @@ from tasks.idempotency import DeleteResult, Preconditions, WriteResult
 from tasks.models import DESCRIPTION_LENGTH, TASKS, TITLE_LENGTH, USER_ID_LENGTH, Task
 from tasks.paging import Page, PageRequest
 from tasks.settings import settings
-from web.etags import etag, etag_of_page, is_seen, versions
 from web.response import Response
 
 Headers = dict[str, str]
@@ -26,6 +31,13 @@ _BYTES_AROUND = 350  # a task's other members, with all the names and quotes
 _BYTES_A_LETTER = 12  # at most: a surrogate pair, each half written as `\\uXXXX`
 _MOST_LETTERS = TITLE_LENGTH + DESCRIPTION_LENGTH + USER_ID_LENGTH
 _ALWAYS_FIT = _PAGE_BYTES // (_MOST_LETTERS * _BYTES_A_LETTER + _BYTES_AROUND)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+# As `_etag` writes it, and nothing else; 14 digits reach beyond the year 4000, and 15 beyond what a
+# datetime can hold.
+_VERSION = re.compile(r"[1-9a-f][0-9a-f]{0,13}")
 
 
 class Deleted(BaseModel, defer_build=True):
@@ -42,7 +54,7 @@ class Health(BaseModel, defer_build=True):
 
 def preconditions(if_match: str | None = None, key: str | None = None) -> Preconditions:
     """Return the preconditions of a write, from its request's headers."""
-    return Preconditions(versions(if_match), key)
+    return Preconditions(_versions(if_match), key)
 
 
 def represented(
@@ -54,8 +66,8 @@ def represented(
 
 def found(task: Task, if_none_match: str | None) -> Response[Task]:
     """Return the task, or 304 when the client has this version."""
-    tag = etag(task)
-    if is_seen(if_none_match, tag):
+    tag = _etag(task)
+    if _is_seen(if_none_match, tag):
         return _not_modified(tag)
     return represented(task, headers={"ETag": tag})
 
@@ -71,8 +83,8 @@ def listed(
     has_more = page.has_more or len(kept) < len(page.tasks)
     cursor = page.cursor_after(kept[-1]) if has_more else None
     shown = TASKS.dump_json(kept)
-    tag = etag_of_page(shown, cursor)
-    if is_seen(if_none_match, tag):
+    tag = _etag_of_page(shown, cursor)
+    if _is_seen(if_none_match, tag):
         return _not_modified(tag)
     headers: Headers = {"ETag": tag}
     if cursor:
@@ -122,7 +134,7 @@ def _not_modified(tag: str) -> Response[Any]:
 
 
 def _of_write(written: WriteResult) -> Headers:
-    return {"ETag": etag(written.task)} | _replayed(written.replayed)
+    return {"ETag": _etag(written.task)} | _replayed(written.replayed)
 
 
 def _replayed(replayed: bool) -> Headers:
@@ -142,3 +154,36 @@ def _that_fit(tasks: list[Task]) -> int:
         if room < 0:
             return number
     return len(tasks)
+
+
+def _etag(task: Task) -> str:
+    """Return the strong tag of a task: the microseconds of its last change."""
+    return f'"{(task.updated_at - _EPOCH) // _MICROSECOND:x}"'
+
+
+def _etag_of_page(shown: bytes, cursor: str | None) -> str:
+    """Return the strong tag of a page: what it shows, and what follows it."""
+    digest = hashlib.sha256(shown)
+    digest.update((cursor or "").encode())
+    return f'"{digest.hexdigest()[:32]}"'
+
+
+def _versions(if_match: str | None) -> frozenset[datetime] | None:
+    """Return the versions that a write may replace (RFC 9110, 13.1.1); None for any.
+
+    A weak tag or one that is not ours matches nothing.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    strong = [tag for weak, tag in _TAG.findall(if_match) if not weak]
+    return frozenset(
+        _EPOCH + int(tag, 16) * _MICROSECOND for tag in strong if _VERSION.fullmatch(tag)
+    )
+
+
+def _is_seen(if_none_match: str | None, current: str) -> bool:
+    """Tell whether the client has the current version (RFC 9110, 13.1.2)."""
+    if if_none_match is None:
+        return False
+    tags = {f'"{tag}"' for _, tag in _TAG.findall(if_none_match)}
+    return if_none_match.strip() == "*" or current in tags
