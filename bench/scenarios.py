@@ -29,7 +29,7 @@ class Level(NamedTuple):
 
 
 QUICK = Level(Effort(11, 3, 8, 50), Effort(3, 1, 4, 50), Effort(3, 1, 1, 10))
-NORMAL = Level(Effort(21, 4, 15, 100), Effort(9, 2, 8, 50), Effort(9, 1, 1, 5))
+NORMAL = Level(Effort(61, 4, 15, 100), Effort(9, 2, 8, 50), Effort(9, 1, 1, 5))
 
 
 class Bench(NamedTuple):
