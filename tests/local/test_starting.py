@@ -188,6 +188,12 @@ def test_an_unreachable_database_is_said_in_one_sentence() -> None:
     [
         ("a: [", "template.yaml is not valid YAML: "),
         ("a: b", "template.yaml has no Resources."),
+        ("Resources: {F: }", "template.yaml: Resources has a name without a definition."),
+        ("{Parameters: , Resources: {}}", "template.yaml: Parameters has a name without a"),
+        (
+            "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: }}",
+            "template.yaml cannot be read: AttributeError: ",
+        ),
         (
             "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {CodeUri: a}}}",
             "template.yaml is not a valid SAM template: ",
