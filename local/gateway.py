@@ -171,14 +171,16 @@ def _detached(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 
 async def _read_body(incoming: web.BaseRequest) -> tuple[bytes, Answer | None]:
     """Return the body, and what to answer when it is too large or does not arrive."""
-    if incoming.headers.get("expect", "").lower() == "100-continue":
-        await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
+        if incoming.headers.get("expect", "").lower() == "100-continue":
+            await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         async with asyncio.timeout(_INTEGRATION_SECONDS):
             return await incoming.read(), None
     except web.HTTPRequestEntityTooLarge:
         return b"", _TOO_LARGE
     except (web.RequestPayloadError, TimeoutError):  # malformed chunks appear as either
+        return b"", _BAD_REQUEST
+    except ConnectionError:  # the client is gone, and nobody reads the answer
         return b"", _BAD_REQUEST
 
 
