@@ -177,6 +177,12 @@ class Postgres:
 
     def _create(self) -> None:
         """Create the database under another name, so that an interrupted start leaves none."""
+        # What a killed gateway began works on in there for a moment.
+        processes = psutil.process_iter(["cmdline"])
+        begun = [
+            each for each in processes if str(self._unfinished) in (each.info["cmdline"] or ())
+        ]
+        psutil.wait_procs(begun, timeout=_CRASH_SECONDS)
         _make_anew(self._unfinished)
         self._run("start", "initdb", "-D", str(self._unfinished), *_INITDB)
         single = ("postgres", "--single", "-D", str(self._unfinished), "-F", "template1")

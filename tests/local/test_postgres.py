@@ -155,6 +155,21 @@ def test_making_a_database_that_was_interrupted_starts_afresh(data: Path) -> Non
     assert not unfinished.exists()
 
 
+def test_making_a_database_waits_for_what_a_killed_process_began(data: Path) -> None:
+    code = (
+        "import pathlib, sys; from local.postgres import Postgres;"
+        " Postgres(pathlib.Path(sys.argv[1])).start()"
+    )
+    begun = data.with_name("postgres.unfinished") / "base"
+    with subprocess.Popen([sys.executable, "-c", code, str(data)]) as process:
+        while not begun.exists():
+            assert process.poll() is None
+            os.sched_yield()
+        process.kill()
+    with Postgres(data) as server:
+        assert server.is_running()
+
+
 def test_a_deletion_that_is_interrupted_leaves_no_part_of_a_database(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
