@@ -7,6 +7,7 @@ Ctrl-C and SIGTERM end everything and are no error.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ def main() -> None:
     """Run one subcommand and exit with its status."""
     for number in _SIGNALS:
         signal.signal(number, signal.default_int_handler)
-    name, *arguments = [each for each in sys.argv[1:] if each] or [""]
+    name, *arguments = sys.argv[1:] or [""]
     try:
         sys.exit(_command(name, arguments))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -51,7 +52,8 @@ def _command(name: str, arguments: list[str]) -> int:
         "sam-local": sam.serve,
         "sam-invoke": sam.invoke,
     }
-    if name not in commands:
+    most = len(inspect.signature(commands[name]).parameters) - 1 if name in commands else -1
+    if len(arguments) > most:
         raise LocalError(f"usage: python -m local [{' | '.join(commands)}]")
     done = commands[name](read_settings(Path.cwd(), os.environ), *arguments)
     return done if isinstance(done, int) else _until_signalled(done)

@@ -143,16 +143,16 @@ def add_body(event: dict[str, Any], request: Request) -> None:
 
 def read_answer(payload: bytes) -> Answer | None:
     """Return the HTTP answer that a function's result stands for; None when it is malformed."""
-    result = json.loads(payload)
-    if not isinstance(result, dict) or "statusCode" not in result:
-        body = result.encode() if isinstance(result, str) else payload
-        return Answer(200, (("content-type", "application/json"),), body)
     try:
+        result = json.loads(payload)
+        if not isinstance(result, dict) or "statusCode" not in result:
+            body = result.encode() if isinstance(result, str) else payload
+            return Answer(200, (("content-type", "application/json"),), body)
         status, text = int(result["statusCode"]), result.get("body")
         text = "" if text is None else text
         body = b64decode(text, validate=True) if result.get("isBase64Encoded") else text.encode()
         headers = _answer_headers(result.get("headers") or {}, result.get("cookies") or [])
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, OverflowError):
         return None
     if not 200 <= status <= 599:
         return None

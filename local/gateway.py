@@ -32,7 +32,7 @@ from local.events import (
     routed,
 )
 from local.http_api import find_route, is_preflight, with_cors
-from local.runtime import PAYLOAD_LIMIT, Runtime
+from local.runtime import PAYLOAD_LIMIT, Deployed, Runtime
 from local.template import Authorizer, Route, Template
 from local.terminal import Terminal
 
@@ -69,7 +69,9 @@ class Gateway:
     terminal: Terminal
     port: int
     page: Callable[[Request], Answer | None]
-    _verdicts: dict[object, tuple[float, dict[str, Any]]] = field(default_factory=dict)
+    _verdicts: dict[object, tuple[float, Deployed | None, dict[str, Any]]] = field(
+        default_factory=dict
+    )
 
     async def __call__(self, incoming: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; nothing that a client sends makes this raise."""
@@ -127,12 +129,12 @@ class Gateway:
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html
         """
-        # An edited authorizer is asked again: its files are others.
-        key = (authorizer, *identity, self.runtime.deployed(authorizer.function).files)
-        expires, verdict = self._verdicts.get(key, (0.0, {}))
-        if expires <= time.monotonic():
+        key = (authorizer, *identity)
+        deployed = self.runtime.deployed(authorizer.function)
+        expires, asked, verdict = self._verdicts.get(key, (0.0, None, {}))
+        if expires <= time.monotonic() or asked != deployed:  # an edited one is asked again
             verdict = await self._ask(authorizer.function, authorizer_event(event, identity))
-            self._verdicts[key] = (time.monotonic() + authorizer.ttl, verdict)
+            self._verdicts[key] = (time.monotonic() + authorizer.ttl, deployed, verdict)
             if len(self._verdicts) > _REMEMBERED:
                 del self._verdicts[next(iter(self._verdicts))]
         return verdict
@@ -169,14 +171,16 @@ def _detached(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 
 async def _read_body(incoming: web.BaseRequest) -> tuple[bytes, Answer | None]:
     """Return the body, and what to answer when it is too large or does not arrive."""
-    if incoming.headers.get("expect", "").lower() == "100-continue":
-        await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     try:
+        if incoming.headers.get("expect", "").lower() == "100-continue":
+            await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         async with asyncio.timeout(_INTEGRATION_SECONDS):
             return await incoming.read(), None
     except web.HTTPRequestEntityTooLarge:
         return b"", _TOO_LARGE
     except (web.RequestPayloadError, TimeoutError):  # malformed chunks appear as either
+        return b"", _BAD_REQUEST
+    except ConnectionError:  # the client is gone, and nobody reads the answer
         return b"", _BAD_REQUEST
 
 

@@ -158,6 +158,7 @@ class _Player:
         if self.api.postgres:
             _insert_task(event, self.api.postgres)
         is_custom_resource = isinstance(event, dict) and "ResponseURL" in event
+        self._response = None
         if is_custom_resource:
             event["ResponseURL"] = f"{self.api.address}{_CLOUDFORMATION}"
             event["ResourceProperties"]["ApiUrl"] = self.api.address
@@ -165,6 +166,8 @@ class _Player:
             answer = await self.api.runtime.invoke(function, json.dumps(event).encode())
         except InvocationError as failure:
             return failure.document(), True
+        if is_custom_resource and self._response is None:
+            return {"errorMessage": f"{function} sent CloudFormation no response"}, True
         if is_custom_resource:
             return self._response, self._response["Status"] == "FAILED"
         return json.loads(answer), False

@@ -46,7 +46,8 @@ class Live(Generic[T]):
                 try:
                     await self.load()
                 except (LocalError, OSError) as error:
-                    self._complain(f"{error} What was before the edit stays in use.")
+                    reason = str(error).rstrip(".")
+                    self._complain(f"{reason}. What was before the edit stays in use.")
         return self._value
 
 

@@ -56,6 +56,7 @@ class Postgres:
     ) -> None:
         self._data = directory.absolute()
         self._log = self._data.with_name(f"{self._data.name}.log")
+        self._unfinished = self._data.with_name(f"{self._data.name}.unfinished")
         # The paths of sockets have to be short.
         name = hashlib.sha256(f"{os.geteuid()}:{self._data}".encode()).hexdigest()[:16]
         self._socket_folder = Path("/tmp", f"task-api-{name}")  # noqa: S108 - made anew, private
@@ -103,7 +104,9 @@ class Postgres:
     def delete(self) -> None:
         """Delete the data, once no server works on it; call it within `locked`."""
         self._stop_server()
-        shutil.rmtree(self._data)
+        # Under another name first, so that an interruption leaves no part of a database.
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        shutil.rmtree(self._data.rename(self._unfinished))
 
     def start(self) -> None:
         """Create the database when there is none, and start the server or take over a running one.
@@ -174,12 +177,17 @@ class Postgres:
 
     def _create(self) -> None:
         """Create the database under another name, so that an interrupted start leaves none."""
-        unfinished = self._data.with_name(f"{self._data.name}.unfinished")
-        _make_anew(unfinished)
-        self._run("start", "initdb", "-D", str(unfinished), *_INITDB)
-        single = ("postgres", "--single", "-D", str(unfinished), "-F", "template1")
+        # What a killed gateway began works on in there for a moment.
+        processes = psutil.process_iter(["cmdline"])
+        begun = [
+            each for each in processes if str(self._unfinished) in (each.info["cmdline"] or ())
+        ]
+        psutil.wait_procs(begun, timeout=_CRASH_SECONDS)
+        _make_anew(self._unfinished)
+        self._run("start", "initdb", "-D", str(self._unfinished), *_INITDB)
+        single = ("postgres", "--single", "-D", str(self._unfinished), "-F", "template1")
         self._run("start", *single, stdin=b"CREATE DATABASE tasks\n")
-        unfinished.rename(self._data)
+        self._unfinished.rename(self._data)
 
     def _start_server(self) -> None:
         self._stop_server()  # one may run whose socket was swept away with other temporary files

@@ -218,7 +218,7 @@ class Environment:
         self.is_over = True
         if self._process is None:
             self.life.cancel()
-        elif self._process.returncode is None:
+        elif not self.life.done():  # what it started may outlive it, and hold its pipe open
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 

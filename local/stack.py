@@ -114,12 +114,10 @@ async def serving_api(
         template = await loading
         schema, migrated = None, b"null"
         if MIGRATE in template.functions:
-            apply = partial(_migrate, runtime, settings, postgres)
+            apply = partial(_migrate, runtime, settings, postgres, terminal)
             folder = template.functions[MIGRATE].code
             schema = Live(folder, apply, complain=terminal.complain)
-            terminal.shows_functions = False  # what goes wrong here is told in one sentence
             migrated = await schema.load()
-            terminal.shows_functions = True
 
         async def current() -> Template:
             if schema:
@@ -149,14 +147,19 @@ def _listener(port: int) -> socket.socket:
         ) from None
 
 
-async def _migrate(runtime: Runtime, settings: Settings, postgres: Postgres | None) -> bytes:
+async def _migrate(
+    runtime: Runtime, settings: Settings, postgres: Postgres | None, terminal: Terminal
+) -> bytes:
     """Apply the schema by the function that does it; raises LocalError when it cannot."""
+    terminal.shows_functions = False  # what goes wrong here is told in one sentence
     try:
         answer = await runtime.invoke(MIGRATE, b"{}")
     except InvocationError as failure:
         reason = " ".join(str(failure).split())
         database = "DATABASE_URL" if settings.database_url else "the embedded database"
         raise LocalError(f"The schema cannot be applied to {database}: {reason}") from None
+    finally:
+        terminal.shows_functions = True
     if postgres:
         await asyncio.to_thread(let_the_api_in, postgres)
     return answer

@@ -91,6 +91,14 @@ def read_template(path: Path, environ: Mapping[str, str]) -> Template:
     Raises LocalError with one sentence when the template cannot be read, is invalid, or when a
     parameter's value breaks the rules that the template sets for it.
     """
+    try:
+        return _read(path, environ)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # half of an edit, say
+        reason = f"{type(error).__name__}: {_one_line(error)}"
+        raise LocalError(f"{path.name} cannot be read: {reason}.") from error
+
+
+def _read(path: Path, environ: Mapping[str, str]) -> Template:
     source = _parse(path)
     parameters = _parameter_values(source.get("Parameters", {}), environ)
     _take_local_folders(source, path.parent)
@@ -135,6 +143,10 @@ def _parse(path: Path) -> dict[str, Any]:
         raise LocalError(f"{path.name} is not valid YAML: {_one_line(error)}") from None
     if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
         raise LocalError(f"{path.name} has no Resources.")
+    for section in ("Parameters", "Resources"):
+        entries = document.get(section, {})
+        if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
+            raise LocalError(f"{path.name}: {section} has a name without a definition.")
     return document
 
 

@@ -135,6 +135,8 @@ def sam_local(settings: Settings, build: Path) -> Iterator[Sam]:
 def _remove_containers(build: Path) -> None:
     """Remove the containers that mount our functions; SAM leaves some that it has just started."""
     mounts = [f"--filter=volume={folder}" for folder in build.iterdir() if folder.is_dir()]
+    if not mounts:  # `docker ps` without a filter names everybody's
+        return
     if found := docker.ask("ps", "--all", "--quiet", *mounts).split():
         docker.ask("rm", "--force", "--volumes", *found)
 

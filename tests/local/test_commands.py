@@ -104,7 +104,10 @@ def test_invoke_of_a_function_that_fails_is_not_0(folder: Path) -> None:
         (["invoke", "Work", "template.yaml"], "template.yaml is not JSON: "),
         (["invoke", "Work"], "There is no event "),
         (["invoke"], "Name a function: F=... is one of Broken, "),
+        (["invoke", "", "{event}"], "Name a function: F=... is one of Broken, "),
         (["fly"], "usage: "),
+        (["invoke", "a", "b", "c"], "usage: "),
+        (["run", "fast"], "usage: "),
     ],
 )
 def test_a_wrong_command_is_said_in_one_sentence(

@@ -58,6 +58,18 @@ def test_an_edited_template_changes_routes_and_environment(folder: Path, edit: E
         assert toy.get("/whoever").status_code == 401
 
 
+def test_an_authorizer_with_another_environment_is_asked_again(folder: Path, edit: Edit) -> None:
+    (folder / "functions/guard/app.py").write_text(
+        "import os\n\ndef handler(event, context):\n"
+        '    return {"isAuthorized": "CLOSED" not in os.environ}\n'
+    )
+    with served(folder) as toy:
+        assert toy.get("/who", authorization="me").status_code == 200
+        guard = "      CodeUri: functions/guard\n"
+        edit("template.yaml", guard, f"{guard}      Environment: {{Variables: {{CLOSED: yes}}}}\n")
+        assert message(toy.get("/who", authorization="me")) == (403, "Forbidden")
+
+
 def test_a_broken_template_leaves_the_one_of_before_in_use(folder: Path, edit: Edit) -> None:
     with served(folder) as toy:
         edit("template.yaml", "Resources:", "Resources: [")

@@ -205,6 +205,8 @@ def test_cookies_and_headers_of_an_answer_arrive(toy: Toy) -> None:
     [
         '{"statusCode": "many"}',
         '{"statusCode": 99}',
+        '{"statusCode": float("inf")}',
+        'b"not JSON"',
         '{"statusCode": 200, "body": {}}',
         '{"statusCode": 200, "headers": {"a": "b\\r\\nc: d"}}',
         '{"statusCode": 200, "headers": {"a b": "c"}}',

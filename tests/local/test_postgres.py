@@ -155,6 +155,39 @@ def test_making_a_database_that_was_interrupted_starts_afresh(data: Path) -> Non
     assert not unfinished.exists()
 
 
+def test_making_a_database_waits_for_what_a_killed_process_began(data: Path) -> None:
+    code = (
+        "import pathlib, sys; from local.postgres import Postgres;"
+        " Postgres(pathlib.Path(sys.argv[1])).start()"
+    )
+    begun = data.with_name("postgres.unfinished") / "base"
+    with subprocess.Popen([sys.executable, "-c", code, str(data)]) as process:
+        while not begun.exists():
+            assert process.poll() is None
+            os.sched_yield()
+        process.kill()
+    with Postgres(data) as server:
+        assert server.is_running()
+
+
+def test_a_deletion_that_is_interrupted_leaves_no_part_of_a_database(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(folder: Path, **_: object) -> None:
+        (folder / "PG_VERSION").unlink(missing_ok=True)
+        if folder.exists():
+            raise KeyboardInterrupt
+
+    with Postgres(data) as server:
+        pass
+    with monkeypatch.context() as patched, server.locked():
+        patched.setattr(shutil, "rmtree", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            server.delete()
+    with Postgres(data) as server:
+        assert server.is_running()
+
+
 def test_data_of_another_version_is_refused_and_kept(data: Path) -> None:
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("9\n")

@@ -132,6 +132,14 @@ def test_a_function_that_fails_is_500_and_the_next_request_is_not(toy: Toy, code
     assert toy.work("pass").status_code == 200
 
 
+def test_what_a_dead_function_left_running_ends_as_well(toy: Toy) -> None:
+    child = "import subprocess; child = subprocess.Popen(['sleep', '1000'])"
+    process = toy.work(f"{child}; answer = child.pid", "/short").json()
+    assert message(toy.work("os._exit(3)", "/short")) == (500, "Internal Server Error")
+    _wait_for_end(process)
+    assert toy.work("pass", "/short").status_code == 200
+
+
 def test_an_environment_that_died_between_requests_is_replaced(toy: Toy) -> None:
     process = toy.work("answer = os.getpid()").json()
     os.kill(process, signal.SIGKILL)

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -91,6 +92,18 @@ def test_an_unhandled_error_in_json_is_seen_once_as_well(
     output = seen(folder, lambda url: httpx.get(f"{url}/echo/a"))
     assert output.count("SyntaxError") == 1
     assert "LAMBDA_WARNING" not in output
+
+
+def test_a_client_that_goes_away_is_no_failure_of_the_gateway(folder: Path) -> None:
+    def leave(url: str) -> None:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"POST /work HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\npa")
+        work(url, "pass")
+
+    output = seen(folder, leave)
+    assert "The gateway failed" not in output
+    assert re.search(r"^POST /work 400 ", output, re.MULTILINE)
 
 
 def test_colours_are_for_terminals_only() -> None:

@@ -183,11 +183,33 @@ def test_an_unreachable_database_is_said_in_one_sentence() -> None:
     assert "pass-word" not in said
 
 
+def test_a_broken_migration_is_said_in_one_sentence(with_database: Path) -> None:
+    process = start(environment({}), cwd=with_database)
+    assert process.stdout
+    url = next(line for line in process.stdout if line.startswith("Ready on ")).split()[-1]
+    (with_database / "functions/worker/migrate.py").write_text(
+        "def handler(event, context):\n    print('loud')\n    raise RuntimeError('no way')\n"
+    )
+    assert httpx.get(f"{url}/echo/a").status_code == 200
+    process.send_signal(signal.SIGINT)
+    sentence, _ = process.communicate(timeout=20)[0].splitlines()
+    assert sentence == (
+        "The schema cannot be applied to the embedded database: Migrate: RuntimeError: no way."
+        " What was before the edit stays in use."
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ("a: [", "template.yaml is not valid YAML: "),
         ("a: b", "template.yaml has no Resources."),
+        ("Resources: {F: }", "template.yaml: Resources has a name without a definition."),
+        ("{Parameters: , Resources: {}}", "template.yaml: Parameters has a name without a"),
+        (
+            "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: }}",
+            "template.yaml cannot be read: AttributeError: ",
+        ),
         (
             "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: {CodeUri: a}}}",
             "template.yaml is not a valid SAM template: ",

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from local.errors import LocalError
-from local.sam import docker
+from local.sam import commands, docker
 from local.sam.commands import IMAGE
 from local.sam.relay import reachable
 from tests.running import ROOT
@@ -59,6 +59,13 @@ def test_what_is_missing_is_said_in_one_sentence(
     ):
         pass
     assert capsys.readouterr().out == ""  # it does not announce a start
+
+
+def test_containers_of_others_stay_when_there_is_no_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker, "ask", lambda *_: pytest.fail("it asked for all containers"))
+    commands._remove_containers(tmp_path)
 
 
 def test_the_relay_lets_nobody_in_but_containers() -> None:
