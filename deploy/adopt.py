@@ -137,6 +137,10 @@ FROM (
         WHEN char_length(title) > 500 THEN 'have a title of more than 500 characters'
         WHEN char_length(description) > 5000
             THEN 'have a description of more than 5000 characters'
+        -- An id has to grow with time, and Python has to read the times.
+        WHEN least(created_at, updated_at) < '1971-01-01'
+            OR greatest(created_at, updated_at) >= '9999-01-01'
+            THEN 'have a time that is not between the years 1971 and 9998'
     END AS rule FROM tasks
 ) AS judged
 WHERE rule IS NOT NULL GROUP BY rule LIMIT 1

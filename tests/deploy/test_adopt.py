@@ -233,6 +233,8 @@ def test_a_second_run_finds_nothing_to_do(old: OldDatabase) -> None:
             "a title of more than 500 characters.*ids: 1, 2, 3, 4",
         ),
         ("UPDATE tasks SET user_id = '' WHERE id = 1", "have no user.*ids: 1"),
+        ("UPDATE tasks SET updated_at = 'infinity' WHERE id = 3", "have a time.*ids: 3"),
+        ("UPDATE tasks SET created_at = '1969-12-31' WHERE id = 1", "have a time.*ids: 1"),
         ("ALTER TABLE tasks DROP completed", "no column completed"),
         ("ALTER TABLE tasks ALTER id TYPE text", "column id is text"),
         (
