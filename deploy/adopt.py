@@ -91,6 +91,8 @@ def plan(connection: psycopg.Connection, *, new_ids: bool, zone: str) -> Adoptio
     if not known.rowcount:
         raise AdoptionError(f"Postgres knows no time zone {zone}; ZONE=Europe/Berlin is one")
     keeps_ids = columns["id"] == "uuid" and not new_ids
+    if not keeps_ids and "legacy_id" in columns:
+        raise AdoptionError("The old ids go into a column legacy_id; rename the one that is there")
     (counts,) = connection.execute(_COUNTS).fetchall()
     return Adoption(columns, keeps_ids, zone, *counts)
 
@@ -119,6 +121,8 @@ def _check_columns(columns: Mapping[str, str]) -> None:
 
 def _check_rows(connection: psycopg.Connection) -> None:
     """Refuse what this API cannot store, by id: nothing is cut short or left out."""
+    if connection.execute("SELECT WHERE row_security_active('tasks')").rowcount:
+        raise AdoptionError("Row-level security may hide tasks from this role; disable it first")
     for number, rule, ids in connection.execute(_MISFITS).fetchall():
         raise AdoptionError(f"Some tasks ({number}) {rule}; change them first (ids: {ids})")
 
@@ -133,6 +137,10 @@ FROM (
         WHEN char_length(title) > 500 THEN 'have a title of more than 500 characters'
         WHEN char_length(description) > 5000
             THEN 'have a description of more than 5000 characters'
+        -- An id has to grow with time, and Python has to read the times.
+        WHEN least(created_at, updated_at) < '1971-01-01'
+            OR greatest(created_at, updated_at) >= '9999-01-01'
+            THEN 'have a time that is not between the years 1971 and 9998'
     END AS rule FROM tasks
 ) AS judged
 WHERE rule IS NOT NULL GROUP BY rule LIMIT 1
@@ -169,6 +177,7 @@ def _copy(connection: psycopg.Connection, adoption: Adoption) -> int:
     return connection.execute(
         sql.SQL(_INSERT).format(
             new_id=sql.SQL("id" if adoption.keeps_ids else _NEW_ID),
+            old_id=sql.SQL("" if adoption.keeps_ids else ", id::text AS legacy_id"),
             added=sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(name)) for name in added),
         )
     ).rowcount
@@ -180,7 +189,7 @@ INSERT INTO tasks (user_id, id, title, description, completed, created_at, updat
 SELECT user_id::text, {new_id}, title, description, coalesce(completed, false),
        new_created_at, coalesce(updated_at::timestamptz, new_created_at){added}
 FROM (
-    SELECT *, id::text AS legacy_id, row_number() OVER (ORDER BY created_at, id) AS new_number,
+    SELECT *{old_id}, row_number() OVER (ORDER BY created_at, id) AS new_number,
            coalesce(created_at::timestamptz, now()) AS new_created_at
     FROM before_adoption.tasks
 ) AS old

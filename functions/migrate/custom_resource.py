@@ -32,7 +32,7 @@ def serve(event: Mapping[str, Any], seconds: float, work: Work) -> None:
     a schema never goes back, and the old code works with the new schema.
     """
     with ThreadPoolExecutor(1) as thread:  # which may still be at work when the response is sent
-        doing = thread.submit(work if _is_forward(event) else lambda: {"version": "unchanged"})
+        doing = thread.submit(lambda: work() if _is_forward(event) else {"version": "unchanged"})
         wait([doing], seconds)
         _respond(event, _outcome(doing))
 

@@ -189,6 +189,13 @@ def test_columns_that_the_api_does_not_know_stay_with_their_rows(old: OldDatabas
     )
 
 
+def test_a_column_legacy_id_of_the_old_table_stays_beside_uuids_that_are_kept(
+    old: OldDatabase,
+) -> None:
+    old.holds(UUIDS).holds("ALTER TABLE tasks ADD legacy_id int DEFAULT 7").adopted()
+    assert old.rows("SELECT DISTINCT legacy_id FROM tasks") == [(7,)]
+
+
 def test_the_schema_is_the_one_that_a_new_database_gets(
     old: OldDatabase, new_database: Callable[[], str]
 ) -> None:
@@ -226,12 +233,19 @@ def test_a_second_run_finds_nothing_to_do(old: OldDatabase) -> None:
             "a title of more than 500 characters.*ids: 1, 2, 3, 4",
         ),
         ("UPDATE tasks SET user_id = '' WHERE id = 1", "have no user.*ids: 1"),
+        ("UPDATE tasks SET updated_at = 'infinity' WHERE id = 3", "have a time.*ids: 3"),
+        ("UPDATE tasks SET created_at = '1969-12-31' WHERE id = 1", "have a time.*ids: 1"),
         ("ALTER TABLE tasks DROP completed", "no column completed"),
         ("ALTER TABLE tasks ALTER id TYPE text", "column id is text"),
         (
             "CREATE TABLE tags (task int REFERENCES tasks)",
             "Something else uses the old table.*tags",
         ),
+        (
+            "ALTER TABLE tasks ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+            "Row-level security may hide tasks",
+        ),
+        ("ALTER TABLE tasks ADD legacy_id int", "old ids go into a column legacy_id"),
         ("CREATE TABLE schema_migrations (version bigint)", "Postgres refuses: .*name"),
         ("CREATE TABLE idempotency_keys (x int)", '"idempotency_keys" already exists'),
         (
