@@ -61,15 +61,15 @@ async def run(settings: Settings) -> int:
 
 
 def _welcome(terminal: Terminal, api: Api) -> None:
-    routes = sorted(api.template.routes, key=lambda route: (route.path or "", route.method))
-    width = max((len(route.path or "$default") for route in routes), default=0)
+    routes = sorted(api.template.routes, key=lambda route: (route.path, route.method))
+    width = max((len(route.path) for route in routes), default=0)
     for route in routes:
-        terminal.say(f"  {route.method:<7} {route.path or '$default':<{width}}  {route.function}")
+        terminal.say(f"  {route.method:<7} {route.path:<{width}}  {route.function}")
     if any(route.path == "/docs" for route in routes):
         terminal.say(f"Documentation: {api.address}/docs")
     for route in routes:
-        if route.method == "GET" and route.authorizer and (route.path or "").count("{") < 2:
-            path = re.sub(r"\{[^}]*\}", "alice", route.path or "/")
+        if route.method == "GET" and route.authorizer and route.path.count("{") < 2:
+            path = re.sub(r"\{[^}]*\}", "alice", route.path)
             token = make_token("alice", api.environ)
             terminal.say(f'curl -H "Authorization: Bearer {token}" {api.address}{path}')
     terminal.say(f"A page to try it on: {api.address}/")

@@ -8,6 +8,7 @@ from ipaddress import IPv4Interface, IPv4Network, ip_network
 
 from local.errors import LocalError
 
+_ANSWER_SECONDS = 20.0
 # Docker Desktop's containers are in another machine, which forwards to loopback.
 DESKTOP = IPv4Interface("127.0.0.1/8")
 
@@ -24,7 +25,10 @@ def check() -> None:
 
 def answers() -> bool:
     """Tell whether the daemon is there."""
-    return succeeds("version")
+    try:
+        return _run("version", timeout=_ANSWER_SECONDS).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def succeeds(*arguments: str) -> bool:
@@ -54,6 +58,6 @@ def bridge() -> IPv4Interface:
     raise LocalError("Docker's default network has no IPv4 address for this machine.")
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(*arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     command = ["docker", *arguments]  # wherever the user's PATH has it
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)

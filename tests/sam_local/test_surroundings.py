@@ -61,6 +61,18 @@ def test_what_is_missing_is_said_in_one_sentence(
     assert capsys.readouterr().out == ""  # it does not announce a start
 
 
+def test_a_daemon_that_hangs_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = tmp_path / "docker"
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(docker, "_ANSWER_SECONDS", 0.2)
+    with pytest.raises(LocalError, match=r"^No Docker daemon answers"):
+        docker.check()
+
+
 def test_containers_of_others_stay_when_there_is_no_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
