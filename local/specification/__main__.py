@@ -211,7 +211,7 @@ def _links(endpoints: list[Endpoint]) -> dict[str, Any]:
     """Return what can be done with a new task: every operation that takes its id."""
     parameters = {"user_id": "$request.path.user_id", "task_id": "$response.body#/id"}
     found = [each for each in endpoints if "task_id" in _parts(each)]
-    found.sort(key=lambda endpoint: "GET PUT PATCH DELETE".index(endpoint.method))
+    found.sort(key=lambda endpoint: "GET PUT PATCH POST DELETE".index(endpoint.method))
     return {
         each.operation: {"operationId": each.operation, "parameters": parameters} for each in found
     }

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tasks import store
+from tasks import idempotency, store
 from tasks.errors import TaskNotFoundError
 from tasks.idempotency import Preconditions, WriteResult
 from tasks.models import TEXTS, Task, TaskCreate, TaskUpdate
@@ -150,6 +150,7 @@ def test_every_text_of_a_task_is_kept_when_it_is_replaced(url: str) -> None:
     assert {name for (name,) in watched} == set(TEXTS) - {"user_id"}
 
 
+@pytest.mark.usefixtures("url")
 @pytest.mark.parametrize("conditions", [Preconditions(), key()], ids=["without a key", "with one"])
 def test_deleting_a_task_takes_its_text_out_of_everything_that_is_kept(
     conditions: Preconditions, url: str, user: str
@@ -174,6 +175,19 @@ def test_deleting_a_task_takes_its_text_out_of_everything_that_is_kept(
         store.update(user, id_, TaskUpdate(title="another secret title"), update)
     if conditions.key:
         assert store.delete(user, id_, conditions).replayed
+
+
+@pytest.mark.usefixtures("url")
+@pytest.mark.parametrize("conditions", [Preconditions(), key()], ids=["without a key", "with one"])
+def test_a_write_that_adds_no_task_after_all_finds_none(
+    user: str, conditions: Preconditions
+) -> None:
+    new = TaskCreate(title=TITLE)
+    params = {**vars(new), "created_at": None, "updated_at": None}
+    sql = store._INSERT.replace("WHERE", "WHERE false AND")
+    write = idempotency.Write(sql, user, uuid4(), params, scope="copy", body=new, creates=True)
+    with pytest.raises(TaskNotFoundError):
+        write.run(conditions)
 
 
 def test_the_text_of_an_outcome_of_before_is_deleted_with_its_task(url: str, user: str) -> None:

@@ -120,7 +120,7 @@ class Write(NamedTuple):
         statements = Statement(_QUOTA_OF_TASKS, params), Statement(self.sql, params)
         exceeded, created = run_as(self.user_id, *statements, effect=Effect.REPEATABLE)
         _check_quota(exceeded)
-        return Outcome(created[0])
+        return Outcome(_row(created[0] if created else False))
 
     def _once(self, params: Mapping[str, object]) -> Outcome:
         """Do it with a key. It may be sent again: a second time finds the first one's outcome."""
