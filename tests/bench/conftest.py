@@ -6,17 +6,14 @@ import pytest
 
 from bench import contenders, databases
 from bench.contenders import Contender
-from bench.contract import BenchError
 from bench.databases import Databases
+from tests.sam import runtime_python
 
 
 @pytest.fixture(scope="session")
 def built() -> dict[str, Contender]:
     """All contenders by name; those that did not change are kept from one run to the next."""
-    try:
-        contenders.lambda_python()
-    except BenchError as error:
-        pytest.skip(str(error))
+    runtime_python()
     return {each.name: each for each in contenders.build()}
 
 
