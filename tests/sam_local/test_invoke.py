@@ -15,7 +15,7 @@ _UP_TO = {
     "migrate_rollback": "custom_resource.serve",
     "migrate_update": "custom_resource.serve",
     "smoke": "api_url",
-    "smoke_deployment": "_send",
+    "smoke_deployment": "in respond",
 }
 _NAMES = (*STATUS, *AUTHORIZER, "migrate", "migrate_purge", *_UP_TO)
 
