@@ -76,17 +76,25 @@ def test_the_units_own_timeout_is_an_error_of_its_own(connect: Connect, postgres
     assert type(caught.value) is UnavailableError
 
 
+@pytest.mark.usefixtures("table")
 def test_a_resend_waits_until_the_attempt_before_has_ended(
     connect: Connect, proxy: Proxy, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first attempt holds a lock, as an idempotency key does, and cannot be told to stop."""
+    """The first attempt cannot be told to stop; the second one sees what it committed.
+
+    Another lock of the first attempt may still be held for a moment then: Postgres releases the
+    locks of a transaction one after the other, once its commit is seen.
+    """
     monkeypatch.setattr(Connection, "_cancel", lambda *_: None)
-    take = Statement("SELECT pg_try_advisory_xact_lock(42) AS free, pg_sleep(0.5)")
+    write = Statement(
+        "WITH before AS (SELECT count(*) AS seen FROM hits), slowly AS (SELECT pg_sleep(0.5))"
+        " INSERT INTO hits (op) SELECT 'a write' FROM slowly RETURNING (SELECT seen FROM before)"
+    )
     database = connect(through(proxy))
     database.run(ONE, effect=READ)
     proxy.arm(Fault.CUT_SENT)
-    ((row,),) = database.run(take, effect=REPEATABLE)
-    assert row["free"] is True
+    ((row,),) = database.run(write, effect=REPEATABLE)
+    assert row["seen"] == 1
     assert database.telemetry.retries == {"lost": 1}
     assert postgres.sessions("active") == 0
 
