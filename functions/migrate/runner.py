@@ -8,7 +8,6 @@ and the API's role could block the migrations with it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import time
@@ -29,6 +28,7 @@ _TABLE = """
         applied_at timestamptz NOT NULL DEFAULT now()
     )
 """
+_EXISTS = "SELECT WHERE to_regclass('schema_migrations') IS NOT NULL"
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 _CONNECT_SECONDS = 15
 
@@ -102,13 +102,17 @@ class Runner:
     def _create_table(self, connection: psycopg.Connection) -> None:
         """Create the table that is locked, in a transaction of its own.
 
-        IF NOT EXISTS does not see the table of a runner that has not committed yet: Postgres
-        waits for that runner and then reports a duplicate. The table is there in either case.
+        IF NOT EXISTS looks once, for committed tables. A runner that commits after that look makes
+        this one fail: with UniqueViolation, DuplicateTable or DuplicateObject, depending on which
+        of Postgres' own checks comes next. The failed runner needs the table, not its own success.
         """
-        duplicates = (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable)
-        with contextlib.suppress(*duplicates), connection.transaction():
-            limit_time(connection, self._end)
-            connection.execute(_TABLE)
+        try:
+            with connection.transaction():
+                limit_time(connection, self._end)
+                connection.execute(_TABLE)
+        except psycopg.Error:
+            if not connection.execute(_EXISTS).rowcount:
+                raise
 
     def _step(self, connection: psycopg.Connection) -> str | None:
         """Apply the next migration, if there is one, as one transaction."""

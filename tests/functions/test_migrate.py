@@ -1,10 +1,10 @@
 """Migrations run once each, in order, and forward only, also when two runners start together."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 from uuid import uuid4
 
 import psycopg
@@ -170,26 +170,42 @@ def test_a_role_with_all_the_apis_rights_can_neither_take_nor_block_the_migratio
             owner.execute(f"DROP ROLE {role}")
 
 
+@pytest.mark.parametrize(
+    "pause",
+    [
+        pytest.param("SELECT", id="UniqueViolation"),
+        pytest.param("LOCK TABLE pg_class IN SHARE MODE", id="DuplicateTable"),
+        pytest.param("LOCK TABLE pg_type IN ACCESS EXCLUSIVE MODE", id="DuplicateObject"),
+    ],
+)
 def test_first_runs_of_one_empty_database_at_the_same_time_all_succeed(
-    runner: Any, url: str, tmp_path: Path
+    runner: Any, url: str, tmp_path: Path, pause: LiteralString
 ) -> None:
-    """The table to lock does not exist yet, so the second runner meets a duplicate."""
-    folder = _folder(tmp_path, **{"0001_one": "CREATE TABLE one (x int)"})
-    with psycopg.connect(url) as first, ThreadPoolExecutor(1) as pool:
+    """Another runner commits the table while this one creates it, at each of Postgres' checks."""
+    run = runner.Runner(
+        url, runner.migrations(_folder(tmp_path, **{"0001_one": "CREATE TABLE one (x int)"}))
+    )
+    with ExitStack() as stack:
+        first, second, lock, watcher = (
+            stack.enter_context(psycopg.connect(url, autocommit=autocommit))
+            for autocommit in (False, True, False, True)
+        )
+        # What these two look up in pg_type is in their caches before it is locked.
+        second.execute(runner._TABLE.replace("schema_migrations", "pg_temp.like_it"))
+        _is_blocked(watcher, second)
         first.execute(runner._TABLE)
-        second = pool.submit(_run, runner, url, folder)
-        _until_somebody_waits_for(first, url)
+        lock.execute(pause)
+        applied = stack.enter_context(ThreadPoolExecutor(1)).submit(run.run_on, second)
+        while not _is_blocked(watcher, second):
+            assert not applied.done(), "the second run does not wait"
         first.commit()
-        assert second.result(timeout=30) == ["0001_one"]
+        lock.commit()
+        assert applied.result(timeout=30) == ["0001_one"]
 
 
-def _until_somebody_waits_for(holder: psycopg.Connection, url: str) -> None:
-    waits = "SELECT %s = ANY (pg_blocking_pids(pid)) FROM pg_stat_activity WHERE pid <> %s"
-    holder_pid = holder.info.backend_pid
-    deadline = time.monotonic() + 30
-    with psycopg.connect(url, autocommit=True) as watcher:
-        while (True,) not in watcher.execute(waits, (holder_pid, holder_pid)).fetchall():
-            assert time.monotonic() < deadline, "the second run does not wait for the first one"
+def _is_blocked(watcher: psycopg.Connection, other: psycopg.Connection) -> bool:
+    blocking = "SELECT pg_blocking_pids(%s) <> '{}'"
+    return watcher.execute(blocking, (other.info.backend_pid,)).fetchone() == (True,)
 
 
 def test_a_database_that_cannot_be_reached_is_one_sentence_without_the_password(
