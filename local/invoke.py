@@ -225,6 +225,6 @@ def _outcome(answer: Any, *, failed: bool) -> tuple[str, bool]:
     elif "statusCode" in answer:
         text = str(answer["statusCode"])
         failed = int(answer["statusCode"]) >= 400
-    elif "error" in context:
-        text, failed = str(context["error"]), True
+    elif "refusal" in context:
+        text, failed = str(context["refusal"]), True
     return " ".join(text.split()), failed

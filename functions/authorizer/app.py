@@ -19,15 +19,16 @@ _verifier = Verifier(from_environment(os.environ))
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     """Return an HTTP API's simple response. The gateway caches it and gives it to the handlers.
 
-    Raises KeysUnavailableError while an issuer's keys have never been fetched: the gateway does
+    Raise KeysUnavailableError while an issuer's keys have never been fetched: the gateway does
     not cache a failure, and its 500 tells nobody to sign in again for a token that may be good.
     """
     try:
         caller = _verifier.verify(_authorization(event))
     except TokenError as error:
         logger.info("refused a token: %s", error)
-        return {"isAuthorized": True, "context": {"error": error.public}}
-    context = {"sub": caller.sub, "exp": str(caller.exp)}
+        return {"isAuthorized": True, "context": {"refusal": error.public}}
+    actor = _verifier.actor(caller.sub)
+    context = {"sub": caller.sub, "exp": str(caller.exp), "actor": actor}
     if caller.nbf is not None:
         context["nbf"] = str(caller.nbf)
     return {"isAuthorized": True, "context": context}

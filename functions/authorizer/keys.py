@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import strict_json
 from jwt import PyJWK, PyJWTError
@@ -42,21 +42,39 @@ class KeysUnavailableError(Exception):
     """The issuer has never been reached, so nobody can tell whether a token is good."""
 
 
-Find = Callable[[str | None, str], Iterable[PyJWK]]
-"""Finds the keys for a token's key id and algorithm, which is one of its issuer's.
+class Keys(Protocol):
+    """The keys of one issuer."""
 
-Raises UnknownKeyError and KeysUnavailableError.
-"""
+    def find(self, kid: str | None, algorithm: str) -> Iterable[PyJWK]:
+        """Return the keys for a token's key id and its algorithm, one of the issuer's.
+
+        Raise UnknownKeyError or KeysUnavailableError.
+        """
+
+    @property
+    def secret(self) -> str:
+        """Return the secret that signs now, "" for an issuer with a JWKS."""
 
 
-def keys_of(issuer: Issuer, clock: Clock) -> Find:
-    """Return what finds an issuer's keys. A secret has no key id."""
+def keys_of(issuer: Issuer, clock: Clock) -> Keys:
+    """Return an issuer's keys. A secret has no key id."""
     if issuer.jwks_url:
-        return RemoteKeys(issuer.jwks_url, issuer.algorithms, clock=clock).find
+        return RemoteKeys(issuer.jwks_url, issuer.algorithms, clock=clock)
     if issuer.secret_id:
-        return RotatingSecret(issuer.secret_id, clock=clock).find
-    keys = [_symmetric(each) for each in (issuer.secret, issuer.previous_secret) if each]
-    return lambda _kid, _algorithm: keys
+        return RotatingSecret(issuer.secret_id, clock=clock)
+    return FixedSecret(issuer.secret, issuer.previous_secret)
+
+
+class FixedSecret:
+    """A secret from the settings, beside the one before it."""
+
+    def __init__(self, secret: str, previous: str = "") -> None:
+        self.secret = secret
+        self._keys = [_symmetric(each) for each in (secret, previous) if each]
+
+    def find(self, _kid: str | None, _algorithm: str) -> list[PyJWK]:
+        """Return both keys."""
+        return self._keys
 
 
 class RotatingSecret:
@@ -68,7 +86,7 @@ class RotatingSecret:
     """
 
     def __init__(self, name: str, *, clock: Clock = time.time) -> None:
-        """Fetch the current version. Raises SettingsError, and what `get_secret` does.
+        """Fetch the current version. Raise SettingsError, and what `get_secret` does.
 
         The version before is not fetched here, because that would make every cold start longer.
         """
@@ -77,6 +95,11 @@ class RotatingSecret:
         self._next_renewal = clock() + SECRET_MAX_AGE_SECONDS
         self._next_search = float("-inf")
         self._keys = self._version("AWSCURRENT", _INIT_SECONDS)
+
+    @property
+    def secret(self) -> str:
+        """Return the current version, the first of those that are known."""
+        return next(iter(self._keys))
 
     def find(self, _kid: str | None, _algorithm: str) -> Iterator[PyJWK]:
         """Yield the versions that are known; if no signature is theirs, those that are new."""
@@ -134,6 +157,8 @@ class RemoteKeys:
     While the issuer is down its old keys stay; a withdrawn key is gone after the next fetch.
     """
 
+    secret = ""
+
     def __init__(self, url: str, algorithms: frozenset[str], *, clock: Clock = time.time) -> None:
         self._url = url
         self._algorithms = algorithms
@@ -142,7 +167,7 @@ class RemoteKeys:
         self._next_fetch = self._next_search = float("-inf")
 
     def find(self, kid: str | None, algorithm: str) -> Iterable[PyJWK]:
-        """Return the key of that id and algorithm. Raises UnknownKeyError, KeysUnavailableError."""
+        """Return the key of that id and algorithm. Raise UnknownKeyError, KeysUnavailableError."""
         if kid is None:
             raise UnknownKeyError
         key, now = (kid, algorithm), self._clock()
@@ -177,7 +202,7 @@ class RemoteKeys:
 def _usable(
     response: http_client.Response, algorithms: frozenset[str]
 ) -> dict[tuple[str, str], PyJWK]:
-    """Return the usable keys of a JWKS by id and algorithm. Raises ValueError if it is not one."""
+    """Return the usable keys of a JWKS by id and algorithm. Raise ValueError if it is not one."""
     if response.status != HTTPStatus.OK:
         raise ValueError(f"status {response.status}")
     parsed = strict_json.parse(response.body)

@@ -49,7 +49,7 @@ class Issuer:
 
 
 def from_environment(environment: Mapping[str, str]) -> list[Issuer]:
-    """Return the accepted issuers, at least one. Raises SettingsError."""
+    """Return the accepted issuers, at least one. Raise SettingsError."""
     issuers = _listed(environment.get("JWT_ISSUERS", ""))
     given = {name: environment[name] for name in _VARIABLES if environment.get(name)}
     if given or not issuers:
@@ -101,7 +101,7 @@ def _entry(entry: object, where: str) -> Issuer:
 
 
 def check_secret(value: object, where: str) -> str:
-    """Return a secret that is fit to sign tokens. Raises SettingsError, which names `where`."""
+    """Return a secret that is fit to sign tokens. Raise SettingsError, which names `where`."""
     if not isinstance(value, str) or len(value.encode("utf-8", "replace")) < _SECRET_BYTES:
         raise SettingsError(f"{where} has to be at least {_SECRET_BYTES} bytes long")
     if len(set(value)) < _DISTINCT_CHARACTERS:

@@ -7,7 +7,9 @@ from typing import Any, NoReturn
 
 
 def parse(raw: str | bytes) -> Any:
-    """The value that the text holds. Raises ValueError with a sentence that quotes none of it.
+    """Return the value that the text holds.
+
+    Raise ValueError with a sentence that quotes none of it.
 
     Refused beyond the standard library's parser: a member that is there twice (RFC 7519, section
     4), NaN and Infinity, encodings other than UTF-8, and nesting that exhausts the stack.

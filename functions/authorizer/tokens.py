@@ -8,6 +8,8 @@ over it has been verified.
 from __future__ import annotations
 
 import base64
+import hmac
+import json
 import math
 import re
 import time
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import strict_json
-from keys import Clock, Find, UnknownKeyError, keys_of
+from keys import Clock, Keys, UnknownKeyError, keys_of
 from settings import Issuer
 
 _MAX_LENGTH = 10_240  # what the gateway accepts for all headers together
@@ -56,16 +58,16 @@ class Verifier:
         self._trusted = {each.issuer: (each, keys_of(each, clock)) for each in issuers}
 
     def verify(self, authorization: str) -> Caller:
-        """Return the caller that an `Authorization` header names. Raises TokenError.
+        """Return the caller that an `Authorization` header names. Raise TokenError.
 
-        Raises KeysUnavailableError while the issuer has never been reached: the token may be good.
+        Raise KeysUnavailableError while the issuer has never been reached: the token may be good.
         """
         token = _credentials(authorization)
         header, claims, signature = _read(token)
-        issuer, find_keys = self._claimed(claims)
+        issuer, keys_of_issuer = self._claimed(claims)
         _check_header(header, issuer)
         try:
-            keys = find_keys(header.get("kid"), header["alg"])
+            keys = keys_of_issuer.find(header.get("kid"), header["alg"])
         except UnknownKeyError as error:
             raise TokenError("its key is not the issuer's") from error
         message = token.rpartition(".")[0].encode()
@@ -74,7 +76,14 @@ class Verifier:
             raise TokenError("its signature is not the issuer's")
         return _caller(claims, issuer, self._clock())
 
-    def _claimed(self, claims: dict[str, Any]) -> tuple[Issuer, Find]:
+    def actor(self, subject: str) -> str:
+        """Return an alias of a user for logs, a keyed hash; every accepted issuer is in the key."""
+        key = [
+            (name, issuer.jwks_url, keys.secret) for name, (issuer, keys) in self._trusted.items()
+        ]
+        return hmac.digest(json.dumps(sorted(key)).encode(), subject.encode(), "sha256")[:8].hex()
+
+    def _claimed(self, claims: dict[str, Any]) -> tuple[Issuer, Keys]:
         """Return the issuer of exactly that name, else the one that may have any name."""
         name = claims.get("iss")
         found = self._trusted.get(name) if isinstance(name, str) else None
@@ -96,7 +105,7 @@ def _credentials(authorization: str) -> str:
 
 
 def _read(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes]:
-    """Return header, claims and signature, not verified yet. Raises TokenError."""
+    """Return header, claims and signature, not verified yet. Raise TokenError."""
     parts = token.split(".", 3)
     if len(parts) != 3 or not all(parts):
         raise TokenError("it is no signed JWT")
@@ -134,7 +143,7 @@ def _check_header(header: dict[str, Any], issuer: Issuer) -> None:
 
 
 def _caller(claims: dict[str, Any], issuer: Issuer, now: float) -> Caller:
-    """Return whom the verified claims name. Raises TokenError when they do not hold.
+    """Return whom the verified claims name. Raise TokenError when they do not hold.
 
     A token that does not hold yet is no error: the gateway would keep the refusal for longer than
     the reason lasts. The handlers compare `nbf` with the time of each request.

@@ -71,8 +71,8 @@ def test_every_event_is_answered_and_none_is_the_servers_fault(route: Route) -> 
 def test_the_authorizer_says_who_or_why_not_whatever_it_is_asked(event: Any) -> None:
     verdict = handler("authorizer")(event, Context())
     assert verdict["isAuthorized"] is True
-    assert set(verdict["context"]) == {"error"}
-    assert isinstance(verdict["context"]["error"], str)
+    assert set(verdict["context"]) == {"refusal"}
+    assert isinstance(verdict["context"]["refusal"], str)
     json.dumps(verdict)
 
 

@@ -66,7 +66,7 @@ def _detail(answer: dict[str, Any]) -> Any:
         {"lambda": {"sub": "alice", "exp": "inf"}},
         {"lambda": {"sub": "alice", "exp": True}},
         {"lambda": {"sub": "alice", "exp": "1" + "0" * 400}},
-        {"lambda": {"sub": "alice", "exp": "4102444800", "error": "The token is not valid"}},
+        {"lambda": {"sub": "alice", "exp": "4102444800", "refusal": "The token is not valid"}},
         {"jwt": {"claims": None}},
         {"jwt": {"claims": {"sub": "alice", "exp": "1700000000"}}},
         {"iam": {"userId": "alice"}},
@@ -91,7 +91,7 @@ def test_the_gateways_own_jwt_authorizer_is_understood(user: str) -> None:
 
 def test_the_reason_of_a_401_cannot_break_out_of_its_header() -> None:
     request = recorded("list_tasks")
-    request["requestContext"]["authorizer"]["lambda"] = {"error": 'x"\r\nSet-Cookie: a=b\\'}
+    request["requestContext"]["authorizer"]["lambda"] = {"refusal": 'x"\r\nSet-Cookie: a=b\\'}
     challenge = handler("list_tasks")(request, Context())["headers"]["WWW-Authenticate"]
     assert challenge == 'Bearer error="invalid_token", error_description="xSet-Cookie: a=b"'
 

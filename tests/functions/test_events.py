@@ -65,7 +65,7 @@ def function_of(name: str) -> str:
 def assert_expected(name: str, answer: dict[str, Any]) -> None:
     """Check what every response to this event has to be, however its function is run."""
     if name in AUTHORIZER:
-        assert answer == {"isAuthorized": True, "context": {"error": AUTHORIZER[name]}}
+        assert answer == {"isAuthorized": True, "context": {"refusal": AUTHORIZER[name]}}
     elif name == "migrate":
         assert answer["applied"] == []
         assert answer["version"] >= 1

@@ -12,7 +12,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 import observability
 from observability import LambdaContext, metrics, observed
-from tasks import database
+from tasks.database import database
 from tests.deploy.transformed import members_read
 from tests.functions.handlers import TASKS, Context, event, handler, recorded
 from tests.running import ROOT
@@ -94,7 +94,7 @@ def test_an_unusable_database_is_counted_as_unavailable(
     user: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hush@127.0.0.1:1/tasks")
-    database.database.cache_clear()
+    database.cache_clear()
     answer = handler("list_tasks")(event("GET", TASKS, user=user), Context(remaining=1.0))
     assert answer["statusCode"] == 503
     line, rare = (json.loads(line) for line in capsys.readouterr().out.splitlines())
@@ -118,36 +118,6 @@ def test_what_a_client_did_wrong_is_no_error_of_ours(
     assert handler("list_tasks")(request, Context())["statusCode"] == status
     line = _line(capsys)
     assert (line["status"], line["Errors"]) == (status, [0])
-
-
-# --- the actor ---
-
-
-def test_a_users_requests_have_one_alias_in_every_function_and_nobody_elses(
-    user: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    handler("list_tasks")(event("GET", TASKS, user=user), Context())
-    create = event("POST", TASKS, user=user, body={"title": "x"})
-    handler("create_task")(create, Context())
-    foreign = event("GET", TASKS, user=user)
-    foreign["pathParameters"]["user_id"] = "somebody else"
-    handler("list_tasks")(foreign, Context())
-    handler("list_tasks")(event("GET", TASKS, user=user + "x"), Context())
-    lines = _lines(capsys)
-    assert user not in json.dumps(lines)
-    first, second, third, another = (line["actor"] for line in lines)
-    assert first == second == third != another
-    assert len(bytes.fromhex(first)) == 8
-
-
-def test_the_alias_follows_from_a_key_that_the_log_does_not_hold(
-    user: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    handler("list_tasks")(event("GET", TASKS, user=user), Context())
-    monkeypatch.setattr(database, "derive_key", lambda _purpose: b"another key")
-    handler("list_tasks")(event("GET", TASKS, user=user), Context())
-    first, second = (line["actor"] for line in _lines(capsys))
-    assert first != second
 
 
 # --- handlers that are no endpoints ---

@@ -185,7 +185,10 @@ def test_an_event_without_exactly_one_identity_source_names_nobody(
 ) -> None:
     event = {} if source is None else {"identitySource": source}
     verdict = world.gateway.authorizer(event, Context())
-    assert verdict == {"isAuthorized": True, "context": {"error": "Send one Authorization header"}}
+    assert verdict == {
+        "isAuthorized": True,
+        "context": {"refusal": "Send one Authorization header"},
+    }
 
 
 NFC, NFD = "andr\u00e9", "andre\u0301"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import time
 from typing import Any
 
@@ -53,9 +54,12 @@ def gateway() -> Gateway:
     return Gateway(authorizer({"JWT_SECRET": SECRET}))
 
 
-def bearer(sub: str = "alice", exp: float | None = None) -> str:
-    claims = {"sub": sub, "exp": time.time() + 600 if exp is None else exp}
-    return "Bearer " + token({"alg": "HS256"}, claims, hs256(SECRET.encode()))
+def bearer(sub: str = "alice", exp: float | None = None, **claims: object) -> str:
+    payload: dict[str, object] = {
+        "sub": sub,
+        "exp": time.time() + 600 if exp is None else exp,
+    } | claims
+    return "Bearer " + token({"alg": "HS256"}, payload, hs256(SECRET.encode()))
 
 
 def with_authorizer(function: str, authorizer: object) -> dict[str, Any]:
@@ -78,11 +82,11 @@ NOBODY: dict[str, object] = {
     "lambda a text": {"lambda": "alice"},
     "lambda empty beside claims": {"lambda": {}, "jwt": {"claims": {"sub": "alice", "exp": FAR}}},
     "lambda refused beside claims": {
-        "lambda": {"error": "no"},
+        "lambda": {"refusal": "no"},
         "jwt": {"claims": {"sub": "alice", "exp": FAR}},
     },
-    "an error beside a user": {"lambda": {"error": "no", "sub": "alice", "exp": FAR}},
-    "an empty error beside a user": {"lambda": {"error": "", "sub": "alice", "exp": FAR}},
+    "an error beside a user": {"lambda": {"refusal": "no", "sub": "alice", "exp": FAR}},
+    "an empty error beside a user": {"lambda": {"refusal": "", "sub": "alice", "exp": FAR}},
     "jwt empty": {"jwt": {}},
     "jwt without claims": {"jwt": {"sub": "alice", "exp": FAR}},
     "claims a list": {"jwt": {"claims": ["alice"]}},
@@ -138,7 +142,7 @@ def test_without_a_valid_identity_every_route_is_closed(
         {"sub": "alice", "exp": FAR},
         {"sub": "alice", "exp": int(FAR)},
         {"sub": "alice", "exp": "4.1024448E9"},
-        {"sub": "alice", "exp": FAR, "error": "a claim of the token's own"},
+        {"sub": "alice", "exp": FAR, "refusal": "a claim of the token's own"},
         {"sub": "alice", "exp": FAR, "nbf": "1700000000"},
     ],
 )
@@ -222,10 +226,78 @@ def test_user_and_path_are_compared_in_constant_time(
 
 @pytest.mark.usefixtures("database")
 def test_what_a_refusal_says_cannot_break_out_of_its_header(gateway: Gateway) -> None:
-    event = with_authorizer("list_tasks", {"lambda": {"error": 'a"b\\c\r\nSet-Cookie: x=\u00e9'}})
+    event = with_authorizer("list_tasks", {"lambda": {"refusal": 'a"b\\c\r\nSet-Cookie: x=\u00e9'}})
     answer = gateway.answer("list_tasks", event)
     expected = 'Bearer error="invalid_token", error_description="abcSet-Cookie: x="'
     assert answer.headers["WWW-Authenticate"] == expected
+
+
+# --- the alias for the log -----------------------------------------------------------------------
+
+
+def actor(sub: str, **settings: str) -> str:
+    """Return the alias that an authorizer with these settings gives to a user."""
+    handler = authorizer({"JWT_SECRET": SECRET, "JWT_ISSUER": "", **settings})
+    verdict = handler({"identitySource": [bearer(sub, iss="us")]}, Context())
+    alias: str = verdict["context"]["actor"]
+    return alias
+
+
+def test_an_alias_tells_users_apart_and_follows_from_a_secret_that_no_log_holds() -> None:
+    alias = actor("alice")
+    assert alias == actor("alice") != actor("bob")
+    assert len(bytes.fromhex(alias)) == 8
+    assert alias != actor("alice", JWT_PREVIOUS_SECRET=SECRET, JWT_ISSUER="us")
+    other = authorizer({"JWT_SECRET": SECRET[::-1]})
+    theirs = "Bearer " + token(
+        {"alg": "HS256"}, {"sub": "alice", "exp": int(FAR)}, hs256(SECRET[::-1].encode())
+    )
+    assert other({"identitySource": [theirs]}, Context())["context"]["actor"] != alias
+
+
+def test_a_user_has_one_alias_whichever_issuer_names_them() -> None:
+    neighbour = "the neighbour's secret of 32 bytes or more"
+    listed = [{"issuer": "them", "audience": "a", "secret": neighbour}]
+    both = authorizer({"JWT_SECRET": SECRET, "JWT_ISSUER": "us", "JWT_ISSUERS": json.dumps(listed)})
+    theirs = {"iss": "them", "aud": "a", "sub": "alice", "exp": int(FAR)}
+    signed = "Bearer " + token({"alg": "HS256"}, theirs, hs256(neighbour.encode()))
+    aliases = {
+        both({"identitySource": [each]}, Context())["context"]["actor"]
+        for each in (bearer(iss="us"), signed)
+    }
+    assert len(aliases) == 1
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("function", ROUTES)
+def test_the_line_of_every_request_names_the_user_by_the_authorizers_alias(
+    gateway: Gateway, function: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in ("alice", "bob"):
+        gateway.call(function, bearer(), user_id=path, body="{}")
+    actors = {
+        line["actor"]
+        for line in map(json.loads, capsys.readouterr().out.splitlines())
+        if line.get("message") == "request"
+    }
+    assert actors == {actor("alice")}
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"jwt": {"claims": {"sub": "alice", "exp": FAR, "actor": "bob"}}},
+        {"lambda": {"sub": "alice", "exp": FAR}},
+        {"lambda": {"sub": "alice", "exp": FAR, "actor": ["bob"]}},
+    ],
+)
+def test_only_our_authorizer_names_an_alias(
+    gateway: Gateway, said: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gateway.answer("list_tasks", with_authorizer("list_tasks", said)).status == 200
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [each["actor"] for each in lines if "actor" in each] == ["unknown"]
 
 
 # --- the template --------------------------------------------------------------------------------

@@ -118,8 +118,8 @@ def test_cognito_whose_access_tokens_have_a_client_in_place_of_an_audience(jwks:
     pool = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Ab129faBb"
     accepted = settings(jwks, pool, "4b8example", "RS256", audience_claim="client_id")
     assert verdict(accepted, cognito())["sub"] == USER
-    assert "error" in verdict(accepted, cognito(client_id="another"))
-    assert "error" in verdict(accepted, cognito(client_id=None, aud="4b8example"))
+    assert "refusal" in verdict(accepted, cognito(client_id="another"))
+    assert "refusal" in verdict(accepted, cognito(client_id=None, aud="4b8example"))
 
 
 def test_es256_as_supabase_signs(jwks: Jwks) -> None:
@@ -138,7 +138,7 @@ def test_an_issuer_that_is_being_retired_stands_beside_its_successor(jwks: Jwks)
     new = token({"alg": "EdDSA", "kid": ED.kid}, better_auth(base), ED.sign)
     assert verdict(both, new)["sub"] == USER
     crossed = token({"alg": "HS256"}, old | {"iss": base}, hs256(SECRET.encode()))
-    assert verdict(both, crossed) == {"error": "The token is not valid"}
+    assert verdict(both, crossed) == {"refusal": "The token is not valid"}
 
 
 def test_leeway_is_given_to_the_end_of_a_token_and_told_to_the_handlers(jwks: Jwks) -> None:
@@ -146,9 +146,11 @@ def test_leeway_is_given_to_the_end_of_a_token_and_told_to_the_handlers(jwks: Jw
     base, past = "https://auth.example.com", int(time.time()) - 10
     claims = better_auth(base, exp=past)
     text = token({"alg": "EdDSA", "kid": ED.kid}, claims, ED.sign)
-    assert verdict(settings(jwks, base, base, "EdDSA"), text) == {"error": "The token has expired"}
+    assert verdict(settings(jwks, base, base, "EdDSA"), text) == {
+        "refusal": "The token has expired"
+    }
     lenient = verdict(settings(jwks, base, base, "EdDSA", leeway=60), text)
-    assert lenient == {"sub": USER, "exp": str(past + 60)}
+    assert (lenient["sub"], lenient["exp"]) == (USER, str(past + 60))
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,17 @@ def test_a_rotation_keeps_the_keys_of_other_issuers(
         assert jwks.asked == 1
 
 
+def test_the_alias_of_a_user_follows_the_secret(
+    authorizer: dict[str, Any], secrets_manager: SecretsManager, verifier: Any, clock: Clock
+) -> None:
+    before = verifier.actor("alice")
+    secrets_manager.change("jwt", NEW)
+    assert verifier.actor("alice") == before
+    clock.now += 301
+    assert verifier.verify(_token(OLD)).sub == "alice"
+    assert verifier.actor("alice") == _verifier(authorizer, clock).actor("alice") != before
+
+
 def test_without_a_name_nothing_is_ever_looked_up(
     authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
 ) -> None:

@@ -82,9 +82,9 @@ class Endpoint:
 
     def _admit(self, request: Request) -> None:
         """Check the identity, then the path's owner; the body and the database come later."""
-        subject = identity.caller(request.event)
-        metrics.add_metadata("actor", self._work.actor(subject))
-        identity.require_owner(subject, self._binding.owner(request))
+        caller = identity.caller(request.event)
+        metrics.add_metadata("actor", caller.actor)
+        identity.require_owner(caller.user_id, self._binding.owner(request))
 
     def _account(self, response: Response[Any], milliseconds: float) -> None:
         """Say what became of the request, and nothing of what it said."""
@@ -126,7 +126,6 @@ class _Work(NamedTuple):
     """How an endpoint bounds the time of its work, counts it, and explains its errors."""
 
     deadline: Callable[[float], AbstractContextManager[Any]]
-    actor: Callable[[str], str]
     account: Callable[[], object]
     problem_of: Callable[[Exception], ProblemError]
 
@@ -135,7 +134,7 @@ def _with_database() -> _Work:
     import neon  # an endpoint without a database starts without the driver
     from web import failures, work
 
-    return _Work(neon.deadline, work.actor, work.account, failures.problem_of)
+    return _Work(neon.deadline, work.account, failures.problem_of)
 
 
-_WITHOUT = _Work(nullcontext, lambda _subject: "unknown", lambda: None, internal)
+_WITHOUT = _Work(nullcontext, lambda: None, internal)

@@ -9,14 +9,21 @@ import hmac
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from web.problems import ProblemError
 
 
-def caller(event: Mapping[str, Any]) -> str:
-    """Return the caller's user id. Raise a 401 ProblemError without a valid identity."""
-    claims = _claims(event)
+class Caller(NamedTuple):
+    """The user who calls, and the alias that logs have for them."""
+
+    user_id: str
+    actor: str
+
+
+def caller(event: Mapping[str, Any]) -> Caller:
+    """Return who calls. Raise a 401 ProblemError without a valid identity."""
+    claims, actor = _claims(event)
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject or "\x00" in subject:
         raise unauthorized("The token names no user" if claims else None)
@@ -25,7 +32,7 @@ def caller(event: Mapping[str, Any]) -> str:
         raise unauthorized("The token has expired")
     if now < _seconds(claims.get("nbf", 0), otherwise=math.inf):
         raise unauthorized("The token is not valid yet")
-    return subject
+    return Caller(subject, actor if isinstance(actor, str) else "unknown")
 
 
 def require_owner(subject: str, user_id: str) -> None:
@@ -49,19 +56,19 @@ def unauthorized(reason: str | None = None) -> ProblemError:
     return ProblemError(401, safe, _challenge(challenge))
 
 
-def _claims(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what our authorizer (`lambda`) or the gateway's JWT authorizer (`jwt`) said.
+def _claims(event: Mapping[str, Any]) -> tuple[Mapping[str, Any], object]:
+    """Return the claims of our authorizer (`lambda`) or the gateway's (`jwt`), and the alias.
 
     Raise a 401 ProblemError when ours refused the token. The claims of `jwt` are the token's own:
-    an `error` among them is not a refusal.
+    a `refusal` among them refuses nothing, and an `actor` is no alias.
     """
     authorizer = _mapping(_mapping(event.get("requestContext")).get("authorizer"))
     if "lambda" not in authorizer:
-        return _mapping(_mapping(authorizer.get("jwt")).get("claims"))
+        return _mapping(_mapping(authorizer.get("jwt")).get("claims")), None
     verdict = _mapping(authorizer["lambda"])
-    if "error" in verdict:
-        raise unauthorized(str(verdict["error"]))
-    return verdict
+    if "refusal" in verdict:
+        raise unauthorized(str(verdict["refusal"]))
+    return verdict, verdict.get("actor")
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

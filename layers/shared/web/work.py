@@ -1,30 +1,16 @@
-"""What a request did, for its log and its metrics: the caller by an alias, the database's work.
+"""The database's work in each request, for its metrics.
 
 Waiting in the pooler is not visible from here; being turned away from a full pool is (`PoolWaits`).
 """
 
 from __future__ import annotations
 
-import hmac
-
-from neon import DatabaseError, Telemetry
+from neon import Telemetry
 from observability import metrics, service_metrics
 from tasks import database
 
 _last = Telemetry()
 _before: dict[str, int] = {}
-
-
-def actor(subject: str) -> str:
-    """Return an alias of the caller, which tells nothing to those who read the log.
-
-    It is a keyed hash, alike in every function, so that a user's requests can be counted.
-    """
-    try:
-        key = database.derive_key(b"actor")
-    except DatabaseError:
-        return "unknown"
-    return hmac.digest(key, subject.encode("utf-8", "surrogatepass"), "sha256")[:8].hex()
 
 
 def account() -> None:
