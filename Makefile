@@ -103,9 +103,18 @@ adopt: .venv/ready ## move a FastAPI + SQLModel task database in: make adopt DAT
 	@PYTHONPATH=layers/shared:functions/migrate $(BIN)/python -m deploy.adopt
 
 .PHONY: test
-test: .venv/ready .venv-sam/ready .venv-policy/ready ## run all tests and checks (REQUIRE_ALL=1 allows no skips)
+test: .venv/ready .venv-sam/ready .venv-policy/ready ## what a change of behaviour can break, on all cores (REQUIRE_ALL=1 allows no skips)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not campaign"
+
+.PHONY: campaigns
+campaigns: .venv/ready .venv-sam/ready .venv-policy/ready # one after the other: some measure, some use all cores
 	@layers/find-python 3.13 fetch >/dev/null 2>&1 || true
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -v -m campaign
+
+.PHONY: test-all
+test-all: ## `make test`, then the campaigns: containers, builds, walks, faults, thousands of requests (REQUIRE_ALL=1)
+	@$(MAKE) test
+	$(MAKE) campaigns
 
 .PHONY: chaos
 chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under them (SECONDS=180)

@@ -27,7 +27,7 @@ if REQUIRE_ALL:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """Run one embedded Postgres for all tests; each test makes its own databases in it."""
+    """Run one embedded Postgres in each process; each test makes its own databases in it."""
     with Postgres(tmp_path_factory.mktemp("postgres") / "data") as server:
         yield server
 
@@ -65,6 +65,11 @@ def aws_endpoint(aws_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def secrets_manager(aws_endpoint: str) -> SecretsManager:
     """Return an empty Secrets Manager, where this process looks for it."""
     return SecretsManager(aws_endpoint)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are cores: tests also wait for servers and timers."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,8 @@ from tests.routes import FUNCTIONS
 from tests.running import ROOT
 from tests.sam import runtime_python, sam
 
+pytestmark = pytest.mark.campaign
+
 # Python 3.13's magic number, then the flags of an unchecked hash (PEP 552). Such byte code is valid
 # whatever times the files have, and packing changes the times.
 MAGIC = (3571).to_bytes(2, "little") + b"\r\n" + (1).to_bytes(4, "little")

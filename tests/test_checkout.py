@@ -45,6 +45,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
             pass  # take its server over, and stop it
 
 
+@pytest.mark.campaign
 def test_it_can_be_built(checkout: Path) -> None:
     runtime_python()
     (checkout / ".venv").symlink_to(ROOT / ".venv")

@@ -16,6 +16,8 @@ from tests.contract.client import Client
 from tests.running import ROOT, running
 from tests.sam import runtime_python, sam
 
+pytestmark = pytest.mark.campaign
+
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 SECRET = "a-secret-that-only-these-tests-know-0123456789"
 SUMMARY = "GET /api/{user_id}/summary"

@@ -21,6 +21,8 @@ from bench.environment import Environment
 from tests.neon.conftest import need_pgbouncer
 from tests.test_build import MAGIC
 
+pytestmark = pytest.mark.campaign
+
 HIDDEN = "Hidden by a policy"
 Invoke = Callable[..., dict[str, Any]]
 Story = list[tuple[str, int, Any]]

@@ -18,6 +18,8 @@ from bench.measuring import Effort, Samples, cold, warm
 from bench.report import TARGETS
 from bench.scenarios import NORMAL, Bench
 
+pytestmark = pytest.mark.campaign
+
 # A busy machine scatters by more than some targets have to spare, so one of three has to meet it.
 MEASUREMENTS = 3
 EFFORT = Effort(starts=8, lives=3, rounds=8, warm_up=100)

@@ -17,6 +17,8 @@ import pytest
 from bench.contenders import Contender, lambda_python, runtime_client
 from tests.routes import FUNCTIONS
 
+pytestmark = pytest.mark.campaign
+
 _NEON = {"neon"} | {
     f"neon._{name}"
     for name in (

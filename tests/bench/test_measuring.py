@@ -116,6 +116,7 @@ def test_a_run_of_everything_writes_the_marked_tables_of_all_pages(tmp_path: Pat
     assert set(parts) == {"conditions"}
 
 
+@pytest.mark.campaign
 def test_a_quick_run_of_a_part_writes_its_results(built: object) -> None:
     assert built
     file = ROOT / ".bench" / "results" / "results.json"

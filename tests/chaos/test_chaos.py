@@ -6,6 +6,8 @@ from tests.chaos.run import run
 from tests.conftest import REQUIRE_ALL
 from tests.neon.conftest import need_pgbouncer
 
+pytestmark = pytest.mark.campaign
+
 KINDS = 7  # seconds of faults; each kind has to have happened
 SECONDS = 60.0 if REQUIRE_ALL else 20.0
 

@@ -14,6 +14,8 @@ from tests.contract.client import Client
 from tests.contract.conftest import ENOUGH
 from tests.contract.promises import Schemathesis
 
+pytestmark = pytest.mark.campaign
+
 
 @pytest.mark.timeout(900)
 @pytest.mark.goes_last

@@ -23,6 +23,8 @@ from tests.deploy.account import Account, account_in_front_of
 from tests.running import ROOT
 from tests.sam import runtime_python
 
+pytestmark = pytest.mark.campaign
+
 STACK, PRODUCTION = "task-api-dev", "task-api-prod"
 URL = "postgresql://owner:hush@ep-x-1-pooler.eu-central-1.aws.neon.tech/tasks?sslmode=require"
 SHARED = ("Makefile", "deploy", "local", "layers", "template.yaml")

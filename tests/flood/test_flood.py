@@ -4,6 +4,8 @@ import pytest
 
 from tests.flood.run import HONEST, run
 
+pytestmark = pytest.mark.campaign
+
 
 def test_under_a_flood_of_junk_tokens_no_honest_client_fails(
     capsys: pytest.CaptureFixture[str],

@@ -12,6 +12,8 @@ import pytest
 from tests.identity.harness import SECRET, Context, authorizer
 from tests.identity.issuers import Jwks, Key, b64, hs256, token
 
+pytestmark = pytest.mark.campaign
+
 LIMIT = 10_240  # bytes: what an HTTP API accepts for the request line and all headers together
 ISSUER = "https://issuer.example"
 # The time to read JSON grows with its length, so a header at the limit costs more than a short good

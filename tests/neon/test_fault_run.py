@@ -8,6 +8,8 @@ from tests.neon.conftest import need_pgbouncer
 from tests.neon.faults.cutting_proxy import Harm
 from tests.neon.faults.run import run
 
+pytestmark = pytest.mark.campaign
+
 
 def test_no_write_is_lost_or_doubled_and_no_error_is_untrue_under_faults(
     capsys: pytest.CaptureFixture[str],

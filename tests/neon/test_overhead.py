@@ -8,6 +8,8 @@ from neon import Statement
 from tests.neon import measure
 from tests.neon.servers import Postgres
 
+pytestmark = pytest.mark.campaign
+
 _MEASUREMENTS = 5
 
 

@@ -16,6 +16,8 @@ from tests.routes import FUNCTIONS
 from tests.running import ROOT
 from tests.sam_local.conftest import SECRET, SHELL, Api
 
+pytestmark = pytest.mark.campaign
+
 ENVIRON = {"DATABASE_URL": "postgresql://nobody@localhost/none", "JWT_SECRET": SECRET}
 TEMPLATE = read_template(ROOT / "template.yaml", ENVIRON)
 PYTHON = "/var/lang/bin/python3.13"

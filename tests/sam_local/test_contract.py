@@ -12,6 +12,8 @@ from tests.running import ROOT
 from tests.sam_local.conftest import SECRET, Api
 from tests.sam_local.differences import IN_THE_CONTRACT
 
+pytestmark = pytest.mark.campaign
+
 _PART_1 = ("browsers", "documentation", "errors", "identity", "tasks")
 _SHARES = 8
 

@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from local.sam.commands import Sam, api_options
 from local.settings import read_settings
 from tests.contract.client import Client
@@ -17,6 +19,8 @@ from tests.running import ROOT, free_port, running
 from tests.sam_local.conftest import SECRET, wait_until_ready
 from tests.sam_local.daemon import end
 from tests.sam_local.debugger import Debugger, configuration
+
+pytestmark = pytest.mark.campaign
 
 DEBUG = "CreateTask"
 APP = ROOT / "functions" / "create_task" / "app.py"

@@ -8,6 +8,8 @@ from tests.functions.handlers import EVENTS
 from tests.functions.test_events import AUTHORIZER, STATUS, assert_expected
 from tests.sam_local.conftest import Invocation
 
+pytestmark = pytest.mark.campaign
+
 # These need something outside that is not there. The text is how far the function comes.
 _UP_TO = {
     "migrate_create": "custom_resource.serve",

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.contract.client import Client
 from tests.running import running
 from tests.sam_local.conftest import SECRET, Recording
 from tests.sam_local.differences import DIFFERS, IN_THE_SESSION
 from tests.sam_local.session import SESSION, Answer, play
+
+pytestmark = pytest.mark.campaign
 
 
 def test_every_step_is_answered_alike_but_for_the_known_differences(

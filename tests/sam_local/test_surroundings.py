@@ -23,6 +23,8 @@ from tests.running import ROOT
 from tests.sam_local import daemon
 from tests.sam_local.image import image_options
 
+pytestmark = pytest.mark.campaign
+
 _OWNER = """
 import os, sys
 from tests.sam_local.daemon import private_daemon
