@@ -4,7 +4,8 @@ contract      the six operations that all contenders serve: their events and the
 contenders    builds each contender as it would be deployed; `rivals/` has the sources
 environment   one process with the real awslambdaric, and the Runtime API that it polls
 databases     Postgres with both schemas, PgBouncer with TLS, and servers that are far away
-relay         delays what passes through it, and counts round trips
+proxy         delays what passes through it, and counts round trips; tests cut and hold with it
+servers       Postgres over TCP, PgBouncer and certificates, for tests too
 measuring     cold starts, warm requests in turns, their figures and ratios
 scenarios     what is measured, in which order
 report        the tables, the targets and the JSON

@@ -9,15 +9,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 
+from bench import servers
 from bench.contenders import OURS, run
-from bench.relay import Relay
-from tests.neon import servers
-from tests.neon.servers import PASSWORD, QUOTED, Authority, PgBouncer, Postgres
+from bench.proxy import Proxy
+from bench.servers import PASSWORD, QUOTED, Authority, PgBouncer, Postgres
 
 PRODUCT, RIVALS = "product", "rivals"
 LATENCIES = (5, 20)  # milliseconds of a round trip
@@ -168,11 +169,11 @@ def ways(databases: Databases, folder: Path) -> Iterator[dict[str, Way]]:
         if has_pooler():
             near = found["pooler"] = stack.enter_context(pooled(databases, folder, 10))
             for latency in LATENCIES:
-                relay = stack.enter_context(Relay(near.port, latency))
+                proxy = stack.enter_context(Proxy(near.port, latency=latency / 2000))
                 found[f"pooler-{latency}ms"] = near._replace(
                     title=f"{near.title}, {latency} ms away",
-                    port=relay.port,
+                    port=proxy.port,
                     latency=latency,
-                    round_trips=relay.round_trips,
+                    round_trips=partial(getattr, proxy, "round_trips"),
                 )
         yield found

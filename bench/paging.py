@@ -24,13 +24,13 @@ import psycopg
 from bench import report
 from bench.contenders import ROOT
 from bench.databases import new_database
+from bench.servers import Postgres
 from neon import Effect, Statement
 from tasks import store
 from tasks.database import acting_as, database
 from tasks.models import Task
 from tasks.orders import Sort, Status
 from tasks.paging import PageRequest
-from tests.neon.servers import Postgres
 
 USER, LIMIT, MOST = "the-user", 100, 1.5
 _SIZES = {1_000: 1, 10_000: 1, 10_000_000: 10}  # of so many tasks every n-th is the user's

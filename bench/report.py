@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import servers
 from bench.contenders import FLOOR, OURS, lambda_python, run, runtime_client
-from tests.neon import servers
+from local.postgres import BINARIES
 
 Results = Mapping[str, Any]
 PAGES = ("README.md", "docs/performance.md")
@@ -40,7 +41,7 @@ def conditions() -> str:
     """Return what the figures are taken on, without anything that tells whose machine it is."""
     processor = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     client = next(runtime_client().glob("awslambdaric-*.dist-info")).name.split("-")[1]
-    postgres = run([servers.BINARIES / "postgres", "--version"]).split()[-1]
+    postgres = run([BINARIES / "postgres", "--version"]).split()[-1]
     pooler = ".".join(map(str, servers.pgbouncer_version())) or "absent"
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores"

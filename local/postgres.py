@@ -17,7 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
@@ -44,7 +44,8 @@ class Postgres:
     """The server whose data is in `directory`; a context manager that starts and stops it.
 
     `url` is known before the start. `progress` is told what takes longer than a moment. A `shared`
-    one may be another process' server: that is used as it is, and left running.
+    one may be another process' server: that is used as it is, and left running. `options` are more
+    arguments of the server, and `port` is in the name of its socket.
     """
 
     def __init__(
@@ -53,7 +54,11 @@ class Postgres:
         *,
         shared: bool = False,
         progress: Callable[[str], None] = lambda _: None,
+        port: int = 5432,
+        options: Sequence[str] = (),
     ) -> None:
+        self.port = port
+        self._options = options
         self._data = directory.absolute()
         self._log = self._data.with_name(f"{self._data.name}.log")
         self._unfinished = self._data.with_name(f"{self._data.name}.unfinished")
@@ -72,11 +77,13 @@ class Postgres:
     def url_for(self, user: str, database: str) -> str:
         """Return the connection string of another role or database; no password is needed."""
         host = quote(str(self._socket_folder), safe="")
-        return f"postgresql://{quote(user, safe='')}@/{quote(database, safe='')}?host={host}"
+        port = "" if self.port == 5432 else f"&port={self.port}"
+        return f"postgresql://{quote(user, safe='')}@/{quote(database, safe='')}?host={host}{port}"
 
     def is_running(self) -> bool:
         """Tell whether a server accepts connections on this socket, whoever started it."""
-        command = [str(BINARIES / "pg_isready"), "--quiet", f"--host={self._socket_folder}"]
+        place = (f"--host={self._socket_folder}", f"--port={self.port}")
+        command = [str(BINARIES / "pg_isready"), "--quiet", *place]
         return subprocess.run(command, check=False, env={}).returncode == 0
 
     def exists(self) -> bool:
@@ -183,7 +190,7 @@ class Postgres:
             each for each in processes if str(self._unfinished) in (each.info["cmdline"] or ())
         ]
         psutil.wait_procs(begun, timeout=_CRASH_SECONDS)
-        _make_anew(self._unfinished)
+        make_anew(self._unfinished)
         self._run("start", "initdb", "-D", str(self._unfinished), *_INITDB)
         single = ("postgres", "--single", "-D", str(self._unfinished), "-F", "template1")
         self._run("start", *single, stdin=b"CREATE DATABASE tasks\n")
@@ -191,8 +198,9 @@ class Postgres:
 
     def _start_server(self) -> None:
         self._stop_server()  # one may run whose socket was swept away with other temporary files
-        _make_anew(self._socket_folder)
-        options = shlex.join(["-k", str(self._socket_folder), *_OPTIONS])
+        make_anew(self._socket_folder)
+        place = ("-k", str(self._socket_folder), "-p", str(self.port))
+        options = shlex.join([*place, *_OPTIONS, *self._options])
         self._pg_ctl("start", *_WAIT, "--silent", f"--options={options}")
 
     def _stop_server(self) -> None:
@@ -208,7 +216,7 @@ class Postgres:
         with open(self._log, "ab", opener=private) as log:
             start = log.tell()
             process = subprocess.run(
-                [*_as_another_than_root(), str(BINARIES / program), *arguments],
+                [*as_another_than_root(), str(BINARIES / program), *arguments],
                 env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
                 cwd="/",
                 start_new_session=True,  # Ctrl-C must not reach it: functions have to end first
@@ -224,7 +232,7 @@ class Postgres:
             raise LocalError(f"Postgres did not {action} (its log is {self._log}). {reason}")
 
 
-def _make_anew(folder: Path) -> None:
+def make_anew(folder: Path) -> None:
     """Make an empty folder for the server alone; raises LocalError when somebody else's is there.
 
     The name of a folder in /tmp is predictable, so others may have been here first.
@@ -239,7 +247,7 @@ def _make_anew(folder: Path) -> None:
         os.chown(folder, _account().pw_uid, _account().pw_gid)
 
 
-def _as_another_than_root() -> list[str]:
+def as_another_than_root() -> list[str]:
     """Return what stands before a program that refuses to run as root.
 
     The folders above the data may be root's alone. The capability passes them without opening them

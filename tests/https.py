@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from tests.neon.servers import Certificate
+from bench.servers import Certificate
 
 
 @dataclass(frozen=True)

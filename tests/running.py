@@ -1,4 +1,4 @@
-"""The local API as a process, started as `make run` starts it."""
+"""Processes that tests start: the local API, as `make run` starts it, and other Pythons."""
 
 from __future__ import annotations
 
@@ -92,3 +92,23 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def python(source: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the source in a new Python that can import this package, and end it at the exit."""
+    path = os.pathsep.join(each for each in sys.path if each)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", source, *arguments],
+        env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": path, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

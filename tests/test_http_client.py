@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 import http_client
+from bench.servers import Authority
 from http_client import (
     HTTPClientError,
     TimedOutError,
@@ -22,7 +23,7 @@ from http_client import (
     request,
 )
 from tests.https import Asked, Server, serving
-from tests.neon.servers import Authority, python
+from tests.running import python
 
 Talk = Callable[[socket.socket], None]
 

@@ -18,7 +18,7 @@ from bench import report
 from bench.contenders import ROOT
 from bench.contract import BenchError
 from bench.environment import Command, Environment
-from bench.relay import Relay
+from bench.proxy import Proxy
 
 Make = Callable[[str], Command]
 
@@ -71,11 +71,11 @@ def test_the_processor_clock_and_the_peak_of_memory_are_those_of_the_process(
         assert environment.peak_memory() - memory >= 49_000_000
 
 
-def test_the_relay_is_as_far_away_as_it_should_be_and_counts_round_trips() -> None:
+def test_the_proxy_is_as_far_away_as_it_should_be_and_counts_round_trips() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        Relay(listener.getsockname()[1], 30) as relay,
-        socket.create_connection(("127.0.0.1", relay.port)) as client,
+        Proxy(listener.getsockname()[1], latency=0.015) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port)) as client,
     ):
         server, _ = listener.accept()
         with server:
@@ -86,7 +86,7 @@ def test_the_relay_is_as_far_away_as_it_should_be_and_counts_round_trips() -> No
                 server.sendall(server.recv(8, socket.MSG_WAITALL))
                 assert client.recv(8, socket.MSG_WAITALL) == b"together"
                 times.append(time.perf_counter())
-        assert relay.round_trips() == 3  # TCP's own and two; what was sent at once is one
+        assert proxy.round_trips == 3  # TCP's own and two; what was sent at once is one
     assert times[1] - times[0] >= 0.06
     assert times[2] - times[1] >= 0.03
 

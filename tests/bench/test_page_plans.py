@@ -11,7 +11,7 @@ import pytest
 from bench import paging
 from bench.databases import new_database
 from bench.paging import PAGES, page
-from tests.neon.servers import Postgres
+from bench.servers import Postgres
 
 ALL, SHARE = 100_000, 10
 BY_INDEX = {name for name, (wanted, _) in PAGES.items() if "created" in wanted.sort}

@@ -7,8 +7,8 @@ import random
 import time
 from collections.abc import Callable
 
+from bench.servers import USER, PgBouncer, Postgres
 from tests.chaos.ledger import Ledger
-from tests.neon.servers import USER, PgBouncer, Postgres
 
 _KILL_ALL = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{USER}'"
 _KILL_ONE = _KILL_ALL + " ORDER BY random() LIMIT 1"

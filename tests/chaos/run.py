@@ -20,10 +20,10 @@ import aiohttp
 import jwt
 import psutil
 
+from bench.servers import USER, PgBouncer, Postgres
 from tests.chaos.customer import Customer
 from tests.chaos.faults import Faults
 from tests.chaos.ledger import Ledger, percentile
-from tests.neon.servers import USER, PgBouncer, Postgres
 from tests.running import ROOT, Running, running
 
 CUSTOMERS = 100

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from bench.servers import Postgres
 from deploy import secret_store
 from deploy.database import check_connection_string
 from deploy.environments import DeployError, Environment, read_environment
 from deploy.secret_store import forget, owner_version, store_connection_strings, store_missing
 from tests.aws import SecretsManager
 from tests.functions.handlers import modules
-from tests.neon.servers import Postgres
 from tests.running import ROOT
 
 URL = "postgresql://owner:hush@ep-x-1-pooler.eu-central-1.aws.neon.tech/tasks?sslmode=require"

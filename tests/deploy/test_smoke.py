@@ -14,11 +14,11 @@ import boto3
 import psycopg
 import pytest
 
+from bench.servers import Authority
 from tests.aws import SecretsManager
 from tests.contract.client import Client
 from tests.functions.handlers import Context, modules, recorded
 from tests.https import Asked, Server, serving
-from tests.neon.servers import Authority
 from tests.routes import ROUTES
 from tests.running import ROOT, Running, running
 

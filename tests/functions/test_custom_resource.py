@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from bench.servers import Authority
 from neon import ConfigurationError
 from tests.aws import settings
 from tests.functions.handlers import Context, handler, modules, recorded
 from tests.https import Answer, Asked, Server, serving
-from tests.neon.servers import Authority
 
 LATEST = len(list((Path("functions") / "migrate" / "migrations").glob("*.sql")))
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.proxy import Proxy
+from bench.servers import USER, Postgres
 from tasks.database import database
 from tests.functions.events import as_sent
 from tests.functions.handlers import TASKS, Context, event, handler, recorded
-from tests.neon.proxy import Proxy
-from tests.neon.servers import USER, Postgres
 from tests.routes import ROUTES, Route
 
 _WITHOUT_DATABASE = {"docs"}

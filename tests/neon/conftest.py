@@ -12,10 +12,10 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
+from bench import servers
+from bench.proxy import Proxy
+from bench.servers import Authority, PgBouncer, Postgres
 from neon import Database
-from tests.neon import servers
-from tests.neon.proxy import Proxy
-from tests.neon.servers import Authority, PgBouncer, Postgres
 
 HOST = "ep-cool-lake-123456-pooler.eu-central-1.aws.neon.tech"
 

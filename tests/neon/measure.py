@@ -17,9 +17,8 @@ from pathlib import Path
 
 import psycopg
 
-from neon import Database, DatabaseError, Effect, Statement
-from tests.neon.proxy import Fault, Proxy, direct_tls
-from tests.neon.servers import (
+from bench.proxy import Fault, Proxy
+from bench.servers import (
     QUOTED,
     USER,
     Authority,
@@ -28,6 +27,8 @@ from tests.neon.servers import (
     Postgres,
     pgbouncer_version,
 )
+from neon import Database, DatabaseError, Effect, Statement
+from tests.neon.direct_tls import direct_tls
 
 LATENCY = 0.025  # each way, so 50 ms for a round trip
 ROUNDS, REPEATS = 60, 50

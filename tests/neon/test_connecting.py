@@ -10,6 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from bench.proxy import Fault, Proxy
+from bench.servers import (
+    PASSWORD,
+    QUOTED,
+    USER,
+    Authority,
+    PgBouncer,
+    Postgres,
+    pgbouncer_version,
+)
 from neon import (
     ConfigurationError,
     Database,
@@ -21,16 +31,7 @@ from neon import (
 )
 from neon._connect import backoff
 from tests.neon.conftest import HOST, _issued, through, verified
-from tests.neon.proxy import Fault, Proxy, direct_tls
-from tests.neon.servers import (
-    PASSWORD,
-    QUOTED,
-    USER,
-    Authority,
-    PgBouncer,
-    Postgres,
-    pgbouncer_version,
-)
+from tests.neon.direct_tls import direct_tls
 
 READ = Effect.READ
 ONE = Statement("SELECT 1 AS one")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.proxy import How
 from tests.neon.conftest import need_pgbouncer
-from tests.neon.faults.cutting_proxy import Harm
 from tests.neon.faults.run import run
 
 pytestmark = pytest.mark.campaign
@@ -20,7 +20,7 @@ def test_no_write_is_lost_or_doubled_and_no_error_is_untrue_under_faults(
         print("\n" + result.table())
     assert result.is_good
     assert result.faults.total() > 100
-    assert set(result.faults) >= {each.value for each in Harm}
+    assert set(result.faults) >= {each.value for each in How}
     assert set(result.faults) >= {
         "backend killed",
         "statement cancelled",

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from bench.proxy import Fault, Proxy
+from bench.servers import PgBouncer, Postgres, until
 from neon import (
     Database,
     Effect,
@@ -18,8 +20,6 @@ from neon import (
 )
 from neon._connection import Connection, ConnectionLostError
 from tests.neon.conftest import holding, through
-from tests.neon.proxy import Fault, Proxy
-from tests.neon.servers import PgBouncer, Postgres, until
 
 READ, REPEATABLE, ONCE = Effect.READ, Effect.REPEATABLE, Effect.ONCE
 WRITES = [REPEATABLE, ONCE]

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from bench.proxy import Fault, Proxy
+from bench.servers import PgBouncer, Postgres, free_port, until
 from neon import (
     ConfigurationError,
     ConflictError,
@@ -29,8 +31,6 @@ from neon import (
 from neon._connection import Connection
 from tests.neon.conftest import holding, through
 from tests.neon.faults.clients import small_send_buffers
-from tests.neon.proxy import Fault, Proxy
-from tests.neon.servers import PgBouncer, Postgres, free_port, until
 
 READ, REPEATABLE, ONCE = Effect.READ, Effect.REPEATABLE, Effect.ONCE
 ONE = Statement("SELECT 1 AS one")
@@ -123,14 +123,14 @@ def test_a_write_that_was_given_up_half_sent_is_never_committed(
         descriptor = connection._pgconn.socket
 
         def recover(*_: object) -> None:
-            proxy.reads.set()
+            proxy.release()
             until(lambda: _bytes_unsent(descriptor) == 0)
 
         monkeypatch.setattr(connection, "_cancel", recover)
-        proxy.reads.clear()
+        proxy.hold()
         with deadline(0.5), pytest.raises(UnavailableError, match="took no data"):
             database.run(insert, effect=effect, settings=UNLIMITED)
-        assert proxy.reads.is_set()
+        assert not proxy.is_held
         database.close()
         until(lambda: postgres.sessions() == 0)
     assert postgres.admin("SELECT op FROM hits") == []
@@ -147,14 +147,14 @@ def test_half_a_batch_and_then_silence_keep_no_lock(
     with Proxy(postgres.port, buffer_bytes=4096) as proxy, small_send_buffers():
         database = connect(through(proxy), timeout=1.0)
         database.run(ONE, effect=READ)
-        proxy.reads.clear()
+        proxy.hold(after=4096)  # the lock, and the begin of what follows it
         with ThreadPoolExecutor() as threads:
             running = threads.submit(database.run, lock, large, effect=ONCE)
             until(lambda: postgres.admin(_LOCKED))
             with pytest.raises(UnavailableError):
                 running.result()
         until(lambda: not postgres.admin(_LOCKED), seconds=5.0)
-        assert not proxy.reads.is_set()
+        assert proxy.is_held
 
 
 @pytest.mark.usefixtures("table")

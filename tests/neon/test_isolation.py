@@ -8,8 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from bench.servers import USER, PgBouncer, Postgres, until
 from neon import Database, Effect, Statement, StatementError
-from tests.neon.servers import USER, PgBouncer, Postgres, python, until
+from tests.running import python
 
 READ, ONCE = Effect.READ, Effect.ONCE
 WHO = Statement("SELECT pg_backend_pid() AS pid, current_setting('app.user_id', true) AS who")

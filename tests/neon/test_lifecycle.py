@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 import pytest
 import snapshot_restore_py  # type: ignore[import-untyped]
 
+from bench.proxy import Proxy
+from bench.servers import PASSWORD, QUOTED, Postgres, until
 from neon import ConfigurationError, Database, Effect, Statement, UnavailableError, _lifecycle
 from neon._address import _secret_url
 from tests.aws import SecretsManager
 from tests.neon.conftest import through
-from tests.neon.proxy import Proxy
-from tests.neon.servers import PASSWORD, QUOTED, Postgres, python, until
+from tests.running import python
 
 READ = Effect.READ
 ONE = Statement("SELECT 1 AS one")

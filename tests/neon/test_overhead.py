@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bench.servers import Postgres
 from neon import Statement
 from tests.neon import measure
-from tests.neon.servers import Postgres
 
 pytestmark = pytest.mark.campaign
 
@@ -24,12 +24,12 @@ def test_a_unit_of_work_costs_little_more_than_a_bare_execute(
     The row is like the API's own statements. `SELECT 1` is the smallest statement there is, so the
     same microseconds are a larger part of it.
 
-    Other work on the machine can only increase a ratio of medians, so the least disturbed of
-    several measurements counts.
+    Only this process's CPU time is judged, because the clock counts other work too. Other work can
+    only increase a ratio of medians, so the least disturbed of several measurements counts.
     """
     found = []
     for _ in range(_MEASUREMENTS):
         found.append(measure.overhead(postgres.url, statement))
-        if found[-1].time <= limit and found[-1].cpu <= limit:
+        if found[-1].cpu <= limit:
             return
     raise AssertionError(found)

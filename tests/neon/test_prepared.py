@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from bench.servers import PgBouncer, Postgres, pgbouncer_version
 from neon import Database, Effect, Statement
 from tests.neon.conftest import need_pgbouncer
-from tests.neon.servers import PgBouncer, Postgres, pgbouncer_version
 
 READ, ONCE = Effect.READ, Effect.ONCE
 PREPARED = Statement("SELECT name FROM pg_prepared_statements")

@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import pytest
 
+from bench.proxy import Proxy
+from bench.servers import Postgres
 from neon import ConfigurationError, Database, Effect, Statement
 from tests.aws import SecretsManager
-from tests.neon.proxy import Proxy
-from tests.neon.servers import Postgres
 
 WHO = Statement("SELECT session_user::text AS who")
 NAME = "task-api/dev/database"

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from bench.proxy import Proxy
+from bench.servers import Authority, PgBouncer, Postgres, until
 from neon import (
     ConflictError,
     Database,
@@ -18,8 +20,6 @@ from neon import (
     deadline,
 )
 from tests.neon.conftest import holding, through, verified
-from tests.neon.proxy import Proxy
-from tests.neon.servers import Authority, PgBouncer, Postgres, until
 
 READ, REPEATABLE, ONCE = Effect.READ, Effect.REPEATABLE, Effect.ONCE
 ONE = Statement("SELECT 1 AS one")

@@ -17,7 +17,7 @@ import http_client
 import secrets_manager as module
 from secrets_manager import SecretRefusedError, SecretUnavailableError, get_secret
 from tests.aws import SecretsManager
-from tests.neon.servers import python
+from tests.running import python
 
 BODY = b'{"SecretId": "prod/tasks"}'
 

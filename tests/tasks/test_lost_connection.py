@@ -9,6 +9,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from bench.proxy import Fault, Proxy
+from bench.servers import USER, Postgres, until
 from neon._connection import Connection
 from tasks import database as tasks_database
 from tasks import store
@@ -17,8 +19,6 @@ from tasks.models import TaskCreate
 from tests.identity.conftest import migrate
 from tests.neon.conftest import postgres as postgres
 from tests.neon.conftest import through
-from tests.neon.proxy import Fault, Proxy
-from tests.neon.servers import USER, Postgres, until
 from tests.tasks.conftest import forget
 
 WAITING = f"SELECT pid FROM pg_stat_activity WHERE usename = '{USER}' AND wait_event_type = 'Lock'"

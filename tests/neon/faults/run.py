@@ -11,14 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
+from bench.proxy import Harm, How, Proxy
+from bench.servers import QUOTED, USER, PgBouncer, Postgres, until
 from tests.neon.faults.clients import TABLES, Client, Kind, Told, Write, small_send_buffers
-from tests.neon.faults.cutting_proxy import CuttingProxy
 from tests.neon.faults.server_faults import ServerFaults
-from tests.neon.servers import QUOTED, USER, PgBouncer, Postgres, until
 
 _CLIENTS_EACH = 5
+_BUFFER_BYTES = 16_384  # small, so that a client cannot hand over a long request and go on
+_WEIGHTS = {How.FIN: 5, How.RESET: 5, How.LATE: 3, How.SILENCE: 2}
 _PROGRESS_SECONDS = 10.0
 _COLUMNS = (
     "writes",
@@ -98,7 +101,9 @@ def run(seconds: float, seed: int, say: Callable[[str], None]) -> Result:
         postgres, poolers = stack.enter_context(_servers())
         ports = {"direct": postgres.port} | {name: each.port for name, each in poolers.items()}
         proxies = {
-            name: stack.enter_context(CuttingProxy(port, random.Random(chance.random()), faults))  # noqa: S311
+            name: stack.enter_context(
+                Proxy(port, buffer_bytes=_BUFFER_BYTES, harm=partial(_harm, chance))
+            )
             for name, port in ports.items()
         }
         calm, over = threading.Event(), threading.Event()
@@ -119,6 +124,8 @@ def run(seconds: float, seed: int, say: Callable[[str], None]) -> Result:
         over.set()
         for thread in threads:
             thread.join()
+        for proxy in proxies.values():
+            faults.update({how.value: number for how, number in proxy.harms.items()})
         spent = time.monotonic() - started
         for failure in (maker.failure, *(each.failure for each in threads)):
             if failure is not None:
@@ -127,7 +134,17 @@ def run(seconds: float, seed: int, say: Callable[[str], None]) -> Result:
         return Result(accounts, faults, sum(each.missing for each in threads), spent, seed)
 
 
-def _url(proxy: CuttingProxy) -> str:
+def _harm(chance: random.Random) -> Harm:
+    """Choose a harm and its byte: an early byte is part of the login, a later one of any work."""
+    how = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+    is_early, is_upstream = chance.random() < 0.1, chance.random() < 0.5
+    typical = 200 if is_early else 6000 if is_upstream else 2500
+    after = (0 if is_early else 700) + int(chance.expovariate(1 / typical))
+    seconds = chance.uniform(0.1, 2.5) if how is How.LATE else chance.uniform(1.0, 5.0)
+    return Harm(how, is_upstream, after, seconds)
+
+
+def _url(proxy: Proxy) -> str:
     return f"postgresql://{USER}:{QUOTED}@127.0.0.1:{proxy.port}/postgres"
 
 
@@ -137,7 +154,7 @@ def _watch(
     while (left := end - time.monotonic()) > 0:
         threading.Event().wait(min(left, _PROGRESS_SECONDS))
         writes = sum(len(each.writes) for each in clients)
-        say(f"{max(left, 0):4.0f} s left: {writes} writes, {faults.total()} faults")
+        say(f"{max(left, 0):4.0f} s left: {writes} writes, {faults.total()} faults of servers")
 
 
 def _accounts(

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import psycopg
 
-from tests.neon.servers import USER, PgBouncer, Postgres
+from bench.servers import USER, PgBouncer, Postgres
 
 _OTHERS = f"FROM pg_stat_activity WHERE usename = '{USER}'"
 _SECONDS = 0.4  # between two faults, on average

