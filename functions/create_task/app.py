@@ -18,7 +18,8 @@ def handler(
     user_id: UserId, task: Annotated[TaskCreate, Body], key: IdempotencyKey = None
 ) -> Response[Task]:
     """Store a new, pending task; the answer's `Location` says where it is."""
-    return created(store.create(user_id, task, preconditions(key=key)))
+    written = store.create(user_id, task, preconditions(key=key))
+    return created(written, handler.url(user_id=user_id))
 
 
 startup.finish()

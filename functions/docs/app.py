@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import startup
 from observability import LambdaContext
 from web.binding import Parameter
-from web.endpoint import endpoint
 from web.problems import ProblemError
 from web.response import Response
+from web.route import route
 
 _HERE = Path(__file__).parent
 _CACHE = {"Cache-Control": "public, max-age=300"}
@@ -29,13 +29,13 @@ _POLICY = (
 )
 
 
-@endpoint("GET", "/openapi.json", public=True, database=False)
+@route("GET", "/openapi.json")
 def specification() -> Response[str]:
     """The OpenAPI 3.1 document of what is really served."""
     return Response(200, "application/json", _document(), _CACHE)
 
 
-@endpoint("GET", "/docs", public=True, database=False)
+@route("GET", "/docs")
 def page(accept_encoding: Annotated[str, _ACCEPT_ENCODING] = "") -> Response[bytes]:
     """Swagger UI for the specification, compressed once and kept."""
     headers = _CACHE | {"Content-Security-Policy": _policy(), "Vary": "Accept-Encoding"}
@@ -45,7 +45,7 @@ def page(accept_encoding: Annotated[str, _ACCEPT_ENCODING] = "") -> Response[byt
     return Response(200, "text/html; charset=utf-8", _html().encode(), headers)
 
 
-@endpoint("ANY", "/{other}", public=True, database=False)
+@route("ANY", "/{other}")
 def elsewhere() -> Response[str]:
     """404 for a route that the template gave to this function and nobody wrote."""
     raise ProblemError(404, "There is no such page")

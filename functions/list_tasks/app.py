@@ -13,7 +13,13 @@ from web.response import Response
 _DEFAULT_SORT = settings().default_sort
 
 
-@endpoint("GET", "/api/{user_id}/tasks", operation="listTasks", summary="List the user's tasks")
+@endpoint(
+    "GET",
+    "/api/{user_id}/tasks",
+    operation="listTasks",
+    summary="List the user's tasks",
+    too_slow="The list took too long; ask for less: a shorter page, or without q",
+)
 def handler(
     user_id: UserId,
     status: Status = orders.Status.ALL,
@@ -25,7 +31,8 @@ def handler(
 ) -> Response[list[Task]]:
     """The user's tasks, oldest first; if there are more, `Link` says where the next page is."""
     wanted = PageRequest(status, sort, q, limit, cursor)
-    return listed(store.list_page(user_id, wanted), wanted, user_id, if_none_match)
+    page = store.list_page(user_id, wanted)
+    return listed(page, wanted, handler.url(user_id=user_id), if_none_match)
 
 
 startup.finish()

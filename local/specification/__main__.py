@@ -24,6 +24,7 @@ from tasks.models import Task
 from web.binding import parameters
 from web.endpoint import Endpoint
 from web.problems import MEDIA_TYPE
+from web.route import Route
 
 _DOCUMENT = ROOT / "functions" / "docs" / "openapi.json"
 _JSON = "application/json"
@@ -95,7 +96,7 @@ class GatewayMessage(BaseModel):
 
 def document() -> dict[str, Any]:
     """Return every endpoint that has an operation, and all it may return, as plain data."""
-    described = [each for each in _endpoints() if each[0].operation]
+    described = list(_endpoints())
     resolver = APIGatewayHttpResolver()
     for endpoint, examples in described:
         responses = _responses(endpoint, examples.get("successes", {}))
@@ -122,23 +123,25 @@ def document() -> dict[str, Any]:
 
 
 def _endpoints() -> Iterator[tuple[Endpoint, dict[str, Any]]]:
-    """Yield the endpoint of every route, and the examples of its folder.
+    """Yield the endpoint of every route, and the examples of its folder; pages are no endpoints.
 
-    Raises LookupError for a route that nobody serves.
+    Raise LookupError for a route that nobody serves.
     """
     for route in routes():
         folder = ROOT / "functions" / route.folder
         declared = runpy.run_path(str(folder / "app.py")).values()
-        endpoints = {f"{e.method} {e.path}": e for e in declared if isinstance(e, Endpoint)}
-        if route.key not in endpoints:
+        served = {f"{e.method} {e.path}": e for e in declared if isinstance(e, Route)}
+        if route.key not in served:
             raise LookupError(f"functions/{route.folder}/app.py has no endpoint for {route.key}")
-        path = folder / "examples.json"
-        yield endpoints[route.key], json.loads(path.read_text()) if path.exists() else {}
+        endpoint, path = served[route.key], folder / "examples.json"
+        if isinstance(endpoint, Endpoint):
+            yield endpoint, json.loads(path.read_text()) if path.exists() else {}
 
 
 def _parts(endpoint: Endpoint) -> set[str]:
-    """Return what it reads: its parameters, `body` and the body's members; `new` if it creates."""
+    """Return its parameters, `body` and the body's members; `new` and `too_slow` if it is so."""
     found = {"new"} if endpoint.status == 201 else set()
+    found |= {"too_slow"} if endpoint.too_slow else set()
     for name, (hint, parameter, _) in parameters(endpoint.function).items():
         is_body = parameter.place == "body"
         found |= {"body", *hint.__origin__.model_fields} if is_body else {name}
@@ -173,7 +176,10 @@ def _responses(endpoint: Endpoint, successes: dict[str, Any]) -> dict[int, Any]:
     names = [header for part, header in _HEADER_OF_PART.items() if part in parts]
     names += ["ETag"] if model in (Task, list[Task]) else []
     success = _response(endpoint.summary, names, {_JSON: (model, successes)})
-    errors = {status: _error(status, *error) for status, error in of_errors(parts).items()}
+    errors = {
+        status: _error(status, *error)
+        for status, error in of_errors(parts, endpoint.too_slow).items()
+    }
     return dict(sorted({endpoint.status: success, **errors}.items()))
 
 

@@ -55,7 +55,7 @@ _DESCRIPTIONS = [
     (429, "", "More requests than this API takes at a time."),
     (500, "", "Something went wrong inside; the request id names it in the logs."),
     (503, "", "The database is not available, or a write's outcome is not known."),
-    (503, "cursor", "The database is not available, or the list takes too long."),
+    (503, "too_slow", "The database is not available, or the list takes too long."),
 ]
 _EXAMPLES: list[tuple[int, str, str, Exception]] = [
     (401, "", "no token", identity.unauthorized()),
@@ -81,14 +81,14 @@ _EXAMPLES: list[tuple[int, str, str, Exception]] = [
     (422, "cursor", "another list's cursor", errors.InvalidCursorError()),
     (422, "key", "a key that was used before", errors.KeyReusedError()),
     (422, "user alone", "too long a user", _wrong("path.user_id", "string_too_long", _TOO_LONG)),
-    (500, "", "anything unforeseen", internal(Exception())),
+    (500, "", "anything unforeseen", internal()),
     (503, "", "the database is not available", neon.UnavailableError("")),
     (503, "", "the outcome of a write is not known", neon.OutcomeUnknownError("")),
-    (503, "cursor", "the list takes too long", neon.TimedOutError("")),
+    (503, "too_slow", "the list takes too long", neon.TimedOutError("")),
 ]
 
 
-def of_errors(parts: set[str]) -> dict[int, tuple[str, dict[str, Any]]]:
+def of_errors(parts: set[str], too_slow: str) -> dict[int, tuple[str, dict[str, Any]]]:
     """Return the description and the examples of each error that these parts make possible."""
     parts = parts | {""}
     if parts.isdisjoint(part for status, part, *_ in _EXAMPLES if status == 422):
@@ -96,13 +96,17 @@ def of_errors(parts: set[str]) -> dict[int, tuple[str, dict[str, Any]]]:
     return {
         status: (
             text,
-            {name: _body(e) for its, part, name, e in _EXAMPLES if its == status and part in parts},
+            {
+                name: _body(e, too_slow)
+                for its, part, name, e in _EXAMPLES
+                if its == status and part in parts
+            },
         )
         for status, needed, text in _DESCRIPTIONS
         if needed in parts
     }
 
 
-def _body(error: Exception) -> Any:
-    problem = error if isinstance(error, ProblemError) else problem_of(error)
+def _body(error: Exception, too_slow: str) -> Any:
+    problem = error if isinstance(error, ProblemError) else problem_of(error, too_slow=too_slow)
     return json.loads(str(problem.response(REQUEST_ID).content))

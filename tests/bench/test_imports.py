@@ -27,7 +27,7 @@ _NEON = {"neon"} | {
     )
 }
 _HTTP_ONLY = {"observability", "startup", "web"} | {
-    f"web.{name}" for name in ("binding", "endpoint", "identity", "problems", "request", "response")
+    f"web.{name}" for name in ("binding", "problems", "request", "response", "route")
 }
 _OPENING = {"tasks", "tasks.database", "tasks.orders", "tasks.settings"}
 _TASKS = _OPENING | {f"tasks.{name}" for name in ("errors", "idempotency", "models", "paging")}
@@ -35,7 +35,7 @@ _SERVED = (
     _HTTP_ONLY
     | _NEON
     | _TASKS
-    | {f"web.{name}" for name in ("failures", "representations", "work")}
+    | {f"web.{name}" for name in ("endpoint", "failures", "identity", "representations", "work")}
 )
 # Every endpoint may import what this says; the functions below it import something else.
 _ENDPOINT = _SERVED | {"tasks.ids", "tasks.store", "web.parameters"}

@@ -119,8 +119,10 @@ def test_a_closed_endpoint_without_an_owner_cannot_be_declared() -> None:
     def of_nobody() -> Response[Any]:
         raise AssertionError("it was called")
 
-    with pytest.raises(TypeError, match=r"GET /x is not public, so it has to take a user_id"):
-        endpoint("GET", "/x")(of_nobody)
+    with pytest.raises(
+        TypeError, match=r"GET /x is not public, so its path has to have a \{user_id\}"
+    ):
+        endpoint("GET", "/x", operation="x", summary="X")(of_nobody)
 
 
 @pytest.mark.parametrize("odd", [None, [], "x", 5, {}, {"version": "1.0", "httpMethod": "GET"}])

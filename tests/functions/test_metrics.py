@@ -192,7 +192,7 @@ def test_every_metric_that_the_template_looks_at_is_one_that_is_written() -> Non
 
 
 _LAYER = ROOT / "layers" / "shared"
-_WRITERS = [_LAYER / "observability.py", _LAYER / "web" / "endpoint.py", _LAYER / "web" / "work.py"]
+_WRITERS = [_LAYER / "observability.py", _LAYER / "web" / "route.py", _LAYER / "web" / "work.py"]
 
 
 def test_the_saved_queries_read_members_that_a_requests_line_has(

@@ -1,6 +1,8 @@
-"""HTTP for every function: identity, arguments, responses, errors, entity tags.
+"""HTTP for every function. It knows tasks and their errors, and no endpoint's path.
 
-It knows tasks and their errors. It does not know which endpoints exist: each function declares its
-own. `endpoint`, `binding`, `request` and `response` know no tasks either, so that a page needs no
-database driver to start.
+In the order of a request: `endpoint` (the identity and the database, around a `route`), `identity`,
+`request`, `binding` with the types of `parameters`, then the function. Its result becomes a
+`response` by `representations`, its error by `failures` and `problems`; `work` counts.
+
+`route` and all that it imports know no tasks, so that a page starts without the database's driver.
 """

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_type_hints
 
-from pydantic import Field, TypeAdapter, ValidationError, create_model, field_validator
+from pydantic import Field, ValidationError, create_model, field_validator
 from pydantic_core import PydanticKnownError
 
 from web.problems import ProblemError, invalid
@@ -47,16 +47,6 @@ class Binding:
         self._model = create_model("Arguments", __validators__=checks, **fields)
         self._places = {name: _place(each, name) for name, (_, each, _) in declared.items()}
         self._used = {place for place, _ in self._places.values()}
-        self.has_owner = "user_id" in declared
-        owner: Any = declared["user_id"][0] if self.has_owner else str
-        self._owner: TypeAdapter[str] = TypeAdapter(owner)
-
-    def owner(self, request: Request) -> str:
-        """Return the user id of the path. Raise a 422 ProblemError if no user can have it."""
-        try:
-            return self._owner.validate_python(request.path.get("user_id"))
-        except ValidationError as error:
-            raise invalid([{**e, "loc": ("path", "user_id")} for e in error.errors()]) from error
 
     def arguments(self, request: Request) -> dict[str, Any]:
         """Return the handler's arguments. Raise a 422 ProblemError that lists all that is wrong."""

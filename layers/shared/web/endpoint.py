@@ -1,37 +1,29 @@
-"""One endpoint: the Lambda handler that is made from a plain, typed function.
+"""One endpoint of the API: a route with an identity in front of it and the database behind it."""
 
-A Lambda function is one endpoint, so nothing routes: the gateway has matched the route and decoded
-the path. Powertools' own resolver was tried twice and is not used at run time. Behind it the p50
-and the processor time of a request are a quarter to a half higher; it validates before any
-middleware, so identity cannot come first; and it answers 404 for a user id with `/` or `"`.
-"""
+from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
-from observability import LambdaContext, logger, metrics, observed, service_metrics
-from web import identity
-from web.binding import Binding
-from web.problems import ProblemError, internal
+from pydantic import TypeAdapter, ValidationError
+
+import neon
+from observability import LambdaContext, metrics
+from tasks.models import UserId
+from web import failures, identity, work
+from web.problems import ProblemError, invalid
 from web.request import Request
 from web.response import Response
+from web.route import Function, Route
 
-_HEADERS = {
-    "Cache-Control": "private, no-cache",
-    "Strict-Transport-Security": "max-age=63072000",
-    "X-Content-Type-Options": "nosniff",
-}
-
-Function = Callable[..., Response[Any]]
+_USER_ID: TypeAdapter[str] = TypeAdapter(UserId)
 
 
-class Endpoint:
-    """A route's Lambda handler. Only a `public` one lets callers in without an identity.
+class Endpoint(Route):
+    """An endpoint's Lambda handler. Only a `public` one lets callers in without an identity.
 
-    An endpoint without an `operation` is not in the specification. One that needs no `database`
-    starts without its driver.
+    `too_slow` is the sentence for a client whose request took longer than a time limit that the
+    endpoint sets for its statement.
     """
 
     def __init__(
@@ -44,72 +36,40 @@ class Endpoint:
         summary: str,
         status: int,
         public: bool,
-        database: bool,
+        too_slow: str,
     ) -> None:
-        self.function, self.method, self.path = function, method, path
+        if not (public or "{user_id}" in path):
+            raise TypeError(f"{method} {path} is not public, so its path has to have a {{user_id}}")
+        super().__init__(function, method, path)
         self.operation, self.summary, self.status = operation, summary, status
-        self.public = public
-        self._binding = Binding(function)
-        if not (public or self._binding.has_owner):
-            raise TypeError(f"{method} {path} is not public, so it has to take a user_id")
-        self._work = _with_database() if database else _WITHOUT
-        self._invoke = observed(self._serve)
+        self.public, self.too_slow = public, too_slow
 
-    def __call__(self, event: Any, context: LambdaContext) -> dict[str, Any]:
-        """Answer one request. Nothing that a request holds makes it raise."""
-        return self._invoke(event, context)
-
-    def _serve(self, event: Any, context: LambdaContext) -> dict[str, Any]:
-        started = time.perf_counter()
-        with self._work.deadline(context.get_remaining_time_in_millis() / 1000):
-            response = self._respond(Request(event), context.aws_request_id)
-        self._account(response, (time.perf_counter() - started) * 1000)
-        return response.payload(_HEADERS | {"X-Request-Id": context.aws_request_id})
-
-    def _respond(self, request: Request, request_id: str) -> Response[Any]:
-        """Admit the request, bind its arguments, call the function."""
+    def _call(self, request: Request, context: LambdaContext) -> Response[Any]:
+        """Admit the caller, then serve within the time that is left; count the database's work."""
         try:
             if not self.public:
-                self._admit(request)
-            return self.function(**self._binding.arguments(request))
-        except ProblemError as refusal:
-            return refusal.response(request_id)
+                _admit(request)
+            with neon.deadline(context.get_remaining_time_in_millis() / 1000):
+                return super()._call(request, context)
+        except ProblemError:
+            raise
         except Exception as error:
-            problem = self._work.problem_of(error)
-            if problem.is_fault:
-                logger.error(f"{problem.title}: {error}", exc_info=error)
-            return problem.response(request_id)
-
-    def _admit(self, request: Request) -> None:
-        """Check the identity, then the path's owner; the body and the database come later."""
-        caller = identity.caller(request.event)
-        metrics.add_metadata("actor", caller.actor)
-        identity.require_owner(caller.user_id, self._binding.owner(request))
-
-    def _account(self, response: Response[Any], milliseconds: float) -> None:
-        """Say what became of the request, and nothing of what it said."""
-        metrics.add_dimension("route", f"{self.method} {self.path}")
-        metrics.add_metric("Requests", "Count", 1)
-        metrics.add_metric("Errors", "Count", int(response.is_fault))
-        metrics.add_metric("Latency", "Milliseconds", round(milliseconds, 1))
-        metrics.add_metadata("message", "request")
-        metrics.add_metadata("status", response.status)
-        self._work.account()
-        if response.is_fault and response.status == 503:
-            service_metrics.add_metric("Unavailable", "Count", 1)
+            raise failures.problem_of(error, too_slow=self.too_slow) from error
+        finally:
+            work.account()
 
 
 def endpoint(
     method: str,
     path: str,
     *,
-    operation: str = "",
-    summary: str = "",
+    operation: str,
+    summary: str,
     status: int = 200,
     public: bool = False,
-    database: bool = True,
+    too_slow: str = "",
 ) -> Callable[[Function], Endpoint]:
-    """Make the Lambda handler of a route from a function; its signature says what it takes."""
+    """Make the Lambda handler of an endpoint from a function; its signature says what it takes."""
     return lambda function: Endpoint(
         function,
         method,
@@ -118,23 +78,20 @@ def endpoint(
         summary=summary,
         status=status,
         public=public,
-        database=database,
+        too_slow=too_slow,
     )
 
 
-class _Work(NamedTuple):
-    """How an endpoint bounds the time of its work, counts it, and explains its errors."""
-
-    deadline: Callable[[float], AbstractContextManager[Any]]
-    account: Callable[[], object]
-    problem_of: Callable[[Exception], ProblemError]
-
-
-def _with_database() -> _Work:
-    import neon  # an endpoint without a database starts without the driver
-    from web import failures, work
-
-    return _Work(neon.deadline, work.account, failures.problem_of)
+def _admit(request: Request) -> None:
+    """Check the identity, then the path's owner; the body and the database come later."""
+    caller = identity.caller(request.event)
+    metrics.add_metadata("actor", caller.actor)
+    identity.require_owner(caller.user_id, _owner(request))
 
 
-_WITHOUT = _Work(nullcontext, lambda: None, internal)
+def _owner(request: Request) -> str:
+    """Return the user id of the path. Raise a 422 ProblemError if no user can have it."""
+    try:
+        return _USER_ID.validate_python(request.path.get("user_id"))
+    except ValidationError as error:
+        raise invalid([{**e, "loc": ("path", "user_id")} for e in error.errors()]) from None

@@ -29,8 +29,11 @@ _OF_TASKS: dict[type[Exception], Callable[[], ProblemError]] = {
 }
 
 
-def problem_of(error: Exception) -> ProblemError:
-    """Return what an error is for the client: a bare 500 if nobody foresaw it."""
+def problem_of(error: Exception, *, too_slow: str = "") -> ProblemError:
+    """Return the problem that an error is for the client: a bare 500 if nobody foresaw it.
+
+    `too_slow` is the sentence for a statement that took longer than a time limit of its own.
+    """
     if type(error) in _OF_TASKS:
         return _OF_TASKS[type(error)]()
     if isinstance(error, neon.OutcomeUnknownError):
@@ -43,14 +46,8 @@ def problem_of(error: Exception) -> ProblemError:
         )
     if isinstance(error, errors.QuotaExceededError):
         return ProblemError(403, f"{error}", slug="quota-exceeded")
-    if isinstance(error, neon.TimedOutError):
-        return ProblemError(
-            503,
-            "The list took too long; ask for less: a shorter page, or without q",
-            {"Retry-After": "1"},
-            slug="too-slow",
-            is_fault=False,
-        )
+    if isinstance(error, neon.TimedOutError) and too_slow:
+        return ProblemError(503, too_slow, {"Retry-After": "1"}, slug="too-slow", is_fault=False)
     if isinstance(error, neon.UnavailableError):
         seconds = str(max(1, math.ceil(error.retry_after)))
         return ProblemError(
@@ -59,7 +56,7 @@ def problem_of(error: Exception) -> ProblemError:
     if isinstance(error, neon.ConflictError) and not error.sqlstate.startswith("23"):
         # A deadlock or a serialization failure: another transaction was faster; nothing was done.
         return ProblemError(503, "The database was busy; try again", {"Retry-After": "1"})
-    return internal(error)
+    return internal()
 
 
 def _refused(where: str, name: str, type_: str, message: str) -> ProblemError:

@@ -63,7 +63,11 @@ class ProblemError(Exception):
 
 
 def invalid(errors: Sequence[Any]) -> ProblemError:
-    """Make a 422 that lists each error as FastAPI's clients expect it."""
+    """Make a 422 that lists each error as FastAPI's clients expect it.
+
+    >>> invalid([{"type": "missing", "loc": ("body",), "msg": "Field required"}]).detail
+    [{'type': 'missing', 'loc': ['body'], 'msg': 'Field required'}]
+    """
     return ProblemError(
         422,
         [
@@ -73,6 +77,6 @@ def invalid(errors: Sequence[Any]) -> ProblemError:
     )
 
 
-def internal(_error: Exception) -> ProblemError:
-    """Make a 500 that says nothing of the error."""
+def internal() -> ProblemError:
+    """Make the 500, which says nothing of its error."""
     return ProblemError(500, "Something went wrong; the request id names it in the logs")

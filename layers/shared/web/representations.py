@@ -10,7 +10,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from pydantic import BaseModel
 
@@ -73,13 +73,13 @@ def found(task: Task, if_none_match: str | None) -> Response[Task]:
 
 
 def listed(
-    page: Page, wanted: PageRequest, user_id: str, if_none_match: str | None
+    page: Page, wanted: PageRequest, url: str, if_none_match: str | None
 ) -> Response[list[Task]]:
     """Return the page, or 304, with a `Link` to the next page if there is one.
 
-    The page is cut where it would pass what Lambda can return.
+    `url` is the path of the list. The page is cut where it would pass what Lambda can return.
     """
-    kept = page.tasks[: _that_fit(page.tasks)]
+    kept = page.tasks[: _count_fitting(page.tasks)]
     has_more = page.has_more or len(kept) < len(page.tasks)
     cursor = page.cursor_after(kept[-1]) if has_more else None
     shown = TASKS.dump_json(kept)
@@ -88,19 +88,19 @@ def listed(
         return _not_modified(tag)
     headers: Headers = {"ETag": tag}
     if cursor:
-        headers["Link"] = _link(user_id, wanted._replace(cursor=cursor))
+        headers["Link"] = _link(url, wanted._replace(cursor=cursor))
     return _json(200, shown.decode(), headers)
 
 
-def created(written: WriteResult) -> Response[Task]:
-    """Return 201 with the task and where it can be found."""
-    headers: Headers = {"Location": f"{_tasks_path(written.task.user_id)}/{written.task.id}"}
-    return represented(written.task, 201, _of_write(written) | headers)
+def created(written: WriteResult, url: str) -> Response[Task]:
+    """Return 201 with the task, and with its `Location` below `url`."""
+    headers: Headers = {"Location": f"{url}/{written.task.id}"}
+    return represented(written.task, 201, _write_headers(written) | headers)
 
 
 def changed(written: WriteResult) -> Response[Task]:
     """Return the task as the write left it."""
-    return represented(written.task, headers=_of_write(written))
+    return represented(written.task, headers=_write_headers(written))
 
 
 def deleted(written: DeleteResult) -> Response[Deleted]:
@@ -108,11 +108,7 @@ def deleted(written: DeleteResult) -> Response[Deleted]:
     return represented(Deleted(), headers=_replayed(written.replayed))
 
 
-def _tasks_path(user_id: str) -> str:
-    return f"/api/{quote(user_id, safe='')}/tasks"
-
-
-def _link(user_id: str, following: PageRequest) -> str:
+def _link(url: str, following: PageRequest) -> str:
     """Return the link to another page, with the parameters that are not the default.
 
     The path is left out where it would make the header too long; a client takes it from the
@@ -120,12 +116,12 @@ def _link(user_id: str, following: PageRequest) -> str:
     """
     default = PageRequest(sort=settings().default_sort)._asdict()
     query = urlencode({k: v for k, v in following._asdict().items() if v != default[k]})
-    link = f'<{_tasks_path(user_id)}?{query}>; rel="next"'
+    link = f'<{url}?{query}>; rel="next"'
     return link if len(link) <= _HEADER_BYTES else f'<?{query}>; rel="next"'
 
 
 def _json(status: int, text: str, headers: Headers | None) -> Response[Any]:
-    """Return a response whose body is JSON already; the caller says what it is the JSON of."""
+    """Return a response with a JSON body."""
     return Response(status, "application/json", text, headers)
 
 
@@ -133,7 +129,7 @@ def _not_modified(tag: str) -> Response[Any]:
     return Response(304, None, "", {"ETag": tag})
 
 
-def _of_write(written: WriteResult) -> Headers:
+def _write_headers(written: WriteResult) -> Headers:
     return {"ETag": _etag(written.task)} | _replayed(written.replayed)
 
 
@@ -141,7 +137,7 @@ def _replayed(replayed: bool) -> Headers:
     return {"Idempotency-Replayed": "true"} if replayed else {}
 
 
-def _that_fit(tasks: list[Task]) -> int:
+def _count_fitting(tasks: list[Task]) -> int:
     """Count how many of the tasks one response can hold; at least one always fits."""
     if len(tasks) <= _ALWAYS_FIT:
         return len(tasks)
@@ -162,7 +158,7 @@ def _etag(task: Task) -> str:
 
 
 def _etag_of_page(shown: bytes, cursor: str | None) -> str:
-    """Return the strong tag of a page: what it shows, and what follows it."""
+    """Return the strong tag of a page: a digest of its body and of the next page's cursor."""
     digest = hashlib.sha256(shown)
     digest.update((cursor or "").encode())
     return f'"{digest.hexdigest()[:32]}"'
