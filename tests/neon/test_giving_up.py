@@ -158,6 +158,27 @@ def test_half_a_batch_and_then_silence_keep_no_lock(
 
 
 @pytest.mark.usefixtures("table")
+def test_a_write_whose_session_ends_before_it_is_sent_whole_is_sent_again(
+    connect: Connect, postgres: Postgres
+) -> None:
+    """The last words of the server, and the end of the connection, are met by `flush`."""
+    insert = Statement("INSERT INTO hits VALUES ('a')")
+    large = Statement("SELECT %s", ("a" * 500_000,))
+    with Proxy(postgres.port, buffer_bytes=4096) as proxy, small_send_buffers():
+        database = connect(through(proxy))
+        database.run(ONE, effect=READ)
+        proxy.hold()
+        with ThreadPoolExecutor() as threads:
+            running = threads.submit(database.run, insert, large, effect=ONCE)
+            until(lambda: postgres.admin(_LOCKED))
+            postgres.terminate()
+            proxy.release()
+            running.result()
+        assert database.telemetry.retries == {"unsent": 1}
+    assert postgres.admin("SELECT count(*) FROM hits") == [(1,)]
+
+
+@pytest.mark.usefixtures("table")
 @pytest.mark.parametrize("effect", [READ, REPEATABLE, ONCE])
 def test_an_error_that_was_read_before_the_cut_is_raised_without_the_servers_words(
     connect: Connect, proxy: Proxy, effect: Effect

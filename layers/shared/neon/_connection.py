@@ -14,6 +14,7 @@ import random
 import select
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -35,6 +36,7 @@ _CANCEL_SECONDS = 0.25
 _FINE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
 # Looked up once: looking up a member of an enum takes longer than comparing it.
 _SYNC, _ROWS = ExecStatus.PIPELINE_SYNC, ExecStatus.TUPLES_OK
+_ERROR = ExecStatus.FATAL_ERROR
 _CONNECTED, _IDLE = ConnStatus.OK, TransactionStatus.IDLE
 _COPY = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
 # The statement was prepared on another server connection, or twice on this one: the pooler does
@@ -143,7 +145,7 @@ class Connection:
         results: list[PGresult] = []
         pending: list[_Key | None] = []
         try:
-            self._queue(batch, pending)
+            self._send(batch, pending, results, end)
             if not self._receive(results, end):
                 self._finish_late(results)
         except BaseException as error:
@@ -153,21 +155,41 @@ class Connection:
         self._used = _clocks()
         return self._checked(results, pending)
 
-    def _queue(self, batch: Sequence[Bound], pending: list[_Key | None]) -> None:
-        """Hand the batch to libpq; list for each result to come what it prepares, if anything."""
+    def _send(
+        self,
+        batch: Sequence[Bound],
+        pending: list[_Key | None],
+        results: list[PGresult],
+        end: float,
+    ) -> None:
+        """Send the batch and its Sync; list what each result to come prepares, if anything.
+
+        Raise ConnectionLostError if the Sync was not handed to the kernel whole. Long batches are
+        sent while they are queued, but without a Sync nothing commits. Only `flush` proves it: a
+        raise of it, or of what calls it, leaves bytes unsent.
+        """
         try:
             while len(self._prepared) > _PREPARED_LIMIT:
                 self._pgconn.send_close_prepared(self._prepared.pop(next(iter(self._prepared))))
                 pending.append(_CLOSED)
             for bound in batch:
                 self._queue_one(bound, pending)
-        except psycopg.OperationalError:
-            # Long batches are sent while they are queued, but without a Sync nothing commits.
-            raise ConnectionLostError("the connection was closed", sent=False) from None
-        try:
             self._pgconn.pipeline_sync()
+            while self._pgconn.flush():
+                self._wait_to_send(end)
         except psycopg.OperationalError:
-            raise ConnectionLostError("the connection was closed", sent=True) from None
+            raise self._lost(results, sent=False) from None
+
+    def _wait_to_send(self, end: float) -> None:
+        """Wait until the server takes or sends something; `flush` reads, too."""
+        self._poll.modify(self._pgconn.socket, select.POLLIN | select.POLLOUT)
+        events = self._poll.poll(remaining(end) * 1000)
+        self._poll.modify(self._pgconn.socket, select.POLLIN)
+        if not events:
+            raise ConnectionLostError("the server took no data in time", sent=False)
+        if events[0][1] & (select.POLLERR | select.POLLHUP):
+            self._pgconn.consume_input()  # may hold the reason
+            raise psycopg.OperationalError
 
     def _queue_one(self, bound: Bound, pending: list[_Key | None]) -> None:
         text, values, types, formats = bound
@@ -191,30 +213,27 @@ class Connection:
         return name
 
     def _receive(self, results: list[PGresult], end: float) -> bool:
-        """Collect results until the Sync's; return False if the server is silent until `end`.
-
-        Raises ConnectionLostError, also when the batch cannot be sent whole until `end`.
-        """
+        """Collect results until the Sync's; return False if the server is silent until `end`."""
         try:
-            while self._wait(end):
+            while self._poll.poll(remaining(end) * 1000):
                 self._pgconn.consume_input()
                 if self._collect(results):
                     return True
         except psycopg.OperationalError:
-            raise _lost(results) from None
+            raise self._lost(results, sent=True) from None
         return False
 
-    def _wait(self, end: float) -> bool:
-        """Wait until there is something to read, and send what is not yet sent."""
-        while self._pgconn.flush():
-            self._poll.modify(self._pgconn.socket, select.POLLIN | select.POLLOUT)
-            events = self._poll.poll(remaining(end) * 1000)
-            self._poll.modify(self._pgconn.socket, select.POLLIN)
-            if not events:
-                raise ConnectionLostError("the server took no data in time", sent=False)
-            if events[0][1] & ~select.POLLOUT:
-                return True
-        return bool(self._poll.poll(remaining(end) * 1000))
+    def _lost(self, results: list[PGresult], *, sent: bool) -> ConnectionLostError:
+        """Return the error for a lost connection, after collecting what libpq had read of it."""
+        with suppress(psycopg.OperationalError):
+            self._collect(results)
+        for each in results:
+            if each.status == _ERROR:
+                text = field(each, DiagnosticField.MESSAGE_PRIMARY)
+                never = any(fragment in text for fragment in _NEVER_FORWARDED)
+                sqlstate = field(each, DiagnosticField.SQLSTATE)
+                return ConnectionLostError(describe(sqlstate), sent=sent and not never)
+        return ConnectionLostError("the connection was closed", sent=sent)
 
     def _collect(self, results: list[PGresult]) -> bool:
         """Take the results that are complete; return whether the Sync's was among them."""
@@ -224,12 +243,16 @@ class Connection:
             if result is None:  # the end of one statement's results
                 ends += 1
                 if ends > 1:
-                    raise _lost(results)
+                    raise psycopg.OperationalError
             elif result.status == _SYNC:
                 return True
             elif result.status in _COPY:
                 # Its results would never end.
                 raise OutcomeUnknownError("a unit of work cannot hold COPY; it may have been done")
+            elif result.status == _ERROR and not field(result, DiagnosticField.SQLSTATE):
+                # libpq's own: no memory, a malformed row, a lost connection. The server may have
+                # committed.
+                raise psycopg.OperationalError
             else:
                 ends = 0
                 results.append(result)
@@ -373,15 +396,4 @@ def _refused_to_prepare(result: PGresult) -> PreparedRefusedError | None:
 
 def _is_rolled_back(results: Sequence[PGresult]) -> bool:
     """Return whether an error says that the server rolled back, or will without a doubt."""
-    return any(each.status == ExecStatus.FATAL_ERROR and not is_fatal(each) for each in results)
-
-
-def _lost(results: Sequence[PGresult]) -> ConnectionLostError:
-    """Return the error for a connection that ended after these results."""
-    for each in results:
-        if each.status == ExecStatus.FATAL_ERROR:
-            text = field(each, DiagnosticField.MESSAGE_PRIMARY)
-            never = any(fragment in text for fragment in _NEVER_FORWARDED)
-            sqlstate = field(each, DiagnosticField.SQLSTATE)
-            return ConnectionLostError(describe(sqlstate), sent=not never)
-    return ConnectionLostError("the connection was closed", sent=True)
+    return any(each.status == _ERROR and not is_fatal(each) for each in results)

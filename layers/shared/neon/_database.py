@@ -207,7 +207,7 @@ class Database:
         most = min(seconds - spare, seconds if unit.timeout is None else unit.timeout)
         until = time.monotonic() + min(most + spare, seconds - spare / 2)
         guard = None if connection.is_guarded else self._guard
-        batch = unit.batch(connection.transformer, most, connection.server_version, guard)
+        batch = unit.batch(connection.transformer, most, spare, connection.server_version, guard)
         try:
             results = connection.exchange(batch, until)
         except StatementError:

@@ -35,8 +35,6 @@ _CONSTANT = {
     (True, False): _CHECK,
     (True, True): f"{_CHECK}, {_READ_ONLY}",
 }
-# So much later than `statement_timeout`, which ends a statement but not the session.
-_TRANSACTION_TIMEOUT_MILLISECONDS = 50
 
 
 class Statement(NamedTuple):
@@ -97,10 +95,18 @@ class UnitOfWork:
             self._lock = str(int.from_bytes(os.urandom(8), signed=True))
 
     def batch(
-        self, transformer: Transformer, seconds: float, version: int, guard: Statement | None
+        self,
+        transformer: Transformer,
+        seconds: float,
+        spare: float,
+        version: int,
+        guard: Statement | None,
     ) -> list[Bound]:
-        """Return what to send to a server of this version, which may take so many seconds."""
-        limits, constant = self._limits(seconds, version)
+        """Return the batch for a server of this version, which may work on it for `seconds`.
+
+        After half of the `spare` seconds the client gives up.
+        """
+        limits, constant = self._limits(seconds, spare, version)
         batch = [_bind_isolation(self._isolation)] if self._isolation else []
         if guard is None:
             limits.update(self._settings)
@@ -116,15 +122,17 @@ class UnitOfWork:
         """Return where the guard stands in a batch that has one."""
         return 2 if self._isolation else 1
 
-    def _limits(self, seconds: float, version: int) -> tuple[dict[str, str], str]:
+    def _limits(self, seconds: float, spare: float, version: int) -> tuple[dict[str, str], str]:
         """Return the settings by which the server ends what nobody waits for any more.
 
-        The second member is SQL for those that are always the same.
+        `transaction_timeout` comes later, because it ends the session, too, and a quarter of the
+        spare time before the client's end, so that the client reads why the session ended. The
+        second member is SQL for the settings that are always the same.
         """
         milliseconds = max(1, int(seconds * 1000))
         limits = {"statement_timeout": str(milliseconds)}
         if version >= _TRANSACTION_TIMEOUT_VERSION:
-            limits["transaction_timeout"] = str(milliseconds + _TRANSACTION_TIMEOUT_MILLISECONDS)
+            limits["transaction_timeout"] = str(milliseconds + 1 + int(spare * 250))
         return limits, _CONSTANT[version >= _CHECK_VERSION, self.effect is Effect.READ]
 
 
