@@ -327,6 +327,7 @@ def test_a_secret_that_is_still_the_refused_one_is_not_tried_again(
     "stored",
     [
         "postgresql://u:p@h/db",
+        '"postgresql://u:p@h/db"\n',
         json.dumps({"DATABASE_URL": "postgresql://u:p@h/db"}),
         json.dumps({"url": "postgresql://u:p@h/db", "port": 5432}),
     ],
@@ -338,7 +339,7 @@ def test_secrets_manager_holds_the_url_plain_or_as_json(
     assert _secret_url("prod/tasks", 5) == "postgresql://u:p@h/db"
 
 
-@pytest.mark.parametrize("stored", ["hunter2", "{}", "[]", '{"url": 1}', '"postgresql://x"'])
+@pytest.mark.parametrize("stored", ["hunter2", "{}", "[]", '{"url": 1}', '"mysql://x"'])
 def test_a_secret_without_a_url_is_misconfigured_and_not_shown(
     secrets_manager: SecretsManager, stored: str
 ) -> None:

@@ -15,7 +15,7 @@ from psycopg.adapt import Transformer
 from psycopg.conninfo import conninfo_to_dict
 
 import neon
-from neon import ConfigurationError, Statement, direct_conninfo
+from neon import ConfigurationError, Statement, direct_conninfo, format_url, parse_conninfo
 from neon._address import Target, Transport
 from neon._refusal import Refusal, classify
 from neon._statement import bind
@@ -41,13 +41,48 @@ PACKAGE = Path(neon.__file__).parent
         ("postgresql://u@ep-x.aws.neon.tech/db", "postgresql://u@ep-x.aws.neon.tech/db"),
         ("postgresql://u@localhost:5432/db", "postgresql://u@localhost:5432/db"),
         ("postgresql://postgres@/tasks?host=%2Ftmp", "postgresql://postgres@/tasks?host=%2Ftmp"),
-        ("postgresql://u@my-pooler/db", "postgresql://u@my-pooler/db"),
+        ("postgresql://u@my-pooler.example.com/db", "postgresql://u@my-pooler.example.com/db"),
+        (
+            f"postgresql://u:a#b?c@{HOST}/db",
+            f"postgresql://u:a#b?c@{HOST.replace('-pooler', '')}/db",
+        ),
     ],
 )
 def test_a_pooled_host_becomes_its_direct_one(pooled: str, direct: str) -> None:
     given, found = conninfo_to_dict(direct), conninfo_to_dict(direct_conninfo(pooled))
     assert {name: found[name] for name in given} == given
     assert direct_conninfo(direct) == direct_conninfo(pooled)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["user", "password", "dbname", "application_name"]),
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1),
+    ),
+    st.sampled_from([{}, {"host": "h"}, {"host": "::1", "port": "5"}, {"host": "/run/a b"}]),
+)
+def test_a_written_connection_string_is_read_as_the_same(
+    texts: dict[str, str], server: dict[str, str]
+) -> None:
+    parameters = {**texts, **server}
+    if "user" not in parameters:
+        parameters.pop("password", None)
+    assert parse_conninfo(format_url(parameters)) == parameters
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " postgresql://u:p@h/db\n",
+        "'postgresql://u:p@h/db'",
+        '"postgresql+psycopg2://u:p@h/db" ',
+        "postgresql+asyncpg://u:p@h/db",
+    ],
+)
+def test_what_stands_around_a_connection_string_is_removed(text: str) -> None:
+    expected = {"user": "u", "password": "p", "host": "h", "dbname": "db"}
+    assert parse_conninfo(text) == expected
+    assert conninfo_to_dict(direct_conninfo(text)).items() >= expected.items()
 
 
 def test_a_direct_host_needs_a_url() -> None:
@@ -64,6 +99,9 @@ def test_a_direct_host_needs_a_url() -> None:
         ("postgresql://u:hunter2@a/db?hostaddr=1.2.3.4", "one host"),
         ("postgresql://u:hunter2@h/db?sslmode=disable", "loopback and Unix sockets"),
         (f"postgresql://u:hunter2@{HOST}/db?options=-c%20search_path%3Dx", "options=-c"),
+        ("postgresql://u:hunter2@Pw-rest@h/db", "percent-encode"),
+        ("postgresql://u:12/hunter2@h/db", "percent-encode"),
+        ("postgresql://u:hunter2@h/db?schema=public", "the parameter schema"),
         ("hunter2", "cannot be read"),
     ],
 )

@@ -5,6 +5,7 @@ This package knows Postgres and Lambda. It knows nothing of tasks and nothing of
 
 from neon._address import direct_conninfo, url_from_environment
 from neon._connection import Row
+from neon._conninfo import format_url, parse_conninfo
 from neon._database import Database
 from neon._deadline import deadline
 from neon._errors import (
@@ -37,5 +38,7 @@ __all__ = [
     "UnavailableError",
     "deadline",
     "direct_conninfo",
+    "format_url",
+    "parse_conninfo",
     "url_from_environment",
 ]

@@ -9,21 +9,18 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
+from neon._conninfo import clean_url, direct_url, is_neon, parse_conninfo
 from neon._errors import ConfigurationError, UnavailableError
 from neon._refusal import ConnectFailedError
 
 _KEYS = ("DATABASE_URL", "database_url", "url")
-_SCHEMES = ("postgres://", "postgresql://")
 _SECRET_SECONDS = 5.0
 _SHIPPED_ROOTS = str(Path(__file__).with_name("roots.pem"))
 # Amazon Linux, Debian, and wherever else OpenSSL was told to look.
 _SYSTEM_ROOTS = ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt")
-_NEON = (".neon.tech", ".neon.build")
 # An unanswered segment ends the connection after this many milliseconds; keepalives alone did
 # not within 25 s, and they stand still while Lambda has the environment frozen.
 _TCP_USER_TIMEOUT = "3000"
@@ -40,7 +37,7 @@ def url_source() -> str | Callable[[float], str]:
     url, secret = os.environ.get("DATABASE_URL", ""), os.environ.get("DATABASE_SECRET", "")
     if secret and not url:
         return partial(_secret_url, secret)
-    if not url.startswith(_SCHEMES):
+    if not (url := clean_url(url)):
         raise ConfigurationError("DATABASE_URL has to be a postgresql:// connection string")
     return url
 
@@ -76,14 +73,14 @@ def _secret_url(name: str, seconds: float) -> str:
 
 
 def _url_in(text: str) -> str:
-    if text.startswith(_SCHEMES):
-        return text
+    if url := clean_url(text):
+        return url
     try:
         members = json.loads(text)
     except ValueError:
         return ""
     found = [members.get(key) for key in _KEYS] if isinstance(members, dict) else []
-    return next((each for each in found if isinstance(each, str)), "")
+    return next((clean_url(each) for each in found if isinstance(each, str)), "")
 
 
 class Transport(NamedTuple):
@@ -100,11 +97,7 @@ class Target:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            given = {key: str(value) for key, value in conninfo_to_dict(url).items()}
-        except psycopg.Error:
-            # From None: libpq's text quotes the part that it cannot read, password and all.
-            raise ConfigurationError("the database's connection string cannot be read") from None
+        given = parse_conninfo(url)
         _refuse_unsuitable(given)
         self.host = given.get("host", "")
         self.port = int(given.get("port") or 5432)
@@ -133,21 +126,10 @@ def direct_conninfo(url: str) -> str:
     Migrations need it: session state (SET, advisory locks, LISTEN) does not survive the pooler.
     https://neon.com/docs/connect/connection-pooling. Raises ConfigurationError for what is no URL.
     """
-    target = Target(_direct(url))
+    target = Target(direct_url(url))
     # The way into TLS that every server understands, with the first roots to trust.
     transport = next(each for each in target.transports if each.negotiation != "direct")
     return target.conninfo("", transport).decode()
-
-
-def _direct(url: str) -> str:
-    """Return the URL with Neon's direct host for its pooled one; any other comes back as it is."""
-    if not url.startswith(_SCHEMES):
-        raise ConfigurationError("a direct host needs a postgresql:// connection string")
-    parts = urlsplit(url)
-    account, at, host = parts.netloc.rpartition("@")
-    endpoint, dot, domain = host.partition(".")
-    endpoint = endpoint.removesuffix("-pooler") if dot else endpoint
-    return urlunsplit(parts._replace(netloc=f"{account}{at}{endpoint}{dot}{domain}"))
 
 
 def resolved(target: Target) -> list[str]:
@@ -170,7 +152,7 @@ def _refuse_unsuitable(given: Mapping[str, str]) -> None:
         raise ConfigurationError("the connection string's port is no number")
     if not _is_local(host) and given.get("sslmode") == "disable":
         raise ConfigurationError("sslmode=disable is for loopback and Unix sockets; remove it")
-    if _is_neon(host) and "-pooler." in host and _OPTION.search(given.get("options", "")):
+    if is_neon(host) and "-pooler." in host and _OPTION.search(given.get("options", "")):
         raise ConfigurationError(
             "Neon's pooled host refuses options=-c...; use ALTER ROLE ... SET or settings"
         )
@@ -183,7 +165,8 @@ def _base(given: Mapping[str, str]) -> dict[str, str]:
         "tcp_user_timeout": _TCP_USER_TIMEOUT,
         "gssencmode": "disable",  # else libpq may ask a Kerberos library first
     }
-    return own | dict(given)
+    # Whatever the database is encoded in: the API's texts are Unicode.
+    return own | dict(given) | {"client_encoding": "UTF8"}
 
 
 def _plain(given: Mapping[str, str]) -> dict[str, str]:
@@ -192,13 +175,13 @@ def _plain(given: Mapping[str, str]) -> dict[str, str]:
 
 def _verified(given: Mapping[str, str]) -> dict[str, str]:
     """Return `verify-full` in any case: Neon's own strings say `require`, which trusts anybody."""
-    binding = "require" if _is_neon(given["host"]) else "prefer"
+    binding = "require" if is_neon(given["host"]) else "prefer"
     return {"sslmode": "verify-full", "channel_binding": given.get("channel_binding", binding)}
 
 
 def _transports(given: Mapping[str, str]) -> tuple[Transport, ...]:
     """Return ways to begin TLS, in the order to try them; what the string names is kept."""
-    ways = ["direct", "postgres"] if _is_neon(given["host"]) else ["postgres"]
+    ways = ["direct", "postgres"] if is_neon(given["host"]) else ["postgres"]
     ways = [given["sslnegotiation"]] if "sslnegotiation" in given else ways
     roots = [given["sslrootcert"]] if "sslrootcert" in given else _roots()
     return tuple(Transport(way, root) for root in roots for way in ways)
@@ -207,10 +190,6 @@ def _transports(given: Mapping[str, str]) -> tuple[Transport, ...]:
 def _roots() -> list[str]:
     system = (os.environ.get("SSL_CERT_FILE", ""), *_SYSTEM_ROOTS)
     return [_SHIPPED_ROOTS, *[path for path in system if os.path.isfile(path)][:1]]
-
-
-def _is_neon(host: str) -> bool:
-    return host.endswith(_NEON)
 
 
 def _is_local(host: str) -> bool:
