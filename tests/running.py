@@ -14,12 +14,14 @@ from pathlib import Path
 from threading import Thread
 from typing import TextIO
 
+from tasks.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[1]
 _READY = "Ready on "
 _SETTINGS = {
     *("DATABASE_URL", "JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_ISSUERS", "CORS_ORIGINS"),
     *("JWT_PREVIOUS_SECRET", "JWT_SUBJECTS"),
-    *("MAX_TASKS_PER_USER", "MAX_KEYS_PER_USER", "LIST_TIMEOUT_SECONDS", "DEFAULT_SORT"),
+    *(name.upper() for name in Settings._fields),
 }
 
 

@@ -1,6 +1,7 @@
 """GET /openapi.json and GET /docs: the specification, and a page to read it and try it.
 
-The specification is generated from the handlers and shipped beside this file. The page carries
+The specification is generated from the handlers and shipped beside this file; a default that this
+deployment has set replaces the generated one. The page carries
 Swagger UI (assets/) inside itself, so that nothing is fetched from another host. Neither needs the
 database or its driver.
 """
@@ -8,6 +9,8 @@ database or its driver.
 import base64
 import gzip
 import hashlib
+import json
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -53,7 +56,14 @@ def elsewhere() -> Response[str]:
 
 @cache
 def _document() -> str:
-    return (_HERE / "openapi.json").read_text()
+    """Return the generated specification, with the defaults that this deployment has set."""
+    document = json.loads((_HERE / "openapi.json").read_text())
+    for operation in (each for path in document["paths"].values() for each in path.values()):
+        for schema in (parameter["schema"] for parameter in operation.get("parameters", [])):
+            variable = schema.pop("x-default-from", "")
+            if os.environ.get(variable):
+                schema["default"] = os.environ[variable]
+    return json.dumps(document, ensure_ascii=False)
 
 
 @cache

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import runpy
 import sys
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, get_args, get_type_hints
+from unittest.mock import patch
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
@@ -21,6 +23,7 @@ from pydantic import BaseModel, Field
 from local.specification import ROOT, routes
 from local.specification.examples import REQUEST_ID, TASK, USER, of_errors
 from tasks.models import Task
+from tasks.settings import settings
 from web.binding import parameters
 from web.endpoint import Endpoint
 from web.problems import MEDIA_TYPE
@@ -129,7 +132,9 @@ def _endpoints() -> Iterator[tuple[Endpoint, dict[str, Any]]]:
     """
     for route in routes():
         folder = ROOT / "functions" / route.folder
-        declared = runpy.run_path(str(folder / "app.py")).values()
+        with patch.dict(os.environ, clear=True):  # an exported setting is not everybody's default
+            settings.cache_clear()
+            declared = runpy.run_path(str(folder / "app.py")).values()
         served = {f"{e.method} {e.path}": e for e in declared if isinstance(e, Route)}
         if route.key not in served:
             raise LookupError(f"functions/{route.folder}/app.py has no endpoint for {route.key}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import neon
 from tasks import errors
+from tasks.settings import Settings
 from web import identity, request
 from web.failures import problem_of
 from web.problems import ProblemError, internal, invalid
@@ -33,7 +34,6 @@ def _wrong(where: str, type_: str, message: str) -> ProblemError:
     return invalid([{"type": type_, "loc": where.split("."), "msg": message}])
 
 
-_QUOTA = 10_000  # the default of both
 _TOO_SHORT = "String should have at least 1 character"
 _TOO_LONG = "String should have at most 255 characters"
 _TOO_MANY = "Input should be less than or equal to 1000"
@@ -62,8 +62,13 @@ _EXAMPLES: list[tuple[int, str, str, Exception]] = [
     (401, "", "a bad token", identity.unauthorized("The token is not valid")),
     (401, "", "an expired token", identity.unauthorized("The token has expired")),
     (403, "", "another user's path", identity.forbidden()),
-    (403, "new", "too many tasks", errors.QuotaExceededError("tasks", _QUOTA)),
-    (403, "key", "too many keys", errors.QuotaExceededError("keys", _QUOTA)),
+    (
+        403,
+        "new",
+        "too many tasks",
+        errors.QuotaExceededError("tasks", Settings().max_tasks_per_user),
+    ),
+    (403, "key", "too many keys", errors.QuotaExceededError("keys", Settings().max_keys_per_user)),
     (404, "", "no such task", errors.TaskNotFoundError()),
     (409, "", "still running", errors.KeyInUseError()),
     (412, "", "changed since", errors.VersionMismatchError()),

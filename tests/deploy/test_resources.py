@@ -241,20 +241,6 @@ def test_a_function_gets_the_shared_settings_and_what_its_code_reads(
         assert set(properties["Environment"]["Variables"]) - shared == own, name
 
 
-def test_limits_reach_the_functions_as_their_parameters_say() -> None:
-    stack = document(
-        "prod", MaxTasksPerUser="5", MaxKeysPerUser="6", ListTimeout="2", DefaultSort="title"
-    )
-    variables = resolved(stack, stack["Resources"]["ListTasks"]["Properties"]["Environment"])
-    expected = {
-        "MAX_TASKS_PER_USER": "5",
-        "MAX_KEYS_PER_USER": "6",
-        "LIST_TIMEOUT_SECONDS": "2",
-        "DEFAULT_SORT": "title",
-    }
-    assert {name: variables["Variables"][name] for name in expected} == expected
-
-
 @pytest.mark.parametrize(("owner", "allowed"), [("task-api/dev/owner", ""), ("", "1")])
 def test_the_owner_serves_only_where_the_api_has_no_login_of_its_own(
     owner: str, allowed: str

@@ -324,7 +324,7 @@ def test_a_list_that_takes_too_long_is_stopped_and_is_no_failure_of_ours(
     limits: Callable[..., None],
     printed: Callable[[], list[dict[str, Any]]],
 ) -> None:
-    limits(LIST_TIMEOUT_SECONDS="0.3")
+    limits(LIST_TIMEOUT="0.3")
     with psycopg.connect(database_url) as holder:
         holder.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
         answer = handler("list_tasks")(event("GET", TASKS, user=user), Context())

@@ -23,7 +23,7 @@ def low_limits(
     """Set limits of two tasks and two keys for each user, and of little time for a list."""
     monkeypatch.setenv("MAX_TASKS_PER_USER", "2")
     monkeypatch.setenv("MAX_KEYS_PER_USER", "2")
-    monkeypatch.setenv("LIST_TIMEOUT_SECONDS", "0.2")
+    monkeypatch.setenv("LIST_TIMEOUT", "0.2")
     settings.cache_clear()
     handler("health")(recorded("health"), Context())  # opens the connection
     capsys.readouterr()

@@ -55,8 +55,8 @@ def test_a_parameter_has_a_variable(parameter: str, variable: str) -> None:
     ("environ", "said"),
     [
         ({**GOOD, "ARCHITECTURE": "mips"}, "ARCHITECTURE has to be one of x86_64, arm64"),
-        ({**GOOD, "LIST_TIMEOUT": "11"}, "LIST_TIMEOUT has to be a number from 1 to 10"),
-        ({**GOOD, "LIST_TIMEOUT": "soon"}, "LIST_TIMEOUT has to be a number from 1 to 10"),
+        ({**GOOD, "LIST_TIMEOUT": "11"}, "LIST_TIMEOUT has to be a number from 0.1 to 10"),
+        ({**GOOD, "LIST_TIMEOUT": "soon"}, "LIST_TIMEOUT has to be a number from 0.1 to 10"),
         ({**GOOD, "DATABASE_URL": "sqlite://"}, "DATABASE_URL has to be a connection string"),
         ({**GOOD, "JWT_SECRET": "secret"}, "JWT_SECRET has to be at least 32 characters"),
     ],

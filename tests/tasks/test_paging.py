@@ -48,7 +48,7 @@ def test_a_list_that_takes_too_long_is_stopped_in_the_database(
         f" '{user}', gen_random_uuid(), 'x', repeat('a', 5000) FROM generate_series(1, 3000)",
     )
     search = PageRequest(q="a" * 99 + "b")
-    configure(LIST_TIMEOUT_SECONDS=0.2)
+    configure(LIST_TIMEOUT=0.2)
     with pytest.raises(neon.TimedOutError):
         store.list_page(user, search)
     assert running(url) == 0

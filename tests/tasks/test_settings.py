@@ -14,25 +14,25 @@ from tests.running import ROOT
 
 
 def test_what_is_not_set_has_its_default() -> None:
-    assert read({}) == Settings(3.0, 10_000, 10_000, Sort.CREATED, False)
+    assert read({}) == Settings()
     assert read({"ALLOW_OWNER_LOGIN": "", "MAX_TASKS_PER_USER": ""}) == read({})
 
 
 def test_what_is_set_is_read() -> None:
     given = {
-        "LIST_TIMEOUT_SECONDS": "0.5",
+        "LIST_TIMEOUT": "0.5",
         "MAX_TASKS_PER_USER": "7",
         "MAX_KEYS_PER_USER": "8",
         "DEFAULT_SORT": "-updated",
         "ALLOW_OWNER_LOGIN": "1",
     }
-    assert read(given) == Settings(0.5, 7, 8, Sort.UPDATED_DESCENDING, True)
+    assert read(given) == Settings(Sort.UPDATED_DESCENDING, 0.5, 7, 8, True)
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        *(("LIST_TIMEOUT_SECONDS", text) for text in ("0", "-1", "nan", "inf", "three")),
+        *(("LIST_TIMEOUT", text) for text in ("0", "-1", "11", "nan", "inf", "three")),
         *(("MAX_TASKS_PER_USER", text) for text in ("0", "-1", "1.5", "1_0", "²", "2147483648")),
         ("MAX_KEYS_PER_USER", "many"),
         ("DEFAULT_SORT", "newest"),

@@ -1,31 +1,52 @@
-"""The settings of tasks, read from the environment once."""
+"""The settings of tasks, each declared once and read from the environment once.
+
+A setting `max_tasks_per_user` is the variable MAX_TASKS_PER_USER of the functions and, unless the
+template computes it, the template's parameter MaxTasksPerUser with this default, these bounds and
+this sentence. tests/test_settings.py compares them, and the table in docs/deploying.md.
+"""
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from neon import ConfigurationError
 from tasks.orders import Sort
 
 
+class Between(NamedTuple):
+    """The bounds of a number, both included."""
+
+    least: float
+    most: float
+
+
+_COUNTED = Between(1, 2**31 - 1)  # what Postgres' integer holds
+
+
 class Settings(NamedTuple):
-    """What an operator may set. A variable that is absent or empty has its default.
+    """What an operator may set. A variable that is absent or empty has the default."""
 
-    `list_timeout_seconds` (LIST_TIMEOUT_SECONDS, 3): how long the database may work on one page.
-    `max_tasks_per_user` (MAX_TASKS_PER_USER, 10000): the most tasks that a user may have.
-    `max_keys_per_user` (MAX_KEYS_PER_USER, 10000): the same for idempotency keys of 24 hours.
-    `default_sort` (DEFAULT_SORT, created): the order of a list whose request names none.
-    `allow_owner_login` (ALLOW_OWNER_LOGIN, false): for development; lets the API connect as a role
-    that row-level security does not bind.
-    """
-
-    list_timeout_seconds: float
-    max_tasks_per_user: int
-    max_keys_per_user: int
-    default_sort: Sort
-    allow_owner_login: bool
+    default_sort: Annotated[Sort, "The order of a list whose request names none."] = Sort.CREATED
+    list_timeout: Annotated[
+        float,
+        "Seconds that a list may take; the database then stops it and the response is 503.",
+        Between(0.1, 10),
+    ] = 3
+    max_tasks_per_user: Annotated[
+        int, "Tasks that one user may have; beyond them a write is refused with 403.", _COUNTED
+    ] = 10_000
+    max_keys_per_user: Annotated[
+        int,
+        "Idempotency keys of the last 24 hours that one user may have; beyond them a write with a"
+        " key is refused with 403.",
+        _COUNTED,
+    ] = 1000
+    allow_owner_login: Annotated[
+        bool,
+        "For development: lets the API connect as a role that row-level security does not bind.",
+    ] = False
 
 
 @cache
@@ -38,46 +59,49 @@ def read(environment: Mapping[str, str]) -> Settings:
     """Return the settings in `environment`.
 
     Raise neon.ConfigurationError with one sentence that names the variable.
+
+    >>> read({"MAX_TASKS_PER_USER": "5"}).max_tasks_per_user
+    5
     """
-    return Settings(
-        _seconds(environment, "LIST_TIMEOUT_SECONDS", "3"),
-        _count(environment, "MAX_TASKS_PER_USER", "10000"),
-        _count(environment, "MAX_KEYS_PER_USER", "10000"),
-        _sort(environment, "DEFAULT_SORT", "created"),
-        _flag(environment, "ALLOW_OWNER_LOGIN", "false"),
-    )
+    given = {name: environment.get(name.upper()) for name in Settings._fields}
+    return Settings(**{name: _value(name, text) for name, text in given.items() if text})
 
 
-def _seconds(environment: Mapping[str, str], name: str, default: str) -> float:
+def _value(name: str, text: str) -> Any:
+    hint = Settings.__annotations__[name]
+    _sentence, *bounds = hint.__metadata__
+    return _READERS[hint.__origin__](name.upper(), text, *bounds)
+
+
+def _seconds(variable: str, text: str, bounds: Between) -> float:
     try:
-        seconds = float(environment.get(name) or default)
+        seconds = float(text)
     except ValueError:
-        seconds = 0.0
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ConfigurationError(f"{name} has to be a number of seconds above 0")
+        seconds = math.nan
+    if not bounds.least <= seconds <= bounds.most:
+        least, most = bounds
+        raise ConfigurationError(f"{variable} has to be a number of seconds from {least} to {most}")
     return seconds
 
 
-def _count(environment: Mapping[str, str], name: str, default: str) -> int:
-    text = environment.get(name) or default
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= _MOST):
-        raise ConfigurationError(f"{name} has to be a whole number from 1 to {_MOST}")
+def _count(variable: str, text: str, bounds: Between) -> int:
+    least, most = bounds
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise ConfigurationError(f"{variable} has to be a whole number from {least} to {most}")
     return int(text)
 
 
-def _sort(environment: Mapping[str, str], name: str, default: str) -> Sort:
+def _sort(variable: str, text: str) -> Sort:
     try:
-        return Sort(environment.get(name) or default)
+        return Sort(text)
     except ValueError:
-        choices = ", ".join(Sort)
-        raise ConfigurationError(f"{name} has to be one of: {choices}") from None
+        raise ConfigurationError(f"{variable} has to be one of: {', '.join(Sort)}") from None
 
 
-def _flag(environment: Mapping[str, str], name: str, default: str) -> bool:
-    text = environment.get(name) or default
+def _flag(variable: str, text: str) -> bool:
     if text not in ("0", "1", "false", "true"):
-        raise ConfigurationError(f"{name} has to be 1 or true, 0 or false")
+        raise ConfigurationError(f"{variable} has to be 1 or true, 0 or false")
     return text in ("1", "true")
 
 
-_MOST = 2**31 - 1  # what Postgres' integer holds
+_READERS: dict[type, Callable[..., Any]] = {float: _seconds, int: _count, Sort: _sort, bool: _flag}

@@ -33,13 +33,13 @@ def list_page(user_id: str, wanted: PageRequest) -> Page:
     """Return one page of the user's tasks.
 
     Raise InvalidCursorError, and neon.TimedOutError when the page takes the database longer than
-    `list_timeout_seconds`.
+    `list_timeout`.
     """
     (rows,) = run_as(
         user_id,
         page_statement(user_id, wanted),
         effect=Effect.READ,
-        timeout=settings().list_timeout_seconds,
+        timeout=settings().list_timeout,
     )
     tasks = TASKS.validate_python(rows[: wanted.limit])
     return Page(wanted, tasks, has_more=len(rows) > wanted.limit)

@@ -42,7 +42,12 @@ Cursor = Annotated[
 ]
 Status = Annotated[orders.Status, Parameter("query", description="Which tasks to show.")]
 Sort = Annotated[
-    orders.Sort, Parameter("query", description="The order; a leading `-` turns it round.")
+    orders.Sort,
+    Parameter(
+        "query",
+        description="The order; a leading `-` turns it round.",
+        json_schema_extra={"x-default-from": "DEFAULT_SORT"},
+    ),
 ]
 Search = Annotated[
     Annotated[str, Field(max_length=models.SEARCH_LENGTH, json_schema_extra=NO_NUL), NoNul],
