@@ -93,7 +93,7 @@ def test_the_authorizers_packages_are_its_alone(built: Path) -> None:
 
 
 def test_the_migrations_and_the_specification_are_shipped(built: Path) -> None:
-    assert (built / "Migrate" / "migrations" / "0001_tasks.sql").is_file()
+    assert (built / "Migrate" / "migrations" / "0001_role.sql").is_file()
     assert (built / "Docs" / "openapi.json").is_file()
 
 

@@ -29,6 +29,10 @@ _TABLE = """
     )
 """
 _EXISTS = "SELECT WHERE to_regclass('schema_migrations') IS NOT NULL"
+_FOREIGN = (
+    "The database has other migrations than these, from an earlier state of this repository: "
+    "`make reset` deletes the local one, any other has to be made anew"
+)
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 _CONNECT_SECONDS = 15
 
@@ -132,7 +136,9 @@ class Runner:
         ).fetchall()
         # A newer version of the API may have gone further; it stays where it is.
         for (name, checksum), known in zip(recorded, self._migrations, strict=False):
-            if (name, checksum) != (known.name, known.checksum):
+            if name != known.name:
+                raise MigrationError(_FOREIGN)
+            if checksum != known.checksum:
                 raise MigrationError(f"{known.name} was changed after it had been applied")
         return recorded
 

@@ -95,6 +95,15 @@ def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
         _run(runner, url, folder)
 
 
+def test_a_database_of_an_earlier_state_of_this_repository_is_refused_with_a_way_out(
+    runner: Any, url: str, tmp_path: Path
+) -> None:
+    _run(runner, url, _folder(tmp_path, **{"0001_tasks": "CREATE TABLE tasks (x int)"}))
+    folder = ROOT / "functions" / "migrate" / "migrations"
+    with pytest.raises(runner.MigrationError, match=r"earlier state .*`make reset`"):
+        _run(runner, url, folder)
+
+
 def test_a_database_that_is_further_than_these_files_stays_where_it_is(
     runner: Any, url: str, tmp_path: Path
 ) -> None:

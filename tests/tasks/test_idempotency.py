@@ -1,4 +1,4 @@
-"""What is recorded for an idempotency key: enough to replay the first response, and no text."""
+"""What is done once for an idempotency key, and what is recorded of it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tasks import idempotency, store
+from neon import Statement
+from tasks import store
 from tasks.errors import TaskNotFoundError
-from tasks.idempotency import Preconditions, WriteResult
-from tasks.models import TEXTS, Task, TaskCreate, TaskUpdate
+from tasks.idempotency import PROCEED, Preconditions, WriteResult, outcome, run_once
+from tasks.models import Task, TaskCreate, TaskUpdate
 from tests.identity.conftest import execute, migrate, postgres_versions
 from tests.running import ROOT
 
-# Each character has four bytes in UTF-8 and is new, so nothing can be compressed.
-_ALPHABET = [chr(0x10000 + number * 7) for number in range(5500)]
-TITLE, DESCRIPTION = "".join(_ALPHABET[:500]), "".join(_ALPHABET[500:])
-RECORDS = "('idempotency_keys', 'replaced_texts')"
-
-Write = Callable[[Preconditions], WriteResult]
+Write = Callable[[Preconditions], WriteResult[Task]]
 
 
 def key() -> Preconditions:
@@ -40,18 +36,8 @@ def updating(user: str, id_: UUID, change: TaskUpdate) -> Write:
     return lambda conditions: store.update(user, id_, change, conditions)
 
 
-def made(user: str, title: str = TITLE, description: str | None = DESCRIPTION) -> Task:
-    return store.create(user, TaskCreate(title=title, description=description)).task
-
-
-def bytes_recorded(url: str) -> int:
-    execute(url, "VACUUM idempotency_keys", "VACUUM replaced_texts")
-    ((total,),) = execute(
-        url,
-        f"SELECT sum(pg_total_relation_size(oid))::int FROM pg_class WHERE relname IN {RECORDS}",
-    )
-    assert isinstance(total, int)
-    return total
+def made(user: str, title: str = "a title", description: str | None = None) -> Task:
+    return store.create(user, TaskCreate(title=title, description=description)).value
 
 
 def everything(url: str) -> str:
@@ -67,37 +53,25 @@ def everything(url: str) -> str:
     return "\n".join([dumped, *(str(text) for (text,) in rows)])
 
 
-@pytest.mark.parametrize(
-    ("write", "most"),
-    [
-        (lambda user, id_: store.toggle(user, id_, key()), 1000),
-        (lambda user, id_: store.update(user, id_, TaskUpdate(completed=True), key()), 1000),
-        (
-            lambda user, _: store.create(
-                user, TaskCreate(title=TITLE, description=DESCRIPTION), key()
-            ),
-            1000,
-        ),
-        (lambda user, id_: store.update(user, id_, TaskUpdate(title=str(uuid4())), key()), 2000),
-    ],
-    ids=["toggle", "update of no text", "create", "update of the title"],
-)
-def test_a_key_takes_no_more_than_its_outcome_needs_however_long_the_text_is(
-    write: Callable[[str, UUID], WriteResult], most: int, url: str, user: str
-) -> None:
-    id_ = made(user).id
-    for _ in range(20):
-        write(user, id_)  # the free space maps, which exist once
-    before = bytes_recorded(url)
-    for _ in range(150):
-        write(user, id_)
-    assert (bytes_recorded(url) - before) / 150 <= most
+def test_a_key_of_a_typical_task_takes_less_than_a_kilobyte(url: str, user: str) -> None:
+    size = "SELECT pg_total_relation_size('idempotency_keys')::int"
+    id_ = made(user, "Buy oat milk", "Two litres, and not the sweet one").id
+    for _ in range(100):
+        store.toggle(user, id_, key())  # the first pages of the table and its indexes
+    execute(url, "VACUUM idempotency_keys")
+    ((before,),) = execute(url, size)
+    for _ in range(400):
+        store.toggle(user, id_, key())
+    ((after,),) = execute(url, size)
+    assert isinstance(before, int)
+    assert isinstance(after, int)
+    assert (after - before) / 400 < 1000
 
 
 def test_a_replay_is_the_first_answer_whatever_was_changed_since(url: str, user: str) -> None:
     """After a mix of writes with and without keys, each keyed one is replayed."""
     assert url
-    id_ = made(user, "first", None).id
+    id_ = made(user, "first").id
     answers: list[tuple[Write, Preconditions, Task]] = []
     texts: list[dict[str, Any]] = [
         {"title": "a"},
@@ -112,42 +86,12 @@ def test_a_replay_is_the_first_answer_whatever_was_changed_since(url: str, user:
         change = TaskUpdate(**texts[number * number % 7 * 3 % 7])
         write = toggling(user, id_) if number % 4 == 3 else updating(user, id_, change)
         conditions = Preconditions() if number % 3 == 1 else key()
-        task = write(conditions).task
+        task = write(conditions).value
         if conditions.key:
             answers.append((write, conditions, task))
     assert [write(again) for write, again, _ in answers] == [
         WriteResult(task, replayed=True) for _, _, task in answers
     ]
-
-
-def test_a_task_that_nobody_wrote_with_a_key_leaves_no_copy_of_its_texts(
-    url: str, user: str
-) -> None:
-    id_ = made(user).id
-    for number in range(3):
-        store.update(user, id_, TaskUpdate(title=f"{number}", description="x"))
-    assert execute(url, f"SELECT FROM replaced_texts WHERE user_id = '{user}'") == []
-
-
-def test_one_key_leaves_one_copy_however_often_the_text_changes_without_one(
-    url: str, user: str
-) -> None:
-    id_ = made(user).id
-    store.toggle(user, id_, key())
-    for number in range(10):
-        store.update(user, id_, TaskUpdate(title=f"{number}", description=f"{number}"))
-    copies = execute(url, f"SELECT name FROM replaced_texts WHERE user_id = '{user}' ORDER BY 1")
-    assert copies == [("description",), ("title",)]
-
-
-def test_every_text_of_a_task_is_kept_when_it_is_replaced(url: str) -> None:
-    """A new text needs the trigger, and this test is the one that says so."""
-    watched = execute(
-        url,
-        "SELECT event_object_column FROM information_schema.triggered_update_columns"
-        " WHERE trigger_name = 'keep_replaced_texts'",
-    )
-    assert {name for (name,) in watched} == set(TEXTS) - {"user_id"}
 
 
 @pytest.mark.usefixtures("url")
@@ -157,7 +101,7 @@ def test_deleting_a_task_takes_its_text_out_of_everything_that_is_kept(
 ) -> None:
     create, toggle, update = key(), key(), key()
     new = TaskCreate(title="a secret title", description="a secret description")
-    id_ = store.create(user, new, create).task.id
+    id_ = store.create(user, new, create).value.id
     store.toggle(user, id_, toggle)
     store.update(user, id_, TaskUpdate(title="another secret title"), update)
     store.update(user, id_, TaskUpdate(description="something else that is secret"))
@@ -177,98 +121,87 @@ def test_deleting_a_task_takes_its_text_out_of_everything_that_is_kept(
         assert store.delete(user, id_, conditions).replayed
 
 
+_COMPLETE_ALL = f"""
+WITH completed AS (
+    UPDATE tasks SET completed = true WHERE user_id = %(user_id)s AND NOT completed AND {PROCEED}
+    RETURNING id
+)
+SELECT {outcome("(SELECT json_build_object('completed', count(*))::text FROM completed)")}
+"""
+_RENAME_ALL = f"""
+WITH renamed AS (
+    UPDATE tasks SET title = title || ', and ' || %(more)s
+    WHERE user_id = %(user_id)s AND {PROCEED}
+    RETURNING title
+)
+SELECT {outcome("(SELECT json_agg(title ORDER BY title)::text FROM renamed)")}
+"""
+
+
 @pytest.mark.usefixtures("url")
-@pytest.mark.parametrize("conditions", [Preconditions(), key()], ids=["without a key", "with one"])
-def test_a_write_that_adds_no_task_after_all_finds_none(
-    user: str, conditions: Preconditions
+def test_a_write_that_returns_a_number_is_done_once(user: str) -> None:
+    for _ in range(3):
+        made(user)
+    statement = Statement(_COMPLETE_ALL, {"user_id": user})
+
+    def complete_all(name: str | None) -> Any:
+        written = run_once(user, statement, key=name, scope="complete all")
+        return json.loads(written.value or "null"), written.replayed
+
+    assert complete_all("one") == ({"completed": 3}, False)
+    made(user)
+    assert complete_all("one") == ({"completed": 3}, True)
+    assert complete_all(None) == ({"completed": 1}, False)
+
+
+@pytest.mark.usefixtures("url")
+def test_a_write_of_many_tasks_is_done_once_and_emptied_when_one_of_them_is_deleted(
+    user: str,
 ) -> None:
-    new = TaskCreate(title=TITLE)
-    params = {**vars(new), "created_at": None, "updated_at": None}
-    sql = store._INSERT.replace("WHERE", "WHERE false AND")
-    write = idempotency.Write(sql, user, uuid4(), params, scope="copy", body=new, creates=True)
-    with pytest.raises(TaskNotFoundError):
-        write.run(conditions)
+    ids = [made(user, title).id for title in ("milk", "tea")]
+    statement = Statement(_RENAME_ALL, {"user_id": user, "more": "bread"})
+
+    def rename_all() -> WriteResult[str | None]:
+        return run_once(user, statement, statement, key="one", scope="rename all", tasks=ids)
+
+    twice = ["milk, and bread, and bread", "tea, and bread, and bread"]
+    for replayed in (False, True):
+        written = rename_all()
+        assert (json.loads(written.value or ""), written.replayed) == (twice, replayed)
+    store.delete(user, ids[1])
+    assert rename_all() == WriteResult(None, replayed=True)
+    assert store.get(user, ids[0]).title == twice[0]
 
 
-def test_the_text_of_an_outcome_of_before_is_deleted_with_its_task(url: str, user: str) -> None:
-    task = made(user, "a secret from before", None)
-    scope = f"toggle {task.id}"
-    record_as_before(url, task, scope, "then")
-    execute(url, "ANALYZE")
-    assert "a secret from before" in everything(url)
-    store.delete(user, task.id)
-    assert "a secret from before" not in everything(url)
-    with pytest.raises(TaskNotFoundError):
-        store.toggle(user, task.id, Preconditions(key="then"))
+def test_a_statement_that_deletes_many_tasks_empties_the_outcomes_of_each(
+    url: str, user: str
+) -> None:
+    ids = [made(user, f"secret {number}").id for number in range(3)]
+    for id_ in ids:
+        store.toggle(user, id_, key())
+    execute(url, f"DELETE FROM tasks WHERE user_id = '{user}' AND id <> '{ids[0]}'")
+    left = execute(
+        url,
+        f"SELECT outcome ->> 'title' FROM idempotency_keys WHERE user_id = '{user}' ORDER BY 1",
+    )
+    assert left == [("secret 0",), (None,), (None,)]
 
 
-def test_an_outcome_of_before_is_replayed(url: str, user: str) -> None:
-    task = made(user, "as it was", "then")
-    record_as_before(url, task, f"toggle {task.id}", "then")
-    store.update(user, task.id, TaskUpdate(title="as it is now", description=""))
-    replay = store.toggle(user, task.id, Preconditions(key="then"))
-    assert replay == WriteResult(task, replayed=True)
-
-
-def record_as_before(url: str, task: Task, scope: str, name: str) -> None:
-    """Record an outcome as the API did before migration 0006: the whole row."""
-    outcome = json.dumps(task.model_dump(mode="json")).replace("'", "''")
+def test_the_purge_deletes_the_keys_that_can_no_longer_be_replayed(url: str, user: str) -> None:
+    id_ = made(user).id
+    expired, live = key(), key()
+    store.toggle(user, id_, expired)
+    first = store.toggle(user, id_, live)
     execute(
         url,
-        "INSERT INTO idempotency_keys (user_id, scope, key, fingerprint, outcome)"
-        f" VALUES ('{task.user_id}', '{scope}', '{name}', sha256(''), '{outcome}')",
+        "UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'"
+        f" WHERE key = '{expired.key}'",
     )
-
-
-def test_statistics_that_were_collected_before_0009_are_removed(
-    new_database: Callable[[], str],
-) -> None:
-    url = new_database()
-    last = ROOT / "functions" / "migrate" / "migrations" / "0009_no_statistics_of_texts.sql"
-    migrations = [path for path in last.parent.glob("*.sql") if path < last]
-    for path in sorted(migrations):
-        execute(url, path.read_text())
-    execute(
-        url,
-        "INSERT INTO tasks (user_id, id, title, description)"
-        " SELECT 'u', gen_random_uuid(), 'an old title', 'an old text' FROM generate_series(1, 9)",
-        "ANALYZE",
-        "DELETE FROM tasks",
-    )
-    assert "an old title" in everything(url)
-    execute(url, last.read_text())
-    assert "an old" not in everything(url)
-
-
-def test_after_the_purge_no_text_of_expired_keys_is_in_any_table(url: str, user: str) -> None:
-    task = made(user, "a secret that was replaced", None)
-    store.toggle(user, task.id, key())
-    store.update(user, task.id, TaskUpdate(title="harmless"))
-    record_as_before(url, task, "toggle of before", "then")
-    execute(url, "ANALYZE")
-    assert "a secret that was replaced" in everything(url)
-    a_day_passes(url)
     while execute(url, "SELECT purge_expired_keys(1)") != [(0,)]:
         pass
-    assert "a secret that was replaced" not in everything(url)
-    assert execute(url, f"SELECT FROM idempotency_keys WHERE user_id = '{user}'") == []
-
-
-def test_the_purge_leaves_what_can_be_replayed(url: str, user: str) -> None:
-    id_ = made(user, "then", None).id
-    once = key()
-    first = store.toggle(user, id_, once)
-    store.update(user, id_, TaskUpdate(title="now"))
-    execute(url, "SELECT purge_expired_keys()")
-    assert store.toggle(user, id_, once) == first._replace(replayed=True)
-
-
-def a_day_passes(url: str) -> None:
-    execute(
-        url,
-        "UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'",
-        "UPDATE replaced_texts SET replaced_at = replaced_at - interval '25 hours'",
-    )
+    left = execute(url, f"SELECT key FROM idempotency_keys WHERE user_id = '{user}'")
+    assert left == [(live.key,)]
+    assert store.toggle(user, id_, live) == first._replace(replayed=True)
 
 
 _REPLAY = """
@@ -278,9 +211,9 @@ from tasks.idempotency import Preconditions
 from tasks.models import TaskCreate
 user, key = sys.argv[1:]
 result = store.create(user, TaskCreate(title="x"), Preconditions(key=key))
-print(result.task.urgency, result.replayed)
+print(result.value.urgency, result.replayed)
 fresh = store.create(user, TaskCreate(title="x", urgency="high"))
-print(fresh.task.urgency)
+print(fresh.value.urgency)
 """
 
 
@@ -302,7 +235,9 @@ def test_a_required_member_is_a_model_and_a_migration_and_replays_what_was_befor
     run(environment, create, user, str(once.key))
     models = layer / "tasks" / "models.py"
     text = models.read_text()
-    text = text.replace("    completed: bool\n", "    completed: bool\n    urgency: str\n")
+    text = text.replace(
+        "    completed: bool\n", "    completed: bool\n    urgency: str = 'normal'\n"
+    )
     after = "\n\n\nclass TaskUpdate"
     text = text.replace(after, f'\n    urgency: str = "low"{after}')
     models.write_text(text)

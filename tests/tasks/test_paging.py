@@ -18,7 +18,7 @@ from tests.tasks.conftest import Configure
 
 @pytest.mark.usefixtures("url")
 def test_a_page_can_be_cut_anywhere_and_continued_from_there(user: str) -> None:
-    made = [store.create(user, TaskCreate(title=f"{number}")).task for number in range(5)]
+    made = [store.create(user, TaskCreate(title=f"{number}")).value for number in range(5)]
     page = store.list_page(user, PageRequest(limit=4))
     assert (page.tasks, page.has_more) == (made[:4], True)
     rest = store.list_page(user, PageRequest(cursor=page.cursor_after(page.tasks[1])))

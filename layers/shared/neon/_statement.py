@@ -77,7 +77,8 @@ class UnitOfWork:
     """Statements that make one transaction and one round trip, and how they are run.
 
     All attempts at one that may be sent again take its lock first, a random number, so each one
-    waits until the one before has ended.
+    waits until the one before has ended. Once a response was lost, the statements find the setting
+    `neon.resent` to be `yes`.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class UnitOfWork:
     ) -> None:
         self.statements, self.effect, self.timeout = statements, effect, timeout
         self._settings, self._isolation = settings or {}, isolation
+        self.is_resent = False
         self._lock = ""
         if effect is Effect.REPEATABLE:
             self._lock = str(int.from_bytes(os.urandom(8), signed=True))
@@ -133,6 +135,8 @@ class UnitOfWork:
         limits = {"statement_timeout": str(milliseconds)}
         if version >= _TRANSACTION_TIMEOUT_VERSION:
             limits["transaction_timeout"] = str(milliseconds + 1 + int(spare * 250))
+        if self.is_resent:
+            limits["neon.resent"] = "yes"
         return limits, _CONSTANT[version >= _CHECK_VERSION, self.effect is Effect.READ]
 
 

@@ -95,9 +95,10 @@ Flag = Annotated[bool, WithJsonSchema(_READS_AS_BOOLEAN)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 
 
-# The members are the table's columns.
-class Task(BaseModel, hide_input_in_errors=True):
-    """A task as it is stored and as every answer shows it."""
+# The members are the table's columns. One that was added later has a default, which the recorded
+# responses of before show.
+class Task(BaseModel, hide_input_in_errors=True, json_schema_serialization_defaults_required=True):
+    """A task as it is stored and as every response shows it."""
 
     id: UUID
     user_id: str
@@ -107,9 +108,6 @@ class Task(BaseModel, hide_input_in_errors=True):
     created_at: Instant
     updated_at: Instant
 
-
-TEXTS = [name for name, each in Task.model_fields.items() if each.annotation in (str, str | None)]
-"""Members that hold free text: no recorded outcome keeps them."""
 
 # The rest is built when it is first used, because no function needs all of it.
 TASKS = TypeAdapter(list[Task], config=ConfigDict(defer_build=True))

@@ -6,20 +6,17 @@ The columns are the members of `models.Task`, and what a client may set are the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import LiteralString
 from uuid import UUID
 
+from pydantic import BaseModel
+
 from neon import Effect, Statement
 from tasks.database import run_as
-from tasks.errors import TaskNotFoundError
-from tasks.idempotency import (
-    IS_VERSION,
-    PROCEED,
-    DeleteResult,
-    Preconditions,
-    Write,
-    WriteResult,
-)
+from tasks.errors import TaskNotFoundError, VersionMismatchError
+from tasks.idempotency import PROCEED, Preconditions, WriteResult, outcome, quota, run_once
 from tasks.ids import now, task_id
 from tasks.models import TASKS, Task, TaskCreate, TaskUpdate
 from tasks.orders import Sort, Status
@@ -53,39 +50,50 @@ def get(user_id: str, id_: UUID) -> Task:
     return Task.model_validate(rows[0])
 
 
-def create(user_id: str, new: TaskCreate, preconditions: Preconditions = _NONE) -> WriteResult:
-    """Store a new task. Its id is made before it is sent, so sending it twice stores one.
+def create(
+    user_id: str, new: TaskCreate, preconditions: Preconditions = _NONE
+) -> WriteResult[Task]:
+    """Store a new task.
 
     Raise QuotaExceededError when the user has `max_tasks_per_user` already. Every write with an
     idempotency key raises it as well when the user has used `max_keys_per_user` within 24 hours.
     """
     created_at = now()
     id_ = task_id(created_at)
-    params = {**vars(new), "created_at": created_at, "updated_at": created_at}
-    write = Write(_INSERT, user_id, id_, params, scope="create", body=new, creates=True)
-    return _written(write, preconditions)
+    values = {**vars(new), "created_at": created_at, "updated_at": created_at}
+    room = {"user_id": user_id, "quota": settings().max_tasks_per_user}
+    created = run_once(
+        user_id,
+        Statement(_QUOTA, room),
+        Statement(_INSERT, {**values, "user_id": user_id, "id": id_}),
+        key=preconditions.key,
+        scope="create",
+        body=new,
+        tasks=[id_],
+    )
+    return _task(created)
 
 
 def update(
     user_id: str, id_: UUID, change: TaskUpdate, preconditions: Preconditions = _NONE
-) -> WriteResult:
+) -> WriteResult[Task]:
     """Change the members that `change` has. Raise TaskNotFoundError or VersionMismatchError."""
-    changes = change.changes()
-    sql = _update(*(f"{name} = %({name})s" for name in changes))
-    write = Write(sql, user_id, id_, changes, scope=f"update {id_}", body=change)
-    return _written(write, preconditions)
+    new = change.changes()
+    sql = _update(*(f"{name} = %({name})s" for name in new))
+    scope = f"update {id_}"
+    return _task(_change(sql, user_id, id_, preconditions, scope=scope, body=change, params=new))
 
 
-def toggle(user_id: str, id_: UUID, preconditions: Preconditions = _NONE) -> WriteResult:
+def toggle(user_id: str, id_: UUID, preconditions: Preconditions = _NONE) -> WriteResult[Task]:
     """Flip `completed`. Raise TaskNotFoundError or VersionMismatchError."""
-    write = Write(_TOGGLE, user_id, id_, {}, scope=f"toggle {id_}")
-    return _written(write, preconditions)
+    return _task(_change(_TOGGLE, user_id, id_, preconditions, scope=f"toggle {id_}"))
 
 
-def delete(user_id: str, id_: UUID, preconditions: Preconditions = _NONE) -> DeleteResult:
+def delete(user_id: str, id_: UUID, preconditions: Preconditions = _NONE) -> WriteResult[None]:
     """Remove the task. Raise VersionMismatchError, or TaskNotFoundError, the second time too."""
-    outcome = Write(_DELETE, user_id, id_, {}, scope=f"delete {id_}").run(preconditions)
-    return DeleteResult(outcome.replayed)
+    deleted = _change(_DELETE, user_id, id_, preconditions, scope=f"delete {id_}")
+    _accepted(deleted.value)
+    return WriteResult(None, deleted.replayed)
 
 
 def page_statement(user_id: str, wanted: PageRequest) -> Statement:
@@ -119,48 +127,95 @@ def _literal(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _written(write: Write, preconditions: Preconditions) -> WriteResult:
-    outcome = write.run(preconditions)
-    if outcome.row is None:  # a replay, and the task was deleted since
+def _change(
+    sql: LiteralString,
+    user_id: str,
+    id_: UUID,
+    preconditions: Preconditions,
+    *,
+    scope: str,
+    body: BaseModel | None = None,
+    params: Mapping[str, object] = MappingProxyType({}),
+) -> WriteResult[str | None]:
+    """Change one task by a statement of `_changing`, which has these further `params`."""
+    versions = None if preconditions.versions is None else [*preconditions.versions]
+    statement = Statement(sql, {**params, "user_id": user_id, "id": id_, "versions": versions})
+    return run_once(user_id, statement, key=preconditions.key, scope=scope, body=body, tasks=[id_])
+
+
+def _task(written: WriteResult[str | None]) -> WriteResult[Task]:
+    """Read the task that a write returned. Raise TaskNotFoundError or VersionMismatchError."""
+    return WriteResult(Task.model_validate_json(_accepted(written.value)), written.replayed)
+
+
+def _accepted(outcome: str | None) -> str:
+    """Return the outcome unless it is a refusal. Raise TaskNotFoundError or VersionMismatchError.
+
+    None is the outcome of a write whose task was deleted since.
+    """
+    if outcome is None or outcome == _MISSING:
         raise TaskNotFoundError
-    return WriteResult(Task.model_validate(outcome.row), outcome.replayed)
+    if outcome == _CHANGED:
+        raise VersionMismatchError
+    return outcome
+
+
+def _changing(effect: LiteralString, returning: LiteralString) -> LiteralString:
+    """Return the statement that changes one task, if it is there in the version that is asked for.
+
+    The outcome is the row that the statement returns, or the name of a refusal.
+    """
+    return f"""
+    WITH changed AS (
+        {effect} WHERE user_id = %(user_id)s AND id = %(id)s AND {PROCEED}
+          AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY (%(versions)s))
+        RETURNING {returning}
+    )
+    SELECT {outcome(_CHANGED_OR_REFUSED)}
+    """
 
 
 def _update(*changes: LiteralString) -> LiteralString:
     """Return the statement that makes these changes; the version always moves."""
-    return f"UPDATE tasks SET {', '.join([*changes, _VERSION])} {_WHERE} RETURNING {_COLUMNS}"
+    return _changing(f"UPDATE tasks SET {', '.join([*changes, _VERSION])}", _COLUMNS)
 
+
+_MISSING, _CHANGED = '"missing"', '"changed"'
+
+# EXISTS sees the tasks that were there when the statement began: a task that somebody deleted while
+# the statement waited for its row has another version if the client named one, else it is missing.
+_CHANGED_OR_REFUSED = f"""
+coalesce(
+    (SELECT row_to_json(changed)::text FROM changed),
+    CASE WHEN %(versions)s::timestamptz[] IS NOT NULL
+              AND EXISTS (SELECT FROM tasks WHERE user_id = %(user_id)s AND id = %(id)s)
+         THEN '{_CHANGED}' ELSE '{_MISSING}' END
+)
+"""
 
 _COLUMNS: LiteralString = ", ".join(Task.model_fields)
 
-_NOW = "greatest(clock_timestamp(), updated_at + interval '1 microsecond')"
-
-_HAS_KEY = "%(key)s::text IS NOT NULL"
-
-_VERSION = f"""
-updated_at = {_NOW}, recorded_at = CASE WHEN {_HAS_KEY} THEN {_NOW} ELSE recorded_at END
-"""
-
-_WHERE: LiteralString = f"""
-WHERE user_id = %(user_id)s AND id = %(id)s AND {IS_VERSION} AND {PROCEED}
-"""
+_VERSION = "updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')"
 
 _GET: LiteralString = f"SELECT {_COLUMNS} FROM tasks WHERE user_id = %s AND id = %s"
+
+_QUOTA = quota("tasks", "SELECT FROM tasks WHERE user_id = %(user_id)s")
 
 _NEW = ("user_id", "id", *TaskCreate.model_fields, "created_at", "updated_at")
 
 _INSERT: LiteralString = f"""
-INSERT INTO tasks ({", ".join(_NEW)}, recorded_at)
-SELECT {", ".join(f"%({name})s" for name in _NEW)},
-       CASE WHEN {_HAS_KEY} THEN %(updated_at)s::timestamptz END
-WHERE {PROCEED}
-ON CONFLICT (user_id, id) DO UPDATE SET id = excluded.id
-RETURNING {_COLUMNS}
+WITH created AS (
+    INSERT INTO tasks ({", ".join(_NEW)})
+    SELECT {", ".join(f"%({name})s" for name in _NEW)}
+    WHERE {PROCEED}
+    RETURNING {_COLUMNS}
+)
+SELECT {outcome("(SELECT row_to_json(created)::text FROM created)")}
 """
 
 _TOGGLE = _update("completed = NOT completed")
 
-_DELETE: LiteralString = f"DELETE FROM tasks {_WHERE} RETURNING id"
+_DELETE = _changing("DELETE FROM tasks", "id")
 
 _LIST: LiteralString = f"SELECT {_COLUMNS} FROM tasks WHERE user_id = %(user_id)s"
 

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel
 
-from tasks.idempotency import DeleteResult, Preconditions, WriteResult
+from tasks.idempotency import Preconditions, WriteResult
 from tasks.models import DESCRIPTION_LENGTH, TASKS, TITLE_LENGTH, USER_ID_LENGTH, Task
 from tasks.paging import Page, PageRequest
 from tasks.settings import settings
@@ -92,18 +92,18 @@ def listed(
     return _json(200, shown.decode(), headers)
 
 
-def created(written: WriteResult, url: str) -> Response[Task]:
+def created(written: WriteResult[Task], url: str) -> Response[Task]:
     """Return 201 with the task, and with its `Location` below `url`."""
-    headers: Headers = {"Location": f"{url}/{written.task.id}"}
-    return represented(written.task, 201, _write_headers(written) | headers)
+    headers: Headers = {"Location": f"{url}/{written.value.id}"}
+    return represented(written.value, 201, _write_headers(written) | headers)
 
 
-def changed(written: WriteResult) -> Response[Task]:
+def changed(written: WriteResult[Task]) -> Response[Task]:
     """Return the task as the write left it."""
-    return represented(written.task, headers=_write_headers(written))
+    return represented(written.value, headers=_write_headers(written))
 
 
-def deleted(written: DeleteResult) -> Response[Deleted]:
+def deleted(written: WriteResult[None]) -> Response[Deleted]:
     """Return the message that clients parse."""
     return represented(Deleted(), headers=_replayed(written.replayed))
 
@@ -129,8 +129,8 @@ def _not_modified(tag: str) -> Response[Any]:
     return Response(304, None, "", {"ETag": tag})
 
 
-def _write_headers(written: WriteResult) -> Headers:
-    return {"ETag": _etag(written.task)} | _replayed(written.replayed)
+def _write_headers(written: WriteResult[Task]) -> Headers:
+    return {"ETag": _etag(written.value)} | _replayed(written.replayed)
 
 
 def _replayed(replayed: bool) -> Headers:

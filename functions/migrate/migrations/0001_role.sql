@@ -28,12 +28,25 @@ $$;
 -- of a role may administer it, and nothing else before such a grant.
 GRANT task_api TO CURRENT_USER;
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON tasks TO task_api;
-
-ALTER TABLE tasks ENABLE ROW LEVEL SECURITY;
-ALTER TABLE tasks FORCE ROW LEVEL SECURITY;
-
--- Without a user, or with an empty one, the comparison is NULL: nothing is visible or written.
-CREATE POLICY own_tasks ON tasks TO task_api
-    USING (user_id = nullif(current_setting('app.user_id', true), ''))
-    WITH CHECK (user_id = nullif(current_setting('app.user_id', true), ''));
+-- The API's role needs no temporary tables and no large objects. Only an owner of the database can
+-- take the first right from everybody, only a superuser the second: elsewhere it stays, with a
+-- warning (Neon lets nobody do the second).
+DO $$
+DECLARE
+    maker regprocedure;
+BEGIN
+    IF pg_catalog.has_database_privilege('task_api', current_database(), 'TEMPORARY') THEN
+        EXECUTE pg_catalog.format(
+            'REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC, task_api', current_database()
+        );
+    END IF;
+    FOR maker IN
+        SELECT oid FROM pg_catalog.pg_proc
+        WHERE pronamespace = 'pg_catalog'::regnamespace
+          AND (proname LIKE 'lo\_%' OR proname IN ('loread', 'lowrite'))
+          AND pg_catalog.has_function_privilege('task_api', oid, 'EXECUTE')
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', maker);
+    END LOOP;
+END
+$$;
