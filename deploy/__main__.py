@@ -16,7 +16,7 @@ from deploy.deployment import deploy, destroy, make_pipeline
 from deploy.environments import DeployError, Environment, find_region, read_environment
 from deploy.secret_store import replace_connection_strings, rotate_jwt
 from deploy.smoke import invoke_smoke, visit
-from local.errors import LocalError
+from deploy.template import TemplateError
 
 _SECRET_VARIABLES = ("DATABASE_URL", "MIGRATION_URL", "JWT_SECRET")
 
@@ -36,7 +36,7 @@ def main() -> None:
             visit(given.url)
         else:
             _run(given, read_environment(Path("samconfig.toml"), given.environment), for_sam)
-    except (DeployError, LocalError) as error:  # the second is about the template
+    except (DeployError, TemplateError) as error:
         sys.exit(str(error))
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"AWS refuses: {error}")

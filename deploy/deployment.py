@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from samtranslator.yaml_helper import yaml_parse
 
 from deploy.environments import DeployError, Environment, ask, confirm, find_region, outputs, sam
 from deploy.secret_store import forget, owner_version, store_missing
-from deploy.versions import FUNCTION, properties_of, resolver, stamp_build
+from deploy.template import functions, parse
+from deploy.versions import resolver, stamp_build
 
 # A new account has 10: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
 _NEW_ACCOUNT = 10  # enough to deploy, and for a few requests at a time
@@ -93,9 +93,7 @@ def needed_executions(environment: Environment, template: Mapping[str, Any]) -> 
     """Return how many concurrent executions the account has to allow for this environment."""
     resolve = resolver(template, environment.parameters).resolve
     name = "ReservedConcurrentExecutions"
-    shared = template.get("Globals", {}).get("Function", {}).get(name)
-    functions = properties_of(template, FUNCTION)
-    reserved = sum(int(resolve(each.get(name, shared)) or 0) for each in functions)
+    reserved = sum(int(resolve(each.get(name)) or 0) for each in functions(template).values())
     if reserved:
         return reserved + _UNRESERVED
     return _PRODUCTION if environment.is_protected else _NEW_ACCOUNT
@@ -105,7 +103,7 @@ def _check_quota(environment: Environment) -> None:
     """Raise DeployError when the account allows fewer executions at a time than are needed."""
     settings = boto3.client("lambda").get_account_settings()
     allowed = int(settings["AccountLimit"]["ConcurrentExecutions"])
-    needed = needed_executions(environment, yaml_parse(Path("template.yaml").read_text()))
+    needed = needed_executions(environment, parse(Path("template.yaml")))
     if allowed < needed:
         raise DeployError(
             f"This account allows {allowed} concurrent Lambda executions in this region and "

@@ -11,17 +11,14 @@ description, so Lambda always sees a change when the name has changed.
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
 from deploy.environments import Environment, read_environment
-from local.intrinsics import Resolver
+from deploy.template import FUNCTION, LAYER, Document, Resolver, parse, properties_of
 
 BUILT = Path(".aws-sam/build/template.yaml")
-FUNCTION, _LAYER = "AWS::Serverless::Function", "AWS::Serverless::LayerVersion"
 # They belong to the function or to its deployment; a published version knows nothing of them. Of
 # the code, the contents count and not the place.
 _NOT_IN_A_VERSION = {
@@ -42,7 +39,7 @@ def resolver(template: Mapping[str, Any], values: Mapping[str, str]) -> Resolver
     return Resolver(template, known | dict(values))
 
 
-def stamp(template: dict[str, Any], values: Mapping[str, str], folder: Path) -> None:
+def stamp(template: Document, values: Mapping[str, str], folder: Path) -> None:
     """Set AutoPublishCodeSha256 of every function in the template.
 
     `values` are the parameters that the deployment sets, and `folder` is where the template's
@@ -50,23 +47,17 @@ def stamp(template: dict[str, Any], values: Mapping[str, str], folder: Path) -> 
     """
     resolve = resolver(template, values).resolve
     shared = template.get("Globals", {}).get("Function", {})
-    layers = [_contents(each, "ContentUri", folder) for each in properties_of(template, _LAYER)]
-    for function in properties_of(template, FUNCTION):
+    layers = properties_of(template, LAYER).values()
+    contents = [_contents(each, "ContentUri", folder) for each in layers]
+    for function in properties_of(template, FUNCTION).values():
         settings = [
             resolve({key: value for key, value in each.items() if key not in _NOT_IN_A_VERSION})
             for each in (shared, function)
         ]
         text = json.dumps(
-            [settings, _contents(function, "CodeUri", folder), layers], sort_keys=True
+            [settings, _contents(function, "CodeUri", folder), contents], sort_keys=True
         )
         function["AutoPublishCodeSha256"] = hashlib.sha256(text.encode()).hexdigest()
-
-
-def properties_of(template: Mapping[str, Any], kind: str) -> Iterator[dict[str, Any]]:
-    """Yield the properties of each resource of one type."""
-    for resource in template["Resources"].values():
-        if resource["Type"] == kind:
-            yield resource["Properties"]
 
 
 def _contents(properties: Mapping[str, Any], key: str, folder: Path) -> str:
@@ -81,7 +72,7 @@ def _contents(properties: Mapping[str, Any], key: str, folder: Path) -> str:
 
 def stamp_build(environment: Environment) -> None:
     """Stamp the built template with the parameters that samconfig.toml sets."""
-    template = yaml_parse(BUILT.read_text())
+    template = parse(BUILT)
     stamp(template, environment.parameters, BUILT.parent)
     BUILT.write_text(json.dumps(template, indent=1))  # JSON is YAML
 

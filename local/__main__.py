@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from local.errors import LocalError
+from local.errors import SENTENCES, LocalError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -30,7 +30,7 @@ def main() -> None:
     except (KeyboardInterrupt, asyncio.CancelledError):
         # Ctrl-C is how these are meant to end; anything else did not finish.
         sys.exit(0 if name in ("run", "logs", "sam-local") else 128 + signal.SIGINT)
-    except (LocalError, OSError) as error:
+    except SENTENCES as error:
         sys.exit(str(error))
 
 

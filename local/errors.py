@@ -12,9 +12,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from deploy.template import TemplateError
+
 
 class LocalError(Exception):
     """The local API cannot start or go on; `str()` is one clear sentence."""
+
+
+# `str()` of each is the one sentence for the user.
+SENTENCES = (LocalError, TemplateError, OSError)
 
 
 class InvocationError(Exception):

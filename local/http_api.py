@@ -59,19 +59,19 @@ def with_cors(answer: Answer, cors: Mapping[str, Any], request: Request) -> Answ
 
 
 def _cors_headers(cors: Mapping[str, Any], request: Request) -> Iterator[tuple[str, str]]:
-    origin, origins = request.headers.get("origin", ""), cors.get("allowOrigins", ())
+    origin, origins = request.headers.get("origin", ""), cors.get("AllowOrigins", ())
     if "*" not in origins:
         yield "vary", "Origin"  # have caches keep answers for different origins apart
     if not origin or not any(_allows(allowed, origin) for allowed in origins):
         return
     yield "access-control-allow-origin", "*" if "*" in origins else origin
     if not is_preflight(request):
-        yield "access-control-expose-headers", ",".join(cors.get("exposeHeaders", ()))
+        yield "access-control-expose-headers", ",".join(cors.get("ExposeHeaders", ()))
         return
-    yield "access-control-allow-methods", ",".join(cors.get("allowMethods", ()))
-    yield "access-control-allow-headers", ",".join(cors.get("allowHeaders", ()))
-    if "maxAge" in cors:
-        yield "access-control-max-age", str(cors["maxAge"])
+    yield "access-control-allow-methods", ",".join(cors.get("AllowMethods", ()))
+    yield "access-control-allow-headers", ",".join(cors.get("AllowHeaders", ()))
+    if "MaxAge" in cors:
+        yield "access-control-max-age", str(cors["MaxAge"])
 
 
 def _allows(allowed: str, origin: str) -> bool:

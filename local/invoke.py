@@ -19,12 +19,12 @@ from uuid import UUID
 
 import psycopg
 
+from deploy.template import functions, parse, variable_name
 from local.errors import InvocationError, LocalError
 from local.events import Answer, Request
 from local.postgres import Postgres
 from local.settings import Settings
 from local.stack import Api, serving_api
-from local.template import function_names, variable_name
 from local.terminal import GREEN, RED, Terminal, coloured
 from local.token import make_token
 
@@ -96,10 +96,10 @@ def find_event(settings: Settings, function: str, given: str) -> Path:
     Raises LocalError with the functions' or the events' names when there is none, and when the
     event is not JSON.
     """
-    functions = function_names(settings.template)
-    if function not in functions:
+    known = functions(parse(settings.template))
+    if function not in known:
         missing = f"template.yaml has no function {function}" if function else "Name a function"
-        raise LocalError(f"{missing}: F=... is one of {', '.join(sorted(functions))}.")
+        raise LocalError(f"{missing}: F=... is one of {', '.join(sorted(known))}.")
     path = Path(given or settings.root / "events" / f"{_snake_case(function)}.json")
     if not path.exists():
         listed = ", ".join(_names_of_events(settings, function)) or "none in events/"
@@ -110,12 +110,12 @@ def find_event(settings: Settings, function: str, given: str) -> Path:
 
 def _events(settings: Settings) -> Mapping[Path, str]:
     """Return every event with its function, in the order of their names."""
-    functions = {_snake_case(name): name for name in function_names(settings.template)}
+    known = {_snake_case(name): name for name in functions(parse(settings.template))}
     events = {}
     for path in sorted((settings.root / "events").glob("*.json")):
-        found = [name for name in functions if f"{path.stem}_".startswith(f"{name}_")]
+        found = [name for name in known if f"{path.stem}_".startswith(f"{name}_")]
         if found:
-            events[path] = functions[max(found, key=len)]
+            events[path] = known[max(found, key=len)]
     return events
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from local.errors import LocalError
+from local.errors import SENTENCES
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 
@@ -34,7 +34,7 @@ class Live(Generic[T]):
         self._value: T
 
     async def load(self) -> T:
-        """Make the value; raises LocalError."""
+        """Make the value; raises LocalError or TemplateError."""
         self._seen = fingerprint_of(self._path)
         self._value = await self._make()
         return self._value
@@ -45,7 +45,7 @@ class Live(Generic[T]):
             if fingerprint_of(self._path) != self._seen:
                 try:
                     await self.load()
-                except (LocalError, OSError) as error:
+                except SENTENCES as error:
                     reason = str(error).rstrip(".")
                     self._complain(f"{reason}. What was before the edit stays in use.")
         return self._value

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from deploy.template import REGION, function_arn
 from local.errors import (
     CrashedError,
     FunctionError,
@@ -36,7 +37,7 @@ from local.errors import (
     ThrottledError,
     TimedOutError,
 )
-from local.intrinsics import REGION, function_arn, trace_id
+from local.events import trace_id
 from local.live import Fingerprint, fingerprint_of
 from local.packages import Packages
 from local.settings import Settings

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from deploy.template import parse
 from local import page
 from local.database import embedded_postgres, environ_with, let_the_api_in
 from local.errors import InvocationError, LocalError
@@ -24,7 +25,7 @@ from local.live import Live
 from local.postgres import Postgres
 from local.runtime import Runtime
 from local.settings import HOST, Settings
-from local.template import Template, parameter_names, read_template
+from local.template import Template, read_template
 from local.terminal import Terminal
 from local.token import announced, make_token
 
@@ -95,23 +96,21 @@ async def serving_api(
         listener = stack.enter_context(_listener(port))
         address = f"http://{HOST}:{listener.getsockname()[1]}"
         postgres = None
-        if DATABASE in parameter_names(settings.template):
+        if DATABASE in parse(settings.template).get("Parameters", {}):
             postgres = embedded_postgres(settings, terminal.say, shared=shared)
         runtime = Runtime(settings, terminal.say, terminal.function_line)
         environ = environ_with(settings, postgres)
 
         async def read() -> Template:
-            found = await asyncio.to_thread(read_template, settings.template, environ)
+            found = read_template(settings.template, environ)
             await runtime.use(found.functions)
             return found
 
         live = Live(settings.template, read, complain=terminal.complain)
-        loading = asyncio.create_task(live.load())
-        await asyncio.sleep(0)  # a thread reads the template from here on, while Postgres starts
+        template = await live.load()
         if postgres:
             stack.enter_context(postgres)
         stack.push_async_callback(runtime.close)  # before Postgres ends
-        template = await loading
         schema, migrated = None, b"null"
         if MIGRATE in template.functions:
             apply = partial(_migrate, runtime, settings, postgres, terminal)

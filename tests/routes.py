@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
+from deploy import template
 from local.specification import ROOT, Route, routes
 
 __all__ = ["FUNCTIONS", "ROUTES", "TASK_ROUTES", "Route", "fitting_body"]
@@ -15,9 +14,8 @@ ROUTES = routes()
 TASK_ROUTES = [route for route in ROUTES if not route.public]
 
 FUNCTIONS: dict[str, str] = {
-    name: resource["Properties"]["CodeUri"].removeprefix("functions/")
-    for name, resource in yaml_parse((ROOT / "template.yaml").read_text())["Resources"].items()
-    if resource["Type"] == "AWS::Serverless::Function"
+    name: properties["CodeUri"].removeprefix("functions/")
+    for name, properties in template.functions(template.parse(ROOT / "template.yaml")).items()
 }
 """The folder of every function, by its name in the template."""
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from deploy.template import parse, variable_name
 from local.database import embedded_postgres, environ_with
 from local.errors import LocalError
 from local.invoke import find_event
@@ -26,7 +27,6 @@ from local.sam import docker
 from local.sam.relay import ADD_HOST, reachable
 from local.settings import HOST, Settings
 from local.stack import serving_api
-from local.template import parameter_names, variable_name
 from local.terminal import Terminal
 from local.token import announced
 
@@ -208,7 +208,7 @@ def _parameters(settings: Settings, environ: Mapping[str, str]) -> Iterator[Path
     """
     given = {
         parameter: environ[variable_name(parameter)]
-        for parameter in sorted(parameter_names(settings.template))
+        for parameter in sorted(parse(settings.template)["Parameters"])
         if variable_name(parameter) in environ
     }
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from samtranslator.yaml_helper import yaml_parse
+from deploy import template
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "layers" / "shared"))  # what the endpoints import
@@ -29,15 +29,14 @@ class Route(NamedTuple):
 
 def routes() -> list[Route]:
     """Every route of template.yaml, in its order."""
-    template = yaml_parse((ROOT / "template.yaml").read_text())
+    document = template.parse(ROOT / "template.yaml")
+    folders = template.functions(document)
     return [
         Route(
-            resource["Properties"]["CodeUri"].removeprefix("functions/"),
-            event["Properties"]["Method"],
-            event["Properties"]["Path"],
-            event["Properties"].get("Auth", {}).get("Authorizer") == "NONE",
+            folders[each.function]["CodeUri"].removeprefix("functions/"),
+            each.method,
+            each.path,
+            each.authorizer is None,
         )
-        for resource in template["Resources"].values()
-        for event in resource.get("Properties", {}).get("Events", {}).values()
-        if event["Type"] == "HttpApi"
+        for each in template.routes(document)
     ]

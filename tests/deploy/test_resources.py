@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.environments import read_environment
-from local.intrinsics import function_arn
+from deploy.template import function_arn
 from tests.deploy.transformed import (
     ENVIRONMENTS,
     document,

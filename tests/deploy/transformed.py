@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
 
 from deploy.environments import read_environment
-from local.intrinsics import Resolver
-from local.template import _parameter_values, _parse, _take_local_folders, _translate, variable_name
+from deploy.template import (
+    FUNCTION,
+    LAYER,
+    REGION,
+    Resolver,
+    parameter_values,
+    parse,
+    properties_of,
+    variable_name,
+)
 from tests.running import ROOT
+
+# At exit the translator would warn of usage metrics that it did not send.
+logging.getLogger("samtranslator").setLevel(logging.ERROR)
 
 PATH = ROOT / "template.yaml"
 ENVIRONMENTS = ("dev", "staging", "prod")
@@ -20,32 +36,39 @@ Document = dict[str, Any]
 @cache
 def source() -> Document:
     """Return the template as it is written."""
-    return _parse(PATH)
+    return parse(PATH)
 
 
 def functions() -> dict[str, Document]:
     """Return the functions as they are written, by logical id."""
-    return {
-        name: resource["Properties"]
-        for name, resource in source()["Resources"].items()
-        if resource["Type"] == "AWS::Serverless::Function"
-    }
+    return properties_of(source(), FUNCTION)
 
 
 @cache
 def document(environment: str, **parameters: str) -> Document:
     """Return the translated template of an environment, with some parameters changed."""
     given = dict(read_environment(ROOT / "samconfig.toml", environment).parameters) | parameters
-    template = _parse(PATH)
-    _take_local_folders(template, ROOT)
+    template = parse(PATH)
+    _take_local_folders(template)
     return translated(template, **given)
 
 
 def translated(template: Document, **parameters: str) -> Document:
     """Return the translation of a template whose folders are already in S3."""
     environ = {variable_name(name): value for name, value in parameters.items()}
-    values = _parameter_values(template["Parameters"], environ)
-    return _translate(template, values, PATH) | {"_values": values}
+    values = parameter_values(template, environ)
+    # The translator wants a session for its region only; a real one would read ~/.aws.
+    session = SimpleNamespace(region_name=REGION)
+    translator = Translator({}, Parser(), boto_session=session)
+    return cast("Document", translator.translate(template, dict(values))) | {"_values": values}
+
+
+def _take_local_folders(template: Document) -> None:
+    """Put an S3 address in place of every local folder, as `sam validate` does."""
+    for kind, key in ((FUNCTION, "CodeUri"), (LAYER, "ContentUri")):
+        for properties in properties_of(template, kind).values():
+            folder = (ROOT / properties[key]).resolve()
+            properties[key] = {"Bucket": "local", "Key": str(folder)}
 
 
 def resources(document: Document, kind: str) -> Iterator[tuple[str, Document]]:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from local.errors import LocalError
+from deploy.template import Resolver, TemplateError, variable_name
 from local.http_api import find_route
-from local.intrinsics import Resolver
 from local.live import fingerprint_of
 from local.settings import read_settings
-from local.template import Route, Template, read_template, variable_name
+from local.template import Route, Template, read_template
+from tests.deploy.transformed import document, resolved, resources
 from tests.running import ROOT
 
 GOOD = {"DATABASE_URL": "postgresql://x", "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes"}
@@ -30,25 +30,47 @@ def test_functions_come_with_limits_code_and_layers(product: Template) -> None:
     assert "DATABASE_URL" not in authorizer.environment
 
 
+def test_what_is_served_is_what_sam_makes_of_the_template() -> None:
+    """SAM's own translation is the reference for Globals, routes, CORS and the authorizer."""
+    stack = document("dev")
+    values = {variable_name(name): value for name, value in stack["_values"].items()}
+    environ = {name: ",".join(v) if isinstance(v, list) else v for name, v in values.items()}
+    product = read_template(ROOT / "template.yaml", environ)
+    for name, function in resources(stack, "AWS::Lambda::Function"):
+        here, there = product.functions[name], resolved(stack, function)
+        assert here.environment == there["Environment"]["Variables"]
+        assert str(here.code) == there["Code"]["S3Key"]
+        assert (here.handler, here.runtime) == (there["Handler"], there["Runtime"])
+        assert (here.timeout, here.memory) == (there["Timeout"], there["MemorySize"])
+        assert here.log_format == there["LoggingConfig"]["LogFormat"]
+        assert len(here.layers) == len(there["Layers"])
+    ((_, api),) = resources(stack, "AWS::ApiGatewayV2::Api")
+    body = resolved(stack, api["Body"])
+    assert {(route.method.lower(), route.path) for route in product.routes} == {
+        (method, path) for path, methods in body["paths"].items() for method in methods
+    }
+    for route in product.routes:
+        operation = body["paths"][route.path][route.method.lower()]
+        uri = operation["x-amazon-apigateway-integration"]["uri"]
+        assert f":function:{route.function}/" in uri
+        assert bool(route.authorizer) == ({"Caller": []} in operation.get("security", []))
+    cors = body["x-amazon-apigateway-cors"]
+    assert {key.lower(): value for key, value in product.cors.items()} == {
+        key.lower(): value for key, value in cors.items()
+    }
+
+
 def test_values_come_from_variables_named_like_the_parameters() -> None:
     environ = {**GOOD, "CORS_ORIGINS": "http://a.test, http://b.test"}
     cors = read_template(ROOT / "template.yaml", environ).cors
     assert cors
-    assert cors["allowOrigins"] == ["http://a.test", "http://b.test"]
+    assert cors["AllowOrigins"] == ["http://a.test", "http://b.test"]
 
 
 def test_the_ports_of_the_api_and_of_a_front_end_do_not_collide(product: Template) -> None:
     assert read_settings(ROOT, {}).port == 8000
     assert product.cors
-    assert product.cors["allowOrigins"] == ["http://localhost:3000", "http://127.0.0.1:3000"]
-
-
-@pytest.mark.parametrize(
-    ("parameter", "variable"),
-    [("DatabaseUrl", "DATABASE_URL"), ("JwtSecret", "JWT_SECRET"), ("A1Key", "A1_KEY")],
-)
-def test_a_parameter_has_a_variable(parameter: str, variable: str) -> None:
-    assert variable_name(parameter) == variable
+    assert product.cors["AllowOrigins"] == ["http://localhost:3000", "http://127.0.0.1:3000"]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +86,7 @@ def test_a_parameter_has_a_variable(parameter: str, variable: str) -> None:
 def test_a_value_that_breaks_the_rules_is_refused_without_repeating_it(
     environ: dict[str, str], said: str
 ) -> None:
-    with pytest.raises(LocalError, match=f"^{said}") as refusal:
+    with pytest.raises(TemplateError, match=f"^{said}") as refusal:
         read_template(ROOT / "template.yaml", environ)
     assert "secret" not in str(refusal.value)
 
@@ -116,7 +138,7 @@ def test_intrinsic_functions_are_resolved(value: object, resolved: object) -> No
     [({"Fn::ImportValue": "x"}, "Fn::ImportValue"), ({"Ref": "Nobody"}, "Nobody")],
 )
 def test_what_cannot_be_resolved_is_refused_by_its_name(value: object, named: str) -> None:
-    with pytest.raises(LocalError, match=f"^template.yaml .*{named}"):
+    with pytest.raises(TemplateError, match=f"^template.yaml .*{named}"):
         Resolver({"Resources": {}}, {}).resolve(value)
 
 
