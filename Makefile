@@ -138,10 +138,6 @@ bench: .venv/ready .venv-sam/ready .venv-bench/ready ## ours beside other stacks
 	export PGBOUNCER PYTHONPATH=layers/shared
 	$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
-.PHONY: bench-paging
-bench-paging: .venv/ready ## what a page costs among ten million tasks; writes docs/paging.md (minutes)
-	@PYTHONPATH=layers/shared $(BIN)/python -m bench.paging
-
 .PHONY: lint
 lint: .venv/ready ## style, types, and whether the specification is what is served
 	@$(BIN)/ruff format --check .

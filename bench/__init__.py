@@ -8,7 +8,6 @@ proxy         delays what passes through it, and counts round trips; tests cut a
 servers       Postgres over TCP, PgBouncer and certificates, for tests too
 measuring     cold starts, warm requests in turns, their figures and ratios
 scenarios     what is measured, in which order
-report        the tables, the targets and the JSON
-charts        draws the JSON; it runs in a virtual environment of its own, with matplotlib
-paging        what a page of the product costs in a large table (`make bench-paging`)
+report        the tables with their targets, and the pages that show them
+charts        draws the results; it runs in a virtual environment of its own, with matplotlib
 """

@@ -1,12 +1,13 @@
-"""`python -m bench`: measure, print the tables, and write the results and the charts.
+"""`python -m bench`: measure, print the tables, and write the pages and the charts.
 
-A run of everything writes docs/bench and the marked tables of README.md and docs/performance.md. A
-part of it, such as `--only headline --contenders ours,floor`, writes to .bench/results.
+A run of everything writes the marked tables of README.md and docs/performance.md, and docs/bench. A
+part of it, such as `--only headline --contenders ours,floor`, writes .bench/results.json alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from bench.contenders import NAMES, ROOT, WORK
 from bench.contract import BenchError
 from bench.scenarios import NORMAL, QUICK, SCENARIOS, Bench
 
+RESULTS = WORK / "results.json"
 _CHARTS = ROOT / ".venv-bench" / "bin" / "python"
 
 
@@ -65,15 +67,17 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _write(results: dict[str, Any], *, is_whole: bool) -> None:
-    output = ROOT / "docs" / "bench" if is_whole else WORK / "results"
-    report.write(results, output)
+    """Print the tables and keep the results; a run of everything writes the pages and charts."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=1))
     parts = report.parts(results)
-    for page in report.PAGES if is_whole else ():
-        report.update(ROOT / page, parts)
-    if _CHARTS.exists():
-        subprocess.run([_CHARTS, ROOT / "bench" / "charts.py", output], check=True)
     print("\n\n".join(parts.values()))
-    _say(f"wrote {output.relative_to(ROOT)}")
+    if is_whole:
+        for page in report.PAGES:
+            report.update(ROOT / page, parts)
+        charts = ROOT / "bench" / "charts.py"
+        subprocess.run([_CHARTS, charts, RESULTS, ROOT / "docs" / "bench"], check=True)
+    _say(f"all figures are in {RESULTS.relative_to(ROOT)}")
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Draw the results as SVG: `.venv-bench/bin/python bench/charts.py FOLDER` reads its results.json.
+"""Draw the results as SVG: `.venv-bench/bin/python bench/charts.py RESULTS.json FOLDER`.
 
 The files are the same for the same results: no date, a fixed salt for ids, and text as text.
 """
@@ -38,16 +38,15 @@ mpl.rcParams |= {
 Results = Mapping[str, Any]
 
 
-def main(folder: Path) -> None:
-    """Draw a chart of each scenario that has one, if it was measured."""
-    results: Results = json.loads((folder / "results.json").read_text())
-    titles = results["contenders"]
-    if "headline" in results:
-        figure = _cold_start(results["headline"], titles)
-        figure.savefig(folder / "cold-start.svg", metadata={"Date": None})
-    if "endpoints" in results:
-        figure = _endpoints(results["endpoints"], titles)
-        figure.savefig(folder / "endpoints.svg", metadata={"Date": None})
+def main(results: Path, folder: Path) -> None:
+    """Draw the two charts."""
+    found: Results = json.loads(results.read_text())
+    titles = found["contenders"]
+    for name, figure in {
+        "cold-start": _cold_start(found["headline"], titles),
+        "endpoints": _endpoints(found["endpoints"], titles),
+    }.items():
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
 def _cold_start(found: Results, titles: Results) -> Any:
@@ -85,4 +84,4 @@ def _bars(axes: Any, operations: Results, titles: Results) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

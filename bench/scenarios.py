@@ -15,7 +15,6 @@ from bench.databases import Databases, Way, database_of
 from bench.measuring import Effort, Samples, Subject
 
 LIST = 20
-_LISTS = (10, 100, 1000)
 
 Result = dict[str, Any]
 
@@ -40,17 +39,15 @@ class Bench(NamedTuple):
     ways: Mapping[str, Way]
     level: Level
 
-    def subjects(
-        self, way: Way, operation: str = "list_tasks", count: int = LIST
-    ) -> dict[str, Subject]:
-        """Return by contender one of the six operations, for a user who has so many tasks."""
-        found = {each.name: self._subject(each, way, operation, count) for each in self.contenders}
+    def subjects(self, way: Way, operation: str = "list_tasks") -> dict[str, Subject]:
+        """Return by contender one of the six operations, for a user who has twenty tasks."""
+        found = {each.name: self._subject(each, way, operation) for each in self.contenders}
         self.databases.settle()
         return found
 
-    def _subject(self, contender: Contender, way: Way, operation: str, count: int) -> Subject:
-        database, user = database_of(contender.name), f"user-of-{operation}-{count}"
-        task = self.databases.tasks(database, user, count)[0]
+    def _subject(self, contender: Contender, way: Way, operation: str) -> Subject:
+        database, user = database_of(contender.name), f"user-of-{operation}"
+        task = self.databases.tasks(database, user, LIST)[0]
 
         def events(times: int) -> list[bytes]:
             tasks = [task] * times
@@ -60,7 +57,7 @@ class Bench(NamedTuple):
 
         command = contender.command(operation, way.url(contender.name))
         status = 201 if operation == "create_task" else 200
-        listed = count if operation == "list_tasks" else None
+        listed = LIST if operation == "list_tasks" else None
         return Subject(command, events, partial(check, status=status, tasks=listed))
 
 
@@ -96,15 +93,6 @@ def cold_far(bench: Bench) -> Result:
     }
 
 
-def lists(bench: Bench) -> Result:
-    """Lists of some lengths, on a Postgres of the same machine."""
-    way, effort = bench.databases.local, bench.level.near
-    return {
-        str(count): _compared(measuring.warm(bench.subjects(way, count=count), effort))
-        for count in _LISTS
-    }
-
-
 def _of_way(way: Way) -> Result:
     return {"title": way.title, "latency_ms": way.latency}
 
@@ -122,5 +110,4 @@ SCENARIOS = {
     "headline": headline,
     "endpoints": endpoints,
     "cold-far": cold_far,
-    "lists": lists,
 }
