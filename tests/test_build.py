@@ -56,18 +56,6 @@ def test_every_module_has_byte_code_of_the_runtime(built: Path) -> None:
         assert compiled.read_bytes()[:8] == MAGIC, source
 
 
-def test_only_data_classes_have_docstrings_because_one_would_be_made_up_for_them(
-    built: Path, python: str
-) -> None:
-    code = "import annotated_types as a, http_client as h; print([a.Gt.__doc__, h.__doc__])"
-    layer = built / "SharedLayer" / "python"
-    result = subprocess.run(
-        [python, "-S", "-B", "-c", code], cwd=layer, capture_output=True, text=True, check=True
-    )
-    assert result.stdout.startswith("['Gt(gt=x) implies"), result.stdout
-    assert result.stdout.endswith(", None]\n")
-
-
 def test_the_layer_has_the_locked_packages_and_ours_and_no_tools(built: Path) -> None:
     layer = built / "SharedLayer" / "python"
     names = {path.name for path in layer.iterdir()}
