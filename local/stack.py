@@ -25,6 +25,7 @@ from local.live import Live
 from local.postgres import Postgres
 from local.runtime import Runtime
 from local.settings import HOST, Settings
+from local.specification.requests import first_request
 from local.template import Template, read_template
 from local.terminal import Terminal
 from local.token import announced, make_token
@@ -69,10 +70,10 @@ def _welcome(terminal: Terminal, api: Api) -> None:
     if any(route.path == "/docs" for route in routes):
         terminal.say(f"Documentation: {api.address}/docs")
     for route in routes:
-        if route.method == "GET" and route.authorizer and route.path.count("{") < 2:
-            path = re.sub(r"\{[^}]*\}", "alice", route.path)
-            token = make_token("alice", api.environ)
-            terminal.say(f'curl -H "Authorization: Bearer {token}" {api.address}{path}')
+        if route.authorizer and route.path.count("{") < 2:
+            request = first_request(api.template.functions[route.function].code)
+            url = api.address + re.sub(r"\{[^}]*\}", "alice", route.path)
+            terminal.say(request.curl(route.method, url, make_token("alice", api.environ)))
     terminal.say(f"A page to try it on: {api.address}/")
     terminal.say(f"Ready on {api.address}")
 

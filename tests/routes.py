@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from deploy import template
 from local.specification import ROOT, Route, routes
+from local.specification.requests import ExampleRequest, first_request
 
-__all__ = ["FUNCTIONS", "ROUTES", "TASK_ROUTES", "Route", "fitting_body"]
+__all__ = ["FUNCTIONS", "ROUTES", "TASK_ROUTES", "Route", "fitting_request"]
 
 ROUTES = routes()
 TASK_ROUTES = [route for route in ROUTES if not route.public]
@@ -20,8 +18,6 @@ FUNCTIONS: dict[str, str] = {
 """The folder of every function, by its name in the template."""
 
 
-def fitting_body(folder: str) -> Any:
-    """Return the first request of a function's examples, or None if the function takes no body."""
-    path = ROOT / "functions" / folder / "examples.json"
-    examples = json.loads(path.read_text()) if path.exists() else {}
-    return next(iter(examples.get("requests", {}).values()), None)
+def fitting_request(folder: str) -> ExampleRequest:
+    """Return a request that a function accepts: the first one of its examples."""
+    return first_request(ROOT / "functions" / folder)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import pathlib
 import runpy
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from pydantic import BaseModel, Field
 
 from local.specification import ROOT, routes
 from local.specification.examples import REQUEST_ID, TASK, USER, of_errors
+from local.specification.requests import examples_of, first_request, requests_of
 from tasks.models import Task
 from tasks.settings import settings
 from web.binding import parameters
@@ -51,7 +53,7 @@ _HEADERS = {
 }
 _HEADER_OF_ERROR = {304: "ETag", 401: "WWW-Authenticate", 409: "Retry-After", 503: "Retry-After"}
 _HEADER_OF_PART = {"key": "Idempotency-Replayed", "cursor": "Link", "new": "Location"}
-# Of others, the page under /docs would fill in what no second request can be sent with.
+# Other parameters have what the first example request says: the page under /docs fills it in.
 _PARAMETER_EXAMPLES = {"user_id": USER, "task_id": TASK["id"]}
 # What the gateway says by itself, before a function is asked.
 _OF_THE_GATEWAY = {
@@ -101,8 +103,9 @@ def document() -> dict[str, Any]:
     """Return every endpoint that has an operation, and all it may return, as plain data."""
     described = list(_endpoints())
     resolver = APIGatewayHttpResolver()
-    for endpoint, examples in described:
-        responses = _responses(endpoint, examples.get("successes", {}))
+    for endpoint, folder in described:
+        responses = _responses(endpoint, examples_of(folder).get("successes", {}))
+        bodies = {name: each.body for name, each in requests_of(folder).items() if each.body}
         if endpoint.status == 201:
             responses[201]["links"] = _links([each for each, _ in described])
         resolver.route(
@@ -114,7 +117,7 @@ def document() -> dict[str, Any]:
             operation_id=endpoint.operation,
             responses=responses,
             openapi_extensions={"security": []} if endpoint.public else None,
-        )(_signature(endpoint, _named(examples.get("requests", {}))))
+        )(_signature(endpoint, _named(bodies)))
     text = resolver.get_openapi_json_schema(
         title="Task API",
         version="1.0.0",
@@ -122,11 +125,12 @@ def document() -> dict[str, Any]:
         security_schemes={"token": HTTPBearer(bearerFormat="JWT")},
         security=[{"token": []}],
     )
-    return _completed(json.loads(text))
+    first = {endpoint.operation: first_request(folder) for endpoint, folder in described}
+    return _completed(json.loads(text), {o: each.query | each.headers for o, each in first.items()})
 
 
-def _endpoints() -> Iterator[tuple[Endpoint, dict[str, Any]]]:
-    """Yield the endpoint of every route, and the examples of its folder; pages are no endpoints.
+def _endpoints() -> Iterator[tuple[Endpoint, pathlib.Path]]:
+    """Yield the endpoint of every route, and its folder; pages are no endpoints.
 
     Raise LookupError for a route that nobody serves.
     """
@@ -138,9 +142,9 @@ def _endpoints() -> Iterator[tuple[Endpoint, dict[str, Any]]]:
         served = {f"{e.method} {e.path}": e for e in declared if isinstance(e, Route)}
         if route.key not in served:
             raise LookupError(f"functions/{route.folder}/app.py has no endpoint for {route.key}")
-        endpoint, path = served[route.key], folder / "examples.json"
+        endpoint = served[route.key]
         if isinstance(endpoint, Endpoint):
-            yield endpoint, json.loads(path.read_text()) if path.exists() else {}
+            yield endpoint, folder
 
 
 def _parts(endpoint: Endpoint) -> set[str]:
@@ -228,11 +232,11 @@ def _links(endpoints: list[Endpoint]) -> dict[str, Any]:
     }
 
 
-def _completed(document: dict[str, Any]) -> dict[str, Any]:
-    """Add and change what Powertools has no option for."""
+def _completed(document: dict[str, Any], examples: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Add and change what Powertools has no option for; `examples` are of each operation."""
     for operation in (each for path in document["paths"].values() for each in path.values()):
         for parameter in operation.get("parameters", []):
-            _complete(parameter)
+            _complete(parameter, _PARAMETER_EXAMPLES | examples[operation["operationId"]])
         for response in operation["responses"].values():
             if not response["content"]:
                 del response["content"]
@@ -244,15 +248,15 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _complete(parameter: dict[str, Any]) -> None:
+def _complete(parameter: dict[str, Any], examples: dict[str, Any]) -> None:
     """Say that it may be absent, and not null, which a URL or a header cannot be."""
     schema = parameter["schema"]
     for choice in schema.pop("anyOf", []):
         schema |= choice if choice != {"type": "null"} else {}
     if parameter["in"] == "header":
         parameter["name"] = parameter["name"].title()
-    if parameter["name"] in _PARAMETER_EXAMPLES:
-        parameter["example"] = _PARAMETER_EXAMPLES[parameter["name"]]
+    if parameter["name"] in examples:
+        parameter["example"] = examples[parameter["name"]]
 
 
 if __name__ == "__main__":

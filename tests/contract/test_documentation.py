@@ -1,6 +1,8 @@
 """Contract part 1: /openapi.json, /docs and /health."""
 
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +11,8 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from tests.contract.client import Client
-from tests.routes import ROUTES
+from tests.routes import ROUTES, TASK_ROUTES
+from tests.running import Running
 
 
 def _public(client: Client, path: str) -> httpx.Response:
@@ -86,6 +89,16 @@ def _bodies(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             for status, response in operation["responses"].items():
                 for kind, media in response.get("content", {}).items():
                     yield f"{name} {status} {kind}", media
+
+
+def test_every_command_that_make_run_prints_succeeds(served: Running) -> None:
+    commands = [line for line in served.banner if line.startswith("curl ")]
+    assert len(commands) == len([r for r in TASK_ROUTES if r.path == "/api/{user_id}/tasks"])
+    for command in commands:
+        answer = subprocess.run(  # noqa: S602
+            f"{command} --fail", shell=True, capture_output=True, check=True
+        )
+        json.loads(answer.stdout)
 
 
 def test_docs_is_a_page_that_asks_no_other_host_for_anything(client: Client) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.functions.handlers import event
-from tests.routes import Route, fitting_body
+from tests.routes import Route, fitting_request
 
 USER = "somebody-who-sends-anything"
 TASK_ID = "019a9f3c-5b1e-7c64-8f0a-3f1d2b7c9e55"
@@ -63,8 +63,10 @@ _query = st.lists(
 def as_sent(route: Route, user: str = USER, task_id: str = TASK_ID) -> dict[str, Any]:
     """Return the event of a valid request to the route."""
     parameters = {"task_id": task_id} if "{task_id}" in route.path else {}
-    body = fitting_body(route.folder)
-    return event(route.method, route.path, user=user, body=body, **parameters)
+    fitting = fitting_request(route.folder)
+    sent = event(route.method, route.path, user=user, body=fitting.body, **parameters)
+    sent["headers"] |= fitting.headers
+    return sent | {"rawQueryString": fitting.query_string}
 
 
 @st.composite

@@ -131,13 +131,14 @@ class Gateway:
 def event_of(function: str, segments: dict[str, str], body: str | None) -> dict[str, Any]:
     route = (ROUTES | SERVICE)[function]
     method, _, template = route.partition(" ")
+    fitting = routes.fitting_request(function)
     parameters = {name: unquote(text) for name, text in segments.items() if f"{{{name}}}" in route}
     return {
         "version": "2.0",
         "routeKey": route,
         "rawPath": template.format(**segments),
-        "rawQueryString": "",
-        "headers": {"host": "localhost", "content-type": "application/json"},
+        "rawQueryString": fitting.query_string,
+        "headers": {"host": "localhost", "content-type": "application/json"} | fitting.headers,
         "requestContext": {"http": {"method": method}, "routeKey": route, "stage": "$default"},
         "pathParameters": parameters,
         "isBase64Encoded": False,
@@ -147,5 +148,5 @@ def event_of(function: str, segments: dict[str, str], body: str | None) -> dict[
 
 def fitting_body(function: str) -> str | None:
     """Return a body that the route accepts."""
-    body = routes.fitting_body(function)
+    body = routes.fitting_request(function).body
     return None if body is None else json.dumps(body)

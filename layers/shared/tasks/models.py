@@ -1,5 +1,6 @@
 """What a task looks like on its way in and out, and which rules its values have to obey."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
@@ -11,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainValidator,
     TypeAdapter,
     WithJsonSchema,
 )
@@ -21,6 +23,10 @@ DESCRIPTION_LENGTH = 5000
 USER_ID_LENGTH = 255
 SEARCH_LENGTH = 100
 PAGE_LIMIT = 1000
+
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+)
 
 # For the specification: JSON Schema for what the validators below refuse.
 NO_NUL: dict[str, JsonValue] = {"pattern": r"^[^\x00]*$"}
@@ -62,6 +68,22 @@ def _uuid(value: object) -> UUID:
         raise PydanticCustomError("uuid_parsing", "Input should be a valid UUID") from error
 
 
+def _time(value: object) -> datetime:
+    """Read an RFC 3339 time. A naive one is refused: nobody can know which instant it means.
+
+    >>> str(_time("2026-11-21T10:30:00+01:00"))
+    '2026-11-21 09:30:00+00:00'
+    """
+    try:
+        if isinstance(value, str) and _RFC_3339.fullmatch(value):
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):  # the 30th of February, or no year of 4 digits in UTC
+        pass
+    raise PydanticCustomError(
+        "time_rfc3339", "Input should be an RFC 3339 time with its offset, 2026-11-21T09:30:00Z"
+    )
+
+
 def _utc(value: datetime) -> datetime:
     """Convert to UTC: the pooler drops a session's time zone, so rows come in the server's."""
     return value.astimezone(UTC)
@@ -91,6 +113,11 @@ Title = Annotated[
     AfterValidator(_trimmed),
 ]
 Description = Annotated[str, Field(max_length=DESCRIPTION_LENGTH, json_schema_extra=NO_NUL), NoNul]
+Time = Annotated[
+    datetime, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+"""A time in a request: RFC 3339, and in UTC from here on."""
+
 Flag = Annotated[bool, WithJsonSchema(_READS_AS_BOOLEAN)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 

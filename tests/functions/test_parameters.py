@@ -1,0 +1,75 @@
+"""What an endpoint may take: a required query parameter, and times."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tasks.models import Time
+from tests.functions.handlers import Context, event
+from web.binding import Parameter
+from web.endpoint import endpoint
+from web.parameters import UserId
+from web.response import Response
+
+PATH = "/api/{user_id}/changes"
+TAKEN: list[datetime] = []
+
+
+@endpoint("GET", PATH, operation="listChanges", summary="List changes")
+def changes(
+    user_id: UserId, since: Annotated[Time, Parameter("query", description="From when on.")]
+) -> Response[Any]:
+    """Keep what was taken."""
+    TAKEN.append(since)
+    return Response(200, None, user_id)
+
+
+def _asked(**query: str) -> dict[str, Any]:
+    request = event("GET", PATH, user="alice") | {"rawQueryString": urlencode(query)}
+    return changes(request, Context())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-21T09:30:00Z",
+        "2026-11-21t09:30:00z",
+        "2026-11-21T10:30:00+01:00",
+        "2026-11-21T04:00:00.000000-05:30",
+    ],
+)
+def test_a_time_with_its_offset_is_taken_in_utc(text: str) -> None:
+    assert _asked(since=text)["statusCode"] == 200
+    assert TAKEN[-1] == datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+    assert TAKEN[-1].tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-11-21",
+        "2026-11-21T09:30:00",
+        "2026-11-21 09:30:00Z",
+        "2026-11-21T09:30Z",
+        "2026-02-30T09:30:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "1795253400",
+        "\u0662026-11-21T09:30:00Z",
+    ],
+)
+def test_any_other_text_is_no_time(text: str) -> None:
+    response = _asked(since=text)
+    (error,) = json.loads(response["body"])["detail"]
+    assert (response["statusCode"], error["type"]) == (422, "time_rfc3339")
+    assert error["loc"] == ["query", "since"]
+
+
+def test_a_required_parameter_that_is_absent_is_422() -> None:
+    (error,) = json.loads(_asked()["body"])["detail"]
+    assert (error["type"], error["loc"]) == ("missing", ["query", "since"])
