@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
+from deploy import template
 from tasks.settings import Between, Settings
 from tests.running import ROOT
 
-TEMPLATE = yaml_parse((ROOT / "template.yaml").read_text())
+TEMPLATE = template.parse(ROOT / "template.yaml")
 VARIABLES = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 # The template computes it: the API may connect as the owner only where it has no login of its own.
 COMPUTED = {"allow_owner_login"}

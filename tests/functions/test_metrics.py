@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 import observability
+from deploy import template
 from observability import LambdaContext, metrics, observed
 from tasks.database import database
 from tests.deploy.transformed import members_read
@@ -158,7 +158,7 @@ TEMPLATE = (ROOT / "template.yaml").read_text()
 
 
 def _resources(type_: str) -> Iterator[dict[str, Any]]:
-    for each in yaml_parse(TEMPLATE)["Resources"].values():
+    for each in template.parse(ROOT / "template.yaml")["Resources"].values():
         if each["Type"] == type_:
             yield each["Properties"]
 

@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 import neon
+from deploy import template
 from tests.functions.handlers import modules
 from tests.identity.harness import (
     ROUTES,
@@ -318,7 +318,7 @@ def test_each_route_of_the_template_is_closed_unless_it_says_otherwise(
 
 def test_the_gateway_asks_the_authorizer_by_default_and_adds_cors_headers_to_every_answer() -> None:
     """The gateway adds them to 401 and 403 too, and removes those of a handler."""
-    api = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["Api"]["Properties"]
+    api = template.parse(ROOT / "template.yaml")["Resources"]["Api"]["Properties"]
     assert api["Auth"]["DefaultAuthorizer"] in api["Auth"]["Authorizers"]
     cors = api["CorsConfiguration"]
     assert "authorization" in cors["AllowHeaders"]
