@@ -6,8 +6,8 @@ nothing, so a busy one never delays another.
 
 An environment is a process with the real awslambdaric, and the Runtime API that it polls
 (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html): it imports the handler, asks for
-the next invocation, posts its answer, and asks again. Each has a port of its own because
-awslambdaric takes a host and a port, without a path.
+the next invocation, posts its response, and asks again. awslambdaric takes a host and a port,
+without a path, so each environment has a port of its own, and the kernel says who calls it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakSet
 
+import psutil
 from aiohttp import web
 
 from deploy.template import REGION, function_arn
@@ -59,6 +61,18 @@ _PR_SET_PDEATHSIG = 1
 _END_WITH_PARENT: Callable[[], object] | None = None
 if sys.platform == "linux":
     _END_WITH_PARENT = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
+
+# awslambdaric's client. It would post what goes wrong at the start in Latin-1, and fail with an
+# error of its own when that cannot hold a path, a source line or the name of an exception.
+_CLIENT = """
+import sys
+from awslambdaric import __main__, lambda_runtime_client as client
+to_json, Client = client.to_json, client.LambdaRuntimeClient
+post = Client.post_init_error
+client.to_json = lambda value: to_json(value).encode(errors="backslashreplace")
+Client.post_init_error = lambda self, error, *_: post(self, error, "Unhandled")
+__main__.main(sys.argv)
+"""
 
 OnLine = Callable[[str, str], None]
 
@@ -189,6 +203,8 @@ class Environment:
         self._reports: asyncio.Queue[bytes | InvocationError] = asyncio.Queue()
         self._is_ready = False
         self._last_line = ""
+        self._request_id = ""
+        self._known: WeakSet[asyncio.Transport] = WeakSet()
         self._process: asyncio.subprocess.Process | None = None
         self.life = asyncio.create_task(self._live())
 
@@ -204,8 +220,9 @@ class Environment:
 
         Raises FunctionError, CrashedError, or TimedOutError; with the last two `is_over` is True.
         """
+        self._request_id = str(uuid.uuid4())
         headers = {
-            "Lambda-Runtime-Aws-Request-Id": str(uuid.uuid4()),
+            "Lambda-Runtime-Aws-Request-Id": self._request_id,
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self._timeout) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": function_arn(self._function.name),
             "Lambda-Runtime-Trace-Id": trace_id(),
@@ -258,7 +275,7 @@ class Environment:
         # code, which is valid for any source of the same size and second: it could outlive an edit.
         python = getattr(sys, "_base_executable", sys.executable)
         self._process = await asyncio.create_subprocess_exec(
-            *(python, "-S", "-B", *self._debugger, "-m", "awslambdaric", self._function.handler),
+            *(python, "-S", "-B", *self._debugger, "-c", _CLIENT, self._function.handler),
             cwd=self._function.code,
             env={
                 **_platform_variables(self._function),
@@ -294,18 +311,37 @@ class Environment:
     # --- the Runtime API, as seen from the process ---
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not self._is_from_process(request):
+            return web.Response(status=403)
         body = await request.content.read()
-        match request.path.rpartition("/")[2]:
-            case "next":
+        match request.path.removeprefix("/2018-06-01/runtime/").split("/"):
+            case ["invocation", "next"]:
                 if not self._is_ready:
                     self._is_ready = True
                     self._reports.put_nowait(b"")
                 return await self._events.get()
-            case "error":
-                self._reports.put_nowait(FunctionError(self._function.name, json.loads(body)))
-            case "response":
+            case ["invocation", self._request_id, "response"]:
                 self._reports.put_nowait(self._within_limits(body))
+            case ["invocation", self._request_id, "error"] | ["init", "error"]:
+                error = json.loads(body.decode(errors="replace"))
+                self._reports.put_nowait(FunctionError(self._function.name, error))
+            case _:
+                return web.Response(status=403)
         return web.json_response({"status": "OK"}, status=202)
+
+    def _is_from_process(self, request: web.BaseRequest) -> bool:
+        """Tell the process from whoever else can reach the port: it owns the connection's end."""
+        connection = request.transport
+        if connection in self._known:
+            return True
+        if self._process is None or connection is None:
+            return False
+        with contextlib.suppress(psutil.Error):
+            ends = psutil.Process(self._process.pid).net_connections("tcp4")
+            if connection.get_extra_info("peername") in [end.laddr for end in ends]:
+                self._known.add(connection)
+                return True
+        return False
 
     def _within_limits(self, answer: bytes) -> bytes | FunctionError:
         if len(answer) <= PAYLOAD_LIMIT:

@@ -161,6 +161,26 @@ def test_what_a_function_prints_is_kept_in_its_log(toy: Toy) -> None:
     assert "x" * 100_000 in log
 
 
+def test_a_stranger_gets_no_event_and_answers_none(toy: Toy) -> None:
+    """A page of another origin and other accounts reach every port of loopback."""
+    process, api = toy.work("answer = [os.getpid(), os.environ['AWS_LAMBDA_RUNTIME_API']]").json()
+    runtime = f"http://{api}/2018-06-01/runtime"
+    assert httpx.get(f"{runtime}/invocation/next").status_code == 403
+    for path in ("invocation/1/response", "invocation/1/error", "init/error"):
+        assert httpx.post(f"{runtime}/{path}", json={"statusCode": 418}).status_code == 403
+    assert toy.work("answer = os.getpid()").json() == process
+
+
+def test_a_response_to_another_request_is_refused(toy: Toy) -> None:
+    late = (
+        "import urllib.request as u, urllib.error as e\n"
+        "url = f\"http://{os.environ['AWS_LAMBDA_RUNTIME_API']}/2018-06-01/runtime/invocation/1/\"\n"
+        "try: u.urlopen(url + 'response', b'{}')\n"
+        "except e.HTTPError as error: answer = error.code\n"
+    )
+    assert toy.work(late).json() == 403
+
+
 def _wait_for_end(process: int) -> None:
     if psutil.pid_exists(process):
         _, alive = psutil.wait_procs([psutil.Process(process)], timeout=10)

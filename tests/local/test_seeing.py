@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 
 from local.terminal import shown_lines
-from tests.local.toy import environment, served
+from tests.local.toy import environment, served, write
 from tests.running import start
 
 ACTOR = "1f40fc92da241694"
@@ -92,6 +93,28 @@ def test_an_unhandled_error_in_json_is_seen_once_as_well(
     output = seen(folder, lambda url: httpx.get(f"{url}/echo/a"))
     assert output.count("SyntaxError") == 1
     assert "LAMBDA_WARNING" not in output
+
+
+@pytest.mark.parametrize("format_", ["Text", "JSON"])
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import nirgends_ł  # jürgen", "No module named 'nirgends_ł'"),
+        ("class Błąd(Exception): pass\nraise Błąd('żółw')", "Błąd: żółw"),
+        ("grüße = (", "SyntaxError"),
+    ],
+)
+def test_an_error_at_the_start_in_another_alphabet_is_seen_once(
+    tmp_path: Path, packages: Path, format_: str, source: str, said: str
+) -> None:
+    folder = write(tmp_path / "żółw jürgen", packages)
+    logs = f"    Timeout: 20\n    LoggingConfig: {{LogFormat: {format_}}}\n"
+    template = (folder / "template.yaml").read_text().replace("    Timeout: 20\n", logs)
+    (folder / "template.yaml").write_text(template)
+    (folder / "functions/echo/app.py").write_text(source)
+    output = seen(folder, lambda url: httpx.get(f"{url}/echo/a"))
+    assert output.count(said) == 1
+    assert "Unicode" not in output
 
 
 def test_a_client_that_goes_away_is_no_failure_of_the_gateway(folder: Path) -> None:
