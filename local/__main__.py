@@ -24,6 +24,8 @@ def main() -> None:
     """Run one subcommand and exit with its status."""
     for number in _SIGNALS:
         signal.signal(number, signal.default_int_handler)
+    for variable in [each for each in os.environ if each.startswith("PG")]:
+        del os.environ[variable]  # libpq would read them beside the connection strings
     name, *arguments = sys.argv[1:] or [""]
     try:
         sys.exit(_command(name, arguments))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -54,12 +53,9 @@ def psql(settings: Settings) -> int:
     postgres = _embedded(settings)
     if not postgres.exists():
         raise LocalError("There is no database yet: `make run` makes it.")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     with postgres:
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C cancels a query in psql
-        return subprocess.run(
-            [BINARIES / "psql", postgres.url], env=environ, check=False
-        ).returncode
+        return subprocess.run([BINARIES / "psql", postgres.url], check=False).returncode
 
 
 def reset(settings: Settings) -> int:

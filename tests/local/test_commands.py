@@ -10,7 +10,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from tests.local.toy import SECRET, command, kill, served
+from tests.local.toy import SECRET, command, kill, served, write_product
 from tests.running import ROOT
 
 FIRST, OTHER = f"first {SECRET}", f"other {SECRET}"
@@ -121,7 +121,7 @@ def test_a_wrong_command_is_said_in_one_sentence(
 
 
 def test_invoke_starts_a_database_where_one_is_needed(tmp_path: Path, packages: Path) -> None:
-    folder = _product(tmp_path, packages)
+    folder = write_product(tmp_path, packages)
     event = ROOT / "events/create_task.json"
     done = command(folder, "local", "invoke", "CreateTask", str(event))
     assert done.returncode == 0, done.stderr
@@ -130,8 +130,7 @@ def test_invoke_starts_a_database_where_one_is_needed(tmp_path: Path, packages: 
 
 
 def test_every_event_does_what_its_name_says(tmp_path: Path, packages: Path) -> None:
-    folder = _product(tmp_path, packages)
-    (folder / "events").symlink_to(ROOT / "events")
+    folder = write_product(tmp_path, packages, events=True)
     done = command(folder, "local", "events")
     assert done.returncode == 0, done.stdout
     table = {line.split()[1]: line.split("ms  ")[1] for line in done.stdout.splitlines()}
@@ -143,7 +142,7 @@ def test_every_event_does_what_its_name_says(tmp_path: Path, packages: Path) -> 
 
 
 def test_an_event_that_surprises_is_not_0(tmp_path: Path, packages: Path) -> None:
-    folder = _product(tmp_path, packages)
+    folder = write_product(tmp_path, packages)
     (folder / "events").mkdir()
     shutil.copy(ROOT / "events/get_task_bad_id.json", folder / "events/get_task.json")
     shutil.copy(ROOT / "events/get_task.json", folder / "events/get_task_bad_id.json")
@@ -153,8 +152,7 @@ def test_an_event_that_surprises_is_not_0(tmp_path: Path, packages: Path) -> Non
 
 
 def test_invoke_without_an_event_takes_the_functions_own(tmp_path: Path, packages: Path) -> None:
-    folder = _product(tmp_path, packages)
-    (folder / "events").symlink_to(ROOT / "events")
+    folder = write_product(tmp_path, packages, events=True)
     done = command(folder, "local", "invoke", "GetTask")
     assert json.loads(json.loads(done.stdout)["body"])["title"] == "Made by make invoke"
     assert "  events/get_task_bad_id.json\n" in done.stderr
@@ -166,7 +164,7 @@ def test_invoke_without_an_event_takes_the_functions_own(tmp_path: Path, package
 
 
 def test_migrate_says_which_version_the_schema_has(tmp_path: Path, packages: Path) -> None:
-    folder = _product(tmp_path, packages)
+    folder = write_product(tmp_path, packages)
     first, second = (command(folder, "local", "migrate") for _ in range(2))
     assert json.loads(first.stdout)["applied"]
     assert json.loads(second.stdout)["applied"] == []
@@ -174,7 +172,7 @@ def test_migrate_says_which_version_the_schema_has(tmp_path: Path, packages: Pat
 
 
 def test_migrate_of_a_database_that_is_not_there_says_so(tmp_path: Path, packages: Path) -> None:
-    folder = _product(tmp_path, packages)
+    folder = write_product(tmp_path, packages)
     done = command(folder, "local", "migrate", DATABASE_URL="postgresql://a:b@127.0.0.1:1/c")
     assert (done.returncode, done.stdout) == (1, "")
     (sentence,) = done.stderr.splitlines()
@@ -182,12 +180,3 @@ def test_migrate_of_a_database_that_is_not_there_says_so(tmp_path: Path, package
 
 
 _PLAIN = {"isBase64Encoded": False}
-
-
-def _product(folder: Path, packages: Path) -> Path:
-    """Return a checkout whose sources are the product's own, with data of its own."""
-    for name in ("template.yaml", "functions", "layers", "requirements"):
-        (folder / name).symlink_to(ROOT / name)
-    (folder / ".local").mkdir()
-    (folder / ".local/packages").symlink_to(packages)
-    return folder

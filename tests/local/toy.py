@@ -158,6 +158,16 @@ def write(folder: Path, packages: Path) -> Path:
     return folder
 
 
+def write_product(folder: Path, packages: Path, *, events: bool = False) -> Path:
+    """Return a checkout whose sources are the product's own, with data of its own."""
+    folder.mkdir(exist_ok=True)
+    for name in ("template.yaml", "functions", "layers", "requirements", *["events"] * events):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / ".local").mkdir()
+    (folder / ".local/packages").symlink_to(packages)
+    return folder
+
+
 @dataclass(frozen=True)
 class Toy:
     """A running toy API."""
