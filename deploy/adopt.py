@@ -5,7 +5,8 @@ old table is dropped: all in one transaction, so that a failure changes nothing.
 text stays behind, because a deleted task must be gone. Columns that this API does not know move
 along with their rows.
 
-`DATABASE_URL` names the database; its role must own the table. `YES=1` answers the question.
+The connection string comes from `DATABASE_URL`, a terminal or standard input; its role has to own
+the table. `YES=1` answers the question.
 `IDS=new` gives new ids to tasks that have UUIDs, too. `ZONE` is the time zone of times that have
 none (UTC unless set).
 """
@@ -14,15 +15,17 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
-from runner import MigrationError, Runner, migrations
+from runner import MigrationError, Runner, check_database, migrations
 
-from neon import ConfigurationError, direct_conninfo
+from deploy.connection_string import read_connection_string
+from deploy.migrate import MIGRATIONS
+from neon import ConfigurationError, UnavailableError, direct_connection
+from tasks.models import Task
 
-_MIGRATIONS = Path(__file__).parent.parent / "functions" / "migrate" / "migrations"
 _WITHOUT_ZONE = "timestamp without time zone"
 _TIMES = (_WITHOUT_ZONE, "timestamp with time zone")
 # The columns that the old table has to have, each with its possible types; empty for any type.
@@ -35,6 +38,8 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "created_at": _TIMES,
     "updated_at": _TIMES,
 }
+# Other members of a task may be in the old table as well; they are copied as they are.
+_MEMBERS = tuple(Task.model_fields)
 
 
 class AdoptionError(Exception):
@@ -56,7 +61,7 @@ class Adoption:
     @property
     def unknown(self) -> dict[str, str]:
         """The columns that this API does not know, with their types."""
-        return {name: type_ for name, type_ in self.columns.items() if name not in _NEEDED}
+        return {name: type_ for name, type_ in self.columns.items() if name not in _MEMBERS}
 
     def __str__(self) -> str:
         lines = {
@@ -83,7 +88,8 @@ class Adoption:
 
 
 def plan(connection: psycopg.Connection, *, new_ids: bool, zone: str) -> Adoption:
-    """Look at the database and say what adopting it means. Raises AdoptionError."""
+    """Look at the database and say what adopting it means. Raise AdoptionError."""
+    _check_owner(connection)
     columns: dict[str, str] = dict(connection.execute(_COLUMNS).fetchall())
     _check_columns(columns)
     _check_rows(connection)
@@ -99,18 +105,33 @@ def plan(connection: psycopg.Connection, *, new_ids: bool, zone: str) -> Adoptio
 
 _COLUMNS = """
 SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
-WHERE attrelid = to_regclass('tasks') AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+WHERE attrelid = to_regclass('public.tasks') AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _COUNTS = """
-SELECT (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'tasks'::regclass),
+SELECT (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'public.tasks'::regclass),
        count(*), count(DISTINCT user_id), count(*) FILTER (WHERE substr(id::text, 15, 1) <> '7')
-FROM tasks
+FROM public.tasks
+"""
+
+
+def _check_owner(connection: psycopg.Connection) -> None:
+    """Refuse another role's table: its triggers, rules and views would run with our rights."""
+    owner = connection.execute(_OWNER).fetchone()
+    if owner is None:
+        raise AdoptionError("There is no table tasks; make migrate is all that this database needs")
+    if owner != (True,):
+        raise AdoptionError(
+            "public.tasks is not an ordinary table of this role; adopt as its owner"
+        )
+
+
+_OWNER = """
+SELECT relkind = 'r' AND relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+FROM pg_class WHERE oid = to_regclass('public.tasks')
 """
 
 
 def _check_columns(columns: Mapping[str, str]) -> None:
-    if not columns:
-        raise AdoptionError("There is no table tasks; make migrate is all that this database needs")
     for name, types in _NEEDED.items():
         if name not in columns:
             raise AdoptionError(f"The table tasks has no column {name}")
@@ -121,7 +142,7 @@ def _check_columns(columns: Mapping[str, str]) -> None:
 
 def _check_rows(connection: psycopg.Connection) -> None:
     """Refuse what this API cannot store, by id: nothing is cut short or left out."""
-    if connection.execute("SELECT WHERE row_security_active('tasks')").rowcount:
+    if connection.execute("SELECT WHERE row_security_active('public.tasks')").rowcount:
         raise AdoptionError("Row-level security may hide tasks from this role; disable it first")
     for number, rule, ids in connection.execute(_MISFITS).fetchall():
         raise AdoptionError(f"Some tasks ({number}) {rule}; change them first (ids: {ids})")
@@ -141,58 +162,77 @@ FROM (
         WHEN least(created_at, updated_at) < '1971-01-01'
             OR greatest(created_at, updated_at) >= '9999-01-01'
             THEN 'have a time that is not between the years 1971 and 9998'
-    END AS rule FROM tasks
+    END AS rule FROM public.tasks
 ) AS judged
 WHERE rule IS NOT NULL GROUP BY rule LIMIT 1
 """
 
 
 def adopt(connection: psycopg.Connection, adoption: Adoption, runner: Runner) -> None:
-    """Do it in the transaction that is open. Raises AdoptionError and MigrationError."""
-    connection.execute("CREATE SCHEMA before_adoption")
-    # In a schema of its own, none of its indexes has a name that a migration needs.
-    connection.execute("ALTER TABLE tasks SET SCHEMA before_adoption")
-    runner.run_on(connection)
-    # The owner copies rows of all users, which the policy would hide.
-    connection.execute("ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY")
-    copied = _copy(connection, adoption)
+    """Do it in the transaction that is open. Raise AdoptionError and MigrationError."""
+    copied = _replace(connection, adoption, runner)
     if copied != adoption.tasks:
         raise AdoptionError(f"Only {copied} of {adoption.tasks} tasks could be copied")
-    connection.execute("ALTER TABLE tasks FORCE ROW LEVEL SECURITY")
+
+
+def rehearse(connection: psycopg.Connection, adoption: Adoption, runner: Runner) -> None:
+    """Do everything but the copying of rows, and take it back. Raise as `adopt` does."""
+    with connection.transaction(force_rollback=True):
+        _replace(connection, adoption, runner, at_most=0)
+
+
+def _replace(
+    connection: psycopg.Connection,
+    adoption: Adoption,
+    runner: Runner,
+    at_most: int | None = None,
+) -> int:
+    """Put the new table in the old one's place; return the number of tasks that were copied."""
+    connection.execute("CREATE SCHEMA before_adoption")
+    # In a schema of its own, none of its indexes has a name that a migration needs.
+    connection.execute("ALTER TABLE public.tasks SET SCHEMA before_adoption")
+    runner.run_on(connection)
+    # The owner copies rows of all users, which the policy would hide.
+    connection.execute("ALTER TABLE public.tasks NO FORCE ROW LEVEL SECURITY")
+    copied = _copy(connection, adoption, at_most)
+    connection.execute("ALTER TABLE public.tasks FORCE ROW LEVEL SECURITY")
     try:
         connection.execute("DROP TABLE before_adoption.tasks")
     except psycopg.errors.DependentObjectsStillExist as error:
         users = "; ".join((error.diag.message_detail or "").splitlines())
         raise AdoptionError(f"Something else uses the old table; drop it first: {users}") from None
     connection.execute("DROP SCHEMA before_adoption")
+    return copied
 
 
-def _copy(connection: psycopg.Connection, adoption: Adoption) -> int:
-    """Copy every task, with the columns that only the old table has; return how many there were."""
+def _copy(connection: psycopg.Connection, adoption: Adoption, at_most: int | None) -> int:
+    """Copy tasks, with the columns that only the old table has; return how many there were."""
     added = adoption.unknown if adoption.keeps_ids else {"legacy_id": "text", **adoption.unknown}
     for name, type_ in added.items():
-        column = sql.SQL("ALTER TABLE tasks ADD COLUMN {} {}")
+        column = sql.SQL("ALTER TABLE public.tasks ADD COLUMN {} {}")
         connection.execute(column.format(sql.Identifier(name), sql.SQL(type_)))
+    columns = [name for name in _MEMBERS if name in adoption.columns] + list(added)
+    values = _VALUES | ({} if adoption.keeps_ids else {"id": _NEW_ID, "legacy_id": "id::text"})
     connection.execute("SELECT set_config('TimeZone', %s, true)", (adoption.zone,))
-    return connection.execute(
-        sql.SQL(_INSERT).format(
-            new_id=sql.SQL("id" if adoption.keeps_ids else _NEW_ID),
-            old_id=sql.SQL("" if adoption.keeps_ids else ", id::text AS legacy_id"),
-            added=sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(name)) for name in added),
-        )
-    ).rowcount
+    insert = sql.SQL(_INSERT).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+        values=sql.SQL(", ").join(
+            sql.SQL(values[name]) if name in values else sql.Identifier(name) for name in columns
+        ),
+    )
+    return connection.execute(insert, (at_most,)).rowcount
 
 
 # A cast to timestamptz reads a time without a zone in the session's zone.
 _INSERT = """
-INSERT INTO tasks (user_id, id, title, description, completed, created_at, updated_at{added})
-SELECT user_id::text, {new_id}, title, description, coalesce(completed, false),
-       new_created_at, coalesce(updated_at::timestamptz, new_created_at){added}
+INSERT INTO public.tasks ({columns})
+SELECT {values}
 FROM (
-    SELECT *{old_id}, row_number() OVER (ORDER BY created_at, id) AS new_number,
+    SELECT *, row_number() OVER (ORDER BY created_at, id) AS new_number,
            coalesce(created_at::timestamptz, now()) AS new_created_at
     FROM before_adoption.tasks
 ) AS old
+LIMIT %s
 """
 
 # A UUID of version 7 (RFC 9562): 48 bits of milliseconds; then the row's number, which keeps the
@@ -202,15 +242,24 @@ _NEW_ID = """
      || to_hex((2::bigint << 62) | (new_number << 30) | floor(random() * (1 << 30))::bigint)
     )::uuid
 """
+# What is written for a member; others are copied as they are.
+_VALUES: dict[str, LiteralString] = {
+    "user_id": "user_id::text",
+    "completed": "coalesce(completed, false)",
+    "created_at": "new_created_at",
+    "updated_at": "coalesce(updated_at::timestamptz, new_created_at)",
+}
 
 
 def main() -> None:
-    """Show the plan, ask, and do it; what goes wrong is one sentence and exit status 1."""
-    url = os.environ.get("DATABASE_URL", "")
+    """Show the plan, ask, and do it; an error is one sentence and exit status 1."""
     try:
-        runner = Runner(url, migrations(_MIGRATIONS))
-        with psycopg.connect(direct_conninfo(url), connect_timeout=15) as connection:
+        runner = Runner("", migrations(MIGRATIONS))
+        with direct_connection(read_connection_string()) as connection:
+            check_database(connection)
             _adopt_or_explain(connection, runner)
+    except UnavailableError as error:
+        sys.exit(f"The database cannot be reached: {error}. Nothing was changed.")
     except (AdoptionError, ConfigurationError, MigrationError) as error:
         sys.exit(f"{error}. Nothing was changed.")
     except psycopg.Error as error:
@@ -224,19 +273,22 @@ def _adopt_or_explain(connection: psycopg.Connection, runner: Runner) -> None:
         return
     new_ids, zone = os.environ.get("IDS") == "new", os.environ.get("ZONE") or "UTC"
     adoption = plan(connection, new_ids=new_ids, zone=zone)
-    connection.rollback()  # the old system goes on working while the question is open
+    # The old system goes on working while the question is open.
+    rehearse(connection, adoption, runner)
     print(f"Adopting the database {connection.info.dbname}:\n{adoption}", flush=True)
     if os.environ.get("YES") != "1" and not _agrees():
         print("Nothing was changed. Answer yes, or say YES=1, to adopt it.")
         return
-    connection.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
-    adopt(connection, plan(connection, new_ids=new_ids, zone=zone), runner)
-    connection.commit()
+    with connection.transaction():
+        connection.execute("LOCK TABLE public.tasks IN ACCESS EXCLUSIVE MODE")
+        adopt(connection, plan(connection, new_ids=new_ids, zone=zone), runner)
     print("Done: the database is adopted.")
 
 
-# The policy of migration 0002.
-_ADOPTED = "SELECT FROM pg_policy WHERE polrelid = to_regclass('tasks') AND polname = 'own_tasks'"
+# The policy of the migrations.
+_ADOPTED = (
+    "SELECT FROM pg_policy WHERE polrelid = to_regclass('public.tasks') AND polname = 'own_tasks'"
+)
 
 
 def _agrees() -> bool:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
-from deploy.database import check_connection_string, new_login
+from deploy.database import check_connection_string, end_logins, new_login
 from deploy.environments import DeployError, Environment, ask, confirm
+from neon import ConfigurationError, parse_conninfo
 
 _JWT = "JwtSecretId"
 _CONNECTION_STRINGS = ("DatabaseSecret", "MigrationSecret")  # template parameters, as is _JWT
@@ -35,7 +34,7 @@ def replace_connection_strings(environment: Environment) -> None:
 
 
 def ask_owner_url() -> str:
-    """Ask for the owner's connection string. Raises DeployError when it cannot be used."""
+    """Ask for the owner's connection string. Raise DeployError when it cannot be used."""
     question = "Connection string of the schema's owner, on Neon's pooled host:"
     if not (url := ask(question, is_secret=True)):
         raise DeployError("There is no connection string yet: run `make secrets` at a terminal.")
@@ -56,7 +55,7 @@ def store_connection_strings(environment: Environment, url: str) -> None:
     """Store the owner's connection string, and the API's own.
 
     With `MigrationSecret`, the API gets a login of its own, which this makes in the database.
-    Without it, the API connects as the owner. Raises DeployError.
+    Without it, the API connects as the owner. Raise DeployError.
     """
     client, names = boto3.client("secretsmanager"), environment.parameters
     if not names.get("MigrationSecret"):
@@ -70,7 +69,7 @@ def store_connection_strings(environment: Environment, url: str) -> None:
 def rotate_jwt(environment: Environment) -> None:
     """Store a new version of the secret that signs tokens: what is typed, or a random one.
 
-    The authorizer accepts the version before as well, until the next rotation. Raises DeployError
+    The authorizer accepts the version before as well, until the next rotation. Raise DeployError
     when the authorizer would refuse to start with this secret.
     """
     secret = ask("The new secret (empty for a random one):", is_secret=True)
@@ -88,8 +87,14 @@ def rotate_jwt(environment: Environment) -> None:
 
 
 def forget(environment: Environment) -> None:
-    """Delete the environment's secrets, with a week to restore them."""
+    """Close the API's logins, and delete the secrets, with a week to restore them."""
     client = boto3.client("secretsmanager")
+    owner = environment.parameters.get("MigrationSecret")
+    if owner and _is_stored(client, owner):
+        try:
+            end_logins(_text(client, owner), environment.name)
+        except (ConfigurationError, DeployError) as error:
+            print(f"The API's logins may still connect: {error}")
     for name in filter(None, map(environment.parameters.get, (*_CONNECTION_STRINGS, _JWT))):
         if _is_stored(client, name):
             client.delete_secret(SecretId=name, RecoveryWindowInDays=_RECOVERY_DAYS)
@@ -122,10 +127,13 @@ def _user(client: Any, name: str) -> str:
     """Return the user of a stored connection string; empty when there is none."""
     if not _is_stored(client, name):
         return ""
-    with suppress(psycopg.Error):  # a person may have stored something else, JSON for example
-        text = client.get_secret_value(SecretId=name)["SecretString"]
-        return str(conninfo_to_dict(text).get("user", ""))
+    with suppress(ConfigurationError):  # a person may have stored something else, as JSON
+        return parse_conninfo(_text(client, name)).get("user", "")
     return ""
+
+
+def _text(client: Any, name: str) -> str:
+    return str(client.get_secret_value(SecretId=name)["SecretString"])
 
 
 def _is_stored(client: Any, name: str) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import custom_resource
-from runner import Runner, connect, limit_time, migrations
+from runner import Runner, limit_time, migrations
 
-from neon import ConfigurationError, url_from_environment
+from neon import ConfigurationError, direct_connection, url_from_environment
 from observability import LambdaContext, logger, observed
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -26,7 +26,7 @@ _PAUSE_SECONDS = 2.0
 def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Migrate, or purge, and return what was done.
 
-    Raises MigrationError, neon.DatabaseError and psycopg.Error. A custom resource raises nothing:
+    Raise MigrationError, neon.DatabaseError and psycopg.Error. A custom resource raises nothing:
     CloudFormation gets the failure as its response.
     """
     seconds = context.get_remaining_time_in_millis() / 1000 * _SHARE
@@ -48,11 +48,11 @@ def _migrate(seconds: float) -> dict[str, Any]:
 def _purge(seconds: float) -> dict[str, Any]:
     """Delete expired keys, each portion in a transaction of its own, while there is time."""
     end, purged, portion = time.monotonic() + seconds, 0, 1
-    with connect(url_from_environment()) as connection:
+    with direct_connection(url_from_environment()) as connection:
         while portion and time.monotonic() < end:
             with connection.transaction():
                 limit_time(connection, end)
-                row = connection.execute("SELECT purge_expired_keys()").fetchone()
+                row = connection.execute("SELECT public.purge_expired_keys()").fetchone()
             portion = row[0] if row else 0
             purged += portion
     logger.info("purged %d expired idempotency keys", purged)

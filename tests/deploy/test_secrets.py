@@ -146,7 +146,7 @@ def test_a_name_that_leads_into_a_private_network_is_refused(
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.20.30.40", 0))]
 
     monkeypatch.setattr(socket, "getaddrinfo", private)
-    with pytest.raises(DeployError, match=r"db\.example\.com is 10\.20\.30\.40"):
+    with pytest.raises(DeployError, match="no public address"):
         check_connection_string("postgresql://u:hush@db.example.com/tasks")
 
 

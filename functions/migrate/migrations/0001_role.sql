@@ -16,13 +16,15 @@ DO $$
 BEGIN
     IF EXISTS (
         SELECT FROM pg_catalog.pg_roles AS above
-        WHERE (above.rolsuper OR above.rolbypassrls) AND pg_catalog.pg_has_role('task_api', above.oid, 'MEMBER')
+        WHERE (above.rolsuper OR above.rolbypassrls)
+          AND pg_catalog.pg_has_role('task_api', above.oid, 'MEMBER')
     ) THEN
         RAISE EXCEPTION 'The role task_api may bypass row-level security; take that right from it';
     END IF;
-    EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO task_api', current_schema());
 END
 $$;
+
+GRANT USAGE ON SCHEMA public TO task_api;
 
 -- So that this role, too, can switch to it in each transaction. From Postgres 16 on the creator
 -- of a role may administer it, and nothing else before such a grant.
@@ -42,7 +44,7 @@ BEGIN
     END IF;
     FOR maker IN
         SELECT oid FROM pg_catalog.pg_proc
-        WHERE pronamespace = 'pg_catalog'::regnamespace
+        WHERE pronamespace = 'pg_catalog'::pg_catalog.regnamespace::oid
           AND (proname LIKE 'lo\_%' OR proname IN ('loread', 'lowrite'))
           AND pg_catalog.has_function_privilege('task_api', oid, 'EXECUTE')
     LOOP

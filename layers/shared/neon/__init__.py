@@ -8,6 +8,7 @@ from neon._connection import Row
 from neon._conninfo import format_url, parse_conninfo
 from neon._database import Database
 from neon._deadline import deadline
+from neon._direct import direct_connection
 from neon._errors import (
     ConfigurationError,
     ConflictError,
@@ -37,6 +38,7 @@ __all__ = [
     "TimedOutError",
     "UnavailableError",
     "deadline",
+    "direct_connection",
     "direct_conninfo",
     "format_url",
     "parse_conninfo",

@@ -57,4 +57,4 @@ def derive_key(purpose: bytes) -> bytes:
 _shared = database
 
 # With the first statements of each connection: row-level security binds no such login.
-_GUARD = Statement("SELECT refuse_privileged_login()")
+_GUARD = Statement("SELECT public.refuse_privileged_login()")
