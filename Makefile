@@ -120,17 +120,17 @@ test-all: ## `make test`, then the campaigns: containers, builds, walks, faults,
 chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under them (SECONDS=180)
 	@PGBOUNCER=$$(.ci/pgbouncer)
 	export PGBOUNCER PYTHONPATH=layers/shared
-	$(BIN)/python -m tests.chaos $(or $(SECONDS),180)
+	$(BIN)/python -m tests.chaos.run $(or $(SECONDS),180)
 
 .PHONY: faults
 faults: .venv/ready ## writes through a proxy that cuts, past servers that fail; a table of what became of each (SECONDS=120)
 	@PGBOUNCER=$$(.ci/pgbouncer)
 	export PGBOUNCER PYTHONPATH=layers/shared
-	$(BIN)/python -m tests.neon.faults $(or $(SECONDS),120)
+	$(BIN)/python -m tests.faults.run $(or $(SECONDS),120)
 
 .PHONY: flood
 flood: .venv/ready ## honest clients beside a flood of junk tokens: none fails, their p99 stays within twice (ROUNDS=6)
-	@PYTHONPATH=layers/shared $(BIN)/python -m tests.flood $(or $(ROUNDS),6)
+	@PYTHONPATH=layers/shared $(BIN)/python -m tests.flood.run $(or $(ROUNDS),6)
 
 .PHONY: bench
 bench: .venv/ready .venv-sam/ready .venv-bench/ready ## ours beside other stacks as Lambda runs them; writes docs/bench (QUICK=1, ARGS="--only headline")

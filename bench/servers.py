@@ -75,6 +75,16 @@ class Postgres(postgres.Postgres):
     def __exit__(self, *_: object) -> None:
         self.stop("immediate")
 
+    def start(self, *, standby: bool = False) -> None:
+        """Start it, also after a crash; as a standby it refuses writes until `promote`."""
+        if standby:
+            (self._data / "standby.signal").touch()
+        super().start()
+
+    def promote(self) -> None:
+        """Make the standby a primary, which accepts writes."""
+        self._pg_ctl("promote", "--wait")
+
     def stop(self, mode: str = "fast") -> None:
         """Stop it: `fast` ends the sessions first, `immediate` is a crash."""
         if mode == "immediate" and self._has_server():

@@ -1,161 +1,121 @@
-"""One run of chaos: the servers, the API, a hundred customers, the faults, and the comparison."""
+"""One run of chaos: the servers, the API, a hundred customers, the faults, and the comparison.
+
+`python -m tests.chaos.run [SECONDS]` prints the account, and exits with 1 if it is not good.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import jwt
-import psutil
-
 from bench.servers import USER, PgBouncer, Postgres
-from tests.chaos.customer import Customer
-from tests.chaos.faults import Faults
-from tests.chaos.ledger import Ledger, percentile
-from tests.running import ROOT, Running, running
+from tests.chaos.customer import Customer, Ledger
+from tests.load import SECRET, counts, environments, percentile, session_of, token_of
+from tests.running import Running, running
+from tests.server_faults import ServerFaults
 
 CUSTOMERS = 100
 ENVIRONMENTS_EACH = 5  # of seven functions
 POOL = 5
-ARTIFACTS = ROOT / "artifacts"
-_SECRET = "a-secret-that-only-this-run-knows-0123456789"
-_PROGRESS_SECONDS = 5.0
+KINDS = {
+    "backend killed": 1,
+    "all backends killed": 1,
+    "pooler killed and started": 1,
+    "Postgres stopped and started": 1,
+    "Postgres crashed and started": 1,
+}
 
 
 @dataclass
 class Result:
     """What a run found. `lost`, `doubled`, `refused` and `surprises` have to be zero or empty."""
 
-    ledger: Ledger
-    seconds: float
-    seed: int
-    environments: int
-    tasks: int
-    lost: int
-    doubled: int
-    refused: int
+    ledger: Ledger = field(default_factory=Ledger)
+    faults: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    environments: int = 0
+    tasks: int = 0
+    lost: int = 0
+    doubled: int = 0
+    refused: int = 0
 
     @property
     def is_good(self) -> bool:
         """Return whether everything was as the contract says."""
         return not (self.lost or self.doubled or self.refused or self.ledger.surprises)
 
-    def rows(self) -> dict[str, str]:
-        """Return the figures in the order of the table."""
+    def table(self) -> str:
+        """Return the figures as a Markdown table, with the first surprises."""
         ledger = self.ledger
-        answers = ", ".join(f"{status}: {n}" for status, n in sorted(ledger.statuses.items()))
-        faults = ", ".join(f"{name}: {n}" for name, n in sorted(ledger.faults.items()))
-        return {
-            "seconds, seed": f"{self.seconds:.0f}, {self.seed}",
+        requests = ledger.statuses.total()
+        rows = {
             "clients, environments, pool": f"{CUSTOMERS}, {self.environments}, {POOL}",
-            "requests": f"{ledger.requests} ({ledger.requests / self.seconds:.0f} a second)",
-            "answers": answers,
-            "faults": f"{ledger.faults.total()} ({faults})",
-            "retries, replays": f"{ledger.retries}, {ledger.replays}",
+            "requests": f"{requests} in {self.seconds:.0f} s",
+            "responses": counts(ledger.statuses),
+            "faults": f"{self.faults.total()} ({counts(self.faults)})",
+            "hung up, retries, replays": f"{ledger.hung_up}, {ledger.retries}, {ledger.replays}",
             "writes acknowledged": f"{ledger.acknowledged.total()}",
             "tasks at the end": f"{self.tasks}",
             "lost": f"{self.lost}",
             "doubled": f"{self.doubled}",
             "refused and yet there": f"{self.refused}",
             "surprises": f"{len(ledger.surprises)}",
-            "answered in, p50 / p99": _times(ledger.answered_in),
+            "answered in, p50 / p99": _times(ledger.milliseconds),
             "done in, with retries, p50 / p99": _times(ledger.done_in),
         }
-
-    def table(self) -> str:
-        """Return the figures as a Markdown table, with the first surprises."""
-        lines = [f"| {name} | {value} |" for name, value in self.rows().items()]
-        return "\n".join(["| | |", "|---|---|", *lines, *self.ledger.surprises[:20]])
+        lines = [f"| {name} | {value} |" for name, value in rows.items()]
+        return "\n".join(["| | |", "|---|---|", *lines, *ledger.surprises[:20]])
 
 
-def run(seconds: float, seed: int, say: Callable[[str], None]) -> Result:
-    """Make chaos for so many seconds; the result is also stored in artifacts/."""
-    with _servers() as (postgres, pooler), ExitStack() as stack:
-        settings = {"DATABASE_URL": pooler.url(), "JWT_SECRET": _SECRET}
-        api = stack.enter_context(running(settings | {"CONCURRENCY": str(ENVIRONMENTS_EACH)}))
-        ledger, chance = Ledger(), random.Random(seed)  # noqa: S311
-        faults = Faults(postgres, pooler, ledger, chance)
-        started = time.monotonic()
-        customers, environments = asyncio.run(_act(api, faults, ledger, chance, seconds, say))
-        spent = time.monotonic() - started
-        result = _reckon(postgres, customers, ledger, Result(ledger, spent, seed, environments,
-                                                             0, 0, 0, 0))  # fmt: skip
-    _keep(result)
+def run(seconds: float, seed: int) -> Result:
+    """Make chaos for so many seconds."""
+    with _servers() as (postgres, pooler):
+        settings = {"DATABASE_URL": pooler.url(), "JWT_SECRET": SECRET}
+        chance = random.Random(seed)  # noqa: S311
+        faults = ServerFaults(postgres, [pooler], KINDS, chance=chance, seconds=1.5)
+        result = Result(faults=faults.count)
+        with running(settings | {"CONCURRENCY": str(ENVIRONMENTS_EACH)}) as api:
+            customers = asyncio.run(_act(api, faults, result, chance, seconds))
+        _reckon(postgres, customers, result)
     return result
 
 
 async def _act(
-    api: Running,
-    faults: Faults,
-    ledger: Ledger,
-    chance: random.Random,
-    seconds: float,
-    say: Callable[[str], None],
-) -> tuple[list[Customer], int]:
+    api: Running, faults: ServerFaults, result: Result, chance: random.Random, seconds: float
+) -> list[Customer]:
     """Run customers and faults together, then let the customers finish what they began."""
-    over, calm = asyncio.Event(), asyncio.Event()
-    timeout, connector = aiohttp.ClientTimeout(total=60), aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(api.url, timeout=timeout, connector=connector) as session:
-        customers = [_customer(session, n, ledger, chance) for n in range(CUSTOMERS)]
+    over, ledger = asyncio.Event(), result.ledger
+    async with session_of(api) as session:
+        customers = [
+            Customer(session, user, token_of(user), ledger, random.Random(chance.random()))  # noqa: S311
+            for user in (f"customer-{number}" for number in range(CUSTOMERS))
+        ]
+        started = time.monotonic()
         living = asyncio.gather(*(customer.live(over) for customer in customers))
-        raging = asyncio.create_task(faults.rage(calm))
-        telling = asyncio.create_task(_tell(ledger, say))
-        both: list[asyncio.Future[Any]] = [living, raging]
-        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-        environments = _environments(api)
-        calm.set()
-        await raging
+        faults.start()
+        await asyncio.wait([living], timeout=seconds)
+        await asyncio.to_thread(faults.complete.wait, 120)
+        result.environments = environments(api)
+        await asyncio.to_thread(faults.end)
         over.set()
         await living
-        telling.cancel()
-    return customers, environments
+        result.seconds = time.monotonic() - started
+    return customers
 
 
-def _customer(
-    session: aiohttp.ClientSession, number: int, ledger: Ledger, chance: random.Random
-) -> Customer:
-    user = f"customer-{number}"
-    claims = {"sub": user, "exp": int(time.time()) + 7200}
-    token = jwt.encode(claims, _SECRET, algorithm="HS256")
-    return Customer(session, user, token, ledger, random.Random(chance.random()))  # noqa: S311
-
-
-async def _tell(ledger: Ledger, say: Callable[[str], None]) -> None:
-    """Report the progress every few seconds."""
-    started = time.monotonic()
-    while True:
-        await asyncio.sleep(_PROGRESS_SECONDS)
-        say(
-            f"{time.monotonic() - started:4.0f} s: {ledger.requests} requests,"
-            f" {ledger.faults.total()} faults, {ledger.retries} retries,"
-            f" {len(ledger.surprises)} surprises"
-        )
-
-
-def _environments(api: Running) -> int:
-    """Return how many execution environments the API has started and not ended."""
-    children = psutil.Process(api.process.pid).children(recursive=True)
-    return sum("awslambdaric" in " ".join(child.cmdline()) for child in children)
-
-
-def _reckon(
-    postgres: Postgres, customers: list[Customer], ledger: Ledger, result: Result
-) -> Result:
+def _reckon(postgres: Postgres, customers: list[Customer], result: Result) -> None:
     """Compare the table, read directly from Postgres, with what was acknowledged."""
     rows = postgres.admin("SELECT user_id, id::text, title, completed FROM tasks")
-    found = {(user, id_): (title, completed) for user, id_, title, completed in rows}
+    found: dict[Any, Any] = {(row[0], row[1]): (row[2], row[3]) for row in rows}
     known = {
         (customer.user, id_): (task.title, task.completed)
         for customer in customers
@@ -166,45 +126,30 @@ def _reckon(
     result.lost = sum(found.get(key) != task for key, task in known.items())
     result.refused = titles.pop("refused", 0)
     result.doubled = len(found.keys() - known.keys()) + sum(n - 1 for n in titles.values())
-    recorded = postgres.admin("SELECT count(*) FROM idempotency_keys")[0][0]
-    if recorded != ledger.acknowledged.total():
-        ledger.surprises.append(
-            f"{recorded} records for {ledger.acknowledged.total()} acknowledged writes"
-        )
-    return result
+    (recorded,) = postgres.admin("SELECT count(*) FROM idempotency_keys")[0]
+    acknowledged = result.ledger.acknowledged.total()
+    if recorded != acknowledged:
+        result.ledger.surprises.append(f"{recorded} records for {acknowledged} acknowledged writes")
 
 
 @contextmanager
 def _servers() -> Iterator[tuple[Postgres, PgBouncer]]:
-    """Run Postgres and a pooler of five connections, in a folder that both accounts can read."""
-    folder = Path(tempfile.mkdtemp(prefix="chaos"))
-    folder.chmod(0o755)
-    try:
+    """Run Postgres and a pooler of five connections."""
+    with tempfile.TemporaryDirectory(prefix="chaos") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the servers run as another account
         with Postgres(folder / "postgres") as postgres:
             postgres.admin(f"ALTER ROLE {USER} CREATEROLE")  # the migrations make a role
-            pooler = PgBouncer(
-                folder / "pooler", postgres, default_pool_size=POOL, max_client_conn=300
-            )
-            with pooler:
+            settings: dict[str, Any] = {"default_pool_size": POOL, "max_client_conn": 300}
+            with PgBouncer(folder / "pooler", postgres, **settings) as pooler:
                 yield postgres, pooler
-    finally:
-        shutil.rmtree(folder)
 
 
-def _times(seconds: list[float]) -> str:
-    p50, p99 = (percentile(seconds, percent) * 1000 for percent in (50, 99))
-    return f"{p50:.0f} ms / {p99:.0f} ms"
+def _times(milliseconds: list[float]) -> str:
+    return " / ".join(f"{percentile(milliseconds, percent):.0f} ms" for percent in (50, 99))
 
 
-def _keep(result: Result) -> None:
-    ARTIFACTS.mkdir(exist_ok=True)
-    (ARTIFACTS / "chaos.md").write_text(result.table() + "\n")
-    (ARTIFACTS / "chaos.json").write_text(json.dumps(result.rows(), indent=2) + "\n")
-
-
-def main(seconds: float) -> int:
-    """Run, print the table, and return 1 if something was not as the contract says."""
-    seed = random.SystemRandom().randrange(1_000_000)
-    result = run(seconds, seed, lambda text: print(text, file=sys.stderr, flush=True))
+if __name__ == "__main__":
+    result = run(float(sys.argv[1]), random.SystemRandom().randrange(1_000_000))
     print(result.table())
-    return 0 if result.is_good else 1
+    sys.exit(not result.is_good)

@@ -1,1 +1,0 @@
-"""A flood of requests with junk tokens, with honest clients beside it."""

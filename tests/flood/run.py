@@ -3,6 +3,8 @@
 The flood has the rate of the template's throttle, because no function sees a request beyond it.
 Each of its tokens is new, so no cache answers for the authorizer. An honest client keeps its token,
 as clients do, and the gateway caches the authorizer's response.
+
+`python -m tests.flood.run [ROUNDS]` prints the account, and exits with 1 if it is not good.
 """
 
 from __future__ import annotations
@@ -10,53 +12,34 @@ from __future__ import annotations
 import asyncio
 import secrets
 import statistics
+import sys
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
 import aiohttp
-import psutil
 from samtranslator.yaml_helper import yaml_parse
 
 from local.postgres import Postgres
-from local.token import make_token
+from tests.load import SECRET, Record, counts, environments, session_of, token_of
 from tests.running import ROOT, Running, running
 
 HONEST = 8
 MOST_RATIO = 2.0
 _PAUSE_SECONDS = 0.2  # that an honest client makes after each response
 _WINDOW_SECONDS = 10.0
-_SETTINGS = {"JWT_SECRET": "a-secret-that-only-this-run-knows-0123456789"}
-
-
-@dataclass
-class Felt:
-    """The latencies of the honest clients, in milliseconds, for the windows of one kind."""
-
-    windows: list[list[float]] = field(default_factory=list)
-    statuses: Counter[int] = field(default_factory=Counter)
-
-    @property
-    def failed(self) -> int:
-        """Return how many of the requests failed."""
-        return sum(count for status, count in self.statuses.items() if status >= 400)
-
-    def percentile(self, percent: int) -> float:
-        """Return the percentile of the requests of all windows."""
-        return _percentile([each for window in self.windows for each in window], percent)
 
 
 @dataclass
 class Result:
-    """The honest clients without and with the flood, and the statuses that the flood got."""
+    """The honest clients' windows without and with the flood, and what the flood was answered."""
 
     rate: float
-    quiet: Felt = field(default_factory=Felt)
-    flooded: Felt = field(default_factory=Felt)
-    flood: Counter[int] = field(default_factory=Counter)
+    quiet: list[Record] = field(default_factory=list)
+    flooded: list[Record] = field(default_factory=list)
+    flood: Record = field(default_factory=Record)
     environments: int = 0
 
     @property
@@ -65,32 +48,34 @@ class Result:
 
         Each round has both windows, so other work on the machine disturbs both alike.
         """
-        both = zip(self.quiet.windows, self.flooded.windows, strict=True)
+        both = zip(self.quiet, self.flooded, strict=True)
         return statistics.median(
-            _percentile(after, 99) / _percentile(before, 99) for before, after in both
+            after.percentile(99) / quiet.percentile(99) for quiet, after in both
         )
 
     @property
     def failed(self) -> int:
         """Return how many requests of honest clients failed."""
-        return self.quiet.failed + self.flooded.failed
+        return sum(_failed(each) for each in self.quiet + self.flooded)
 
     def table(self) -> str:
         """Return the figures as a Markdown table."""
-        lines = [
-            "| | requests | failed | p50, ms | p95, ms | p99, ms |",
-            "|---|---|---|---|---|---|",
-        ]
-        for name, felt in (("quiet", self.quiet), ("under the flood", self.flooded)):
+        lines = ["| | requests | failed | p50, ms | p95, ms | p99, ms |", "|---|" + "---|" * 5]
+        for name, windows in (("quiet", self.quiet), ("under the flood", self.flooded)):
+            felt = Record(milliseconds=[each for one in windows for each in one.milliseconds])
             times = " | ".join(f"{felt.percentile(percent):.1f}" for percent in (50, 95, 99))
-            lines.append(f"| {name} | {felt.statuses.total()} | {felt.failed} | {times} |")
-        answers = ", ".join(f"{status}: {count}" for status, count in sorted(self.flood.items()))
+            failed = sum(_failed(each) for each in windows)
+            lines.append(f"| {name} | {len(felt.milliseconds)} | {failed} | {times} |")
         said = (
-            f"Ratio of the p99, median of {len(self.quiet.windows)} rounds: {self.ratio:.2f}."
-            f" The flood, {self.rate:g} requests/s, was answered {answers}."
+            f"Ratio of the p99, median of {len(self.quiet)} rounds: {self.ratio:.2f}."
+            f" The flood, {self.rate:g} requests/s, was answered {counts(self.flood.statuses)}."
             f" Environments at the end: {self.environments}."
         )
         return "\n".join([*lines, "", said])
+
+
+def _failed(record: Record) -> int:
+    return sum(count for status, count in record.statuses.items() if status >= 400)
 
 
 def default(parameter: str) -> float:
@@ -108,69 +93,46 @@ def run(seconds: float, rounds: int, at_once: int) -> Result:
         Path(folder).chmod(0o755)  # Postgres runs as another account if the tests run as root
         with (
             Postgres(Path(folder) / "postgres") as postgres,
-            running({**_SETTINGS, "DATABASE_URL": postgres.url}) as api,
+            running({"JWT_SECRET": SECRET, "DATABASE_URL": postgres.url}) as api,
         ):
             return asyncio.run(_rounds(api, seconds, rounds, asyncio.Semaphore(at_once)))
 
 
-def main(rounds: int) -> int:
-    """Run, print the table, and return 1 if an honest client failed or waited too long."""
-    result = run(_WINDOW_SECONDS, rounds, at_once=int(default("ThrottleBurst")))
-    print(result.table())
-    return 0 if result.failed == 0 and result.ratio <= MOST_RATIO else 1
-
-
 async def _rounds(api: Running, seconds: float, rounds: int, free: asyncio.Semaphore) -> Result:
     result = Result(default("ThrottleRate"))
-    tokens = {
-        f"honest-{number}": make_token(f"honest-{number}", _SETTINGS) for number in range(HONEST)
-    }
-    async with aiohttp.ClientSession(api.url, connector=aiohttp.TCPConnector(limit=0)) as session:
-        await _window(session, tokens, Felt(), 1.0)  # starts the environments
+    async with session_of(api) as session:
+        await _window(session, 1.0)  # starts the environments
         for _ in range(rounds):
-            await _window(session, tokens, result.quiet, seconds)
+            result.quiet.append(await _window(session, seconds))
             async with asyncio.TaskGroup() as both:
                 both.create_task(_flood(session, result, seconds, free))
-                both.create_task(_window(session, tokens, result.flooded, seconds))
-        result.environments = _environments(api)
+                window = both.create_task(_window(session, seconds))
+            result.flooded.append(window.result())
+        result.environments = environments(api)
     return result
 
 
-async def _window(
-    session: aiohttp.ClientSession, tokens: dict[str, str], felt: Felt, seconds: float
-) -> None:
-    milliseconds: list[float] = []
+async def _window(session: aiohttp.ClientSession, seconds: float) -> Record:
+    felt, end = Record(), time.monotonic() + seconds
     async with asyncio.TaskGroup() as clients:
-        for user, token in tokens.items():
-            end = time.monotonic() + seconds
-            clients.create_task(_honest(session, user, token, end, milliseconds, felt.statuses))
-    felt.windows.append(milliseconds)
+        for number in range(HONEST):
+            clients.create_task(_honest(session, f"honest-{number}", end, felt))
+    return felt
 
 
-async def _honest(
-    session: aiohttp.ClientSession,
-    user: str,
-    token: str,
-    end: float,
-    milliseconds: list[float],
-    statuses: Counter[int],
-) -> None:
+async def _honest(session: aiohttp.ClientSession, user: str, end: float, felt: Record) -> None:
     """Create, list and complete tasks as one honest client until the time is over."""
-    task, headers = "", {"Authorization": f"Bearer {token}"}
+    task, path, token = "", f"/api/{user}/tasks", token_of(user)
     for act in cycle(("create", "list", "toggle")):
         if time.monotonic() >= end:
             return
-        method, path, body = {
-            "create": ("POST", f"/api/{user}/tasks", {"title": "Water the plants"}),
-            "list": ("GET", f"/api/{user}/tasks?limit=20", None),
-            "toggle": ("PATCH", f"/api/{user}/tasks/{task}/complete", None),
+        method, place, body = {
+            "create": ("POST", path, {"title": "Water the plants"}),
+            "list": ("GET", f"{path}?limit=20", None),
+            "toggle": ("PATCH", f"{path}/{task}/complete", None),
         }[act]
-        started = time.perf_counter()
-        async with session.request(method, path, json=body, headers=headers) as response:
-            answer = await response.json()
-        milliseconds.append((time.perf_counter() - started) * 1000)
-        statuses[response.status] += 1
-        task = answer["id"] if act == "create" and response.ok else task
+        response = await felt.send(session, method, place, token, json=body)
+        task = response.body["id"] if response.status == 201 else task
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
@@ -185,23 +147,14 @@ async def _flood(
             if time.monotonic() - started > seconds:
                 return
             await free.acquire()
-            sent = junk.create_task(_junk(session, result.flood))
+            user = secrets.token_hex(4)
+            token = f"{secrets.token_urlsafe(24)}.{user}.{user}"
+            path = f"/api/{user}/tasks"
+            sent = junk.create_task(result.flood.send(session, "GET", path, token))
             sent.add_done_callback(lambda _: free.release())
 
 
-async def _junk(session: aiohttp.ClientSession, answers: Counter[int]) -> None:
-    user = secrets.token_hex(4)
-    headers = {"Authorization": f"Bearer {secrets.token_urlsafe(24)}.{user}.{user}"}
-    async with session.get(f"/api/{user}/tasks", headers=headers) as response:
-        await response.read()
-    answers[response.status] += 1
-
-
-def _environments(api: Running) -> int:
-    """Return how many execution environments the API has started and not ended."""
-    children = psutil.Process(api.process.pid).children(recursive=True)
-    return sum("awslambdaric" in " ".join(child.cmdline()) for child in children)
-
-
-def _percentile(values: list[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100)[percent - 1]
+if __name__ == "__main__":
+    result = run(_WINDOW_SECONDS, int(sys.argv[1]), at_once=int(default("ThrottleBurst")))
+    print(result.table())
+    sys.exit(result.failed > 0 or result.ratio > MOST_RATIO)

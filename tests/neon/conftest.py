@@ -16,7 +16,9 @@ from bench import servers
 from bench.proxy import Proxy
 from bench.servers import Authority, PgBouncer, Postgres
 from neon import Database
+from neon._connect import Connector
 
+_SEND_BUFFER_BYTES = 46_000
 HOST = "ep-cool-lake-123456-pooler.eu-central-1.aws.neon.tech"
 
 
@@ -136,6 +138,22 @@ def holding(url: str, sql: LiteralString) -> Iterator[None]:
         connection.execute(sql)
         yield
         connection.rollback()
+
+
+@contextmanager
+def small_send_buffers() -> Iterator[None]:
+    """Give each new connection a send buffer that is too small for long writes."""
+    real = Connector.open
+
+    def opened(self: Connector, end: float) -> object:
+        pgconn = real(self, end)
+        with socket.socket(fileno=socket.dup(pgconn.socket)) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        return pgconn
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connector, "open", opened)
+        yield
 
 
 def through(proxy: Proxy, parameters: str = "") -> str:

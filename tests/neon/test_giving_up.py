@@ -29,8 +29,7 @@ from neon import (
     deadline,
 )
 from neon._connection import Connection
-from tests.neon.conftest import holding, through
-from tests.neon.faults.clients import small_send_buffers
+from tests.neon.conftest import holding, small_send_buffers, through
 
 READ, REPEATABLE, ONCE = Effect.READ, Effect.REPEATABLE, Effect.ONCE
 ONE = Statement("SELECT 1 AS one")

@@ -1,4 +1,7 @@
-"""One run: servers, clients, faults, and then a comparison of every write with the table."""
+"""One run: servers, clients, faults, and then a comparison of every write with the table.
+
+`python -m tests.faults.run [SECONDS]` prints the table, and exits with 1 if a promise was broken.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,32 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 
 from bench.proxy import Harm, How, Proxy
 from bench.servers import QUOTED, USER, PgBouncer, Postgres, until
-from tests.neon.faults.clients import TABLES, Client, Kind, Told, Write, small_send_buffers
-from tests.neon.faults.server_faults import ServerFaults
+from tests.faults.clients import TABLES, Client, Kind, Told, Write
+from tests.neon.conftest import small_send_buffers
+from tests.server_faults import ServerFaults
 
 _CLIENTS_EACH = 5
 _BUFFER_BYTES = 16_384  # small, so that a client cannot hand over a long request and go on
-_WEIGHTS = {How.FIN: 5, How.RESET: 5, How.LATE: 3, How.SILENCE: 2}
-_PROGRESS_SECONDS = 10.0
+_HARMS = {How.FIN: 5, How.RESET: 5, How.LATE: 3, How.SILENCE: 2}
+KINDS = {
+    "backend killed": 12,
+    "statement cancelled": 12,
+    "pooler killed and started": 4,
+    "pool starved": 2,
+    "Postgres crashed and started": 2,
+    "Postgres a standby": 2,
+    "Postgres short of memory": 4,
+}
 _COLUMNS = (
-    "writes",
-    "lost",
-    "doubled",
-    '"nothing was done" though done',
-    '"done" though not',
+    *("writes", "lost", "doubled", '"nothing was done" though done', '"done" though not'),
     "unknown",
 )
 
@@ -54,11 +62,6 @@ class Account:
         self.invented += is_missing and not write.was_read
         self.unknown += write.told is Told.UNKNOWN
 
-    @property
-    def numbers(self) -> list[int]:
-        """Return the figures in the order of the columns."""
-        return [getattr(self, each.name) for each in fields(self)]
-
 
 @dataclass
 class Result:
@@ -68,75 +71,66 @@ class Result:
     faults: Counter[str]
     missing: int
     seconds: float
-    seed: int
 
     @property
     def is_good(self) -> bool:
         """Return whether every promise was kept."""
-        return not self.missing and not any(sum(each.numbers[1:-1]) for each in self.all)
+        return not self.missing and not any(self._totals()[1:-1])
 
-    @property
-    def all(self) -> list[Account]:
-        """Return the accounts."""
-        return list(self.accounts.values())
+    def _totals(self) -> list[int]:
+        return [sum(each) for each in zip(*map(astuple, self.accounts.values()), strict=True)]
 
     def table(self) -> str:
         """Return the accounts and the faults as two Markdown tables."""
         lines = [f"| route, write | {' | '.join(_COLUMNS)} |", "|---|" + "---:|" * len(_COLUMNS)]
         for (route, kind), account in self.accounts.items():
-            lines.append(f"| {route}, {kind.value} | {' | '.join(map(str, account.numbers))} |")
-        totals = [sum(column) for column in zip(*(each.numbers for each in self.all), strict=True)]
-        lines.append(f"| all | {' | '.join(map(str, totals))} |")
+            numbers = " | ".join(map(str, astuple(account)))
+            lines.append(f"| {route}, {kind.value} | {numbers} |")
+        lines.append(f"| all | {' | '.join(map(str, self._totals()))} |")
         lines += ["", "| fault | times |", "|---|---:|"]
         lines += [f"| {name} | {number} |" for name, number in sorted(self.faults.items())]
-        lines.append(f"| all, in {self.seconds:.0f} s, seed {self.seed} | {self.faults.total()} |")
+        lines.append(f"| all, in {self.seconds:.0f} s | {self.faults.total()} |")
         return "\n".join(lines)
 
 
-def run(seconds: float, seed: int, say: Callable[[str], None]) -> Result:
+def run(seconds: float, seed: int) -> Result:
     """Let clients write under faults for so many seconds, and compare the writes with the table."""
-    chance, faults = random.Random(seed), Counter[str]()  # noqa: S311
+    chance, over, started = random.Random(seed), threading.Event(), time.monotonic()  # noqa: S311
     with ExitStack() as stack:
         stack.enter_context(small_send_buffers())
         postgres, poolers = stack.enter_context(_servers())
         ports = {"direct": postgres.port} | {name: each.port for name, each in poolers.items()}
-        proxies = {
-            name: stack.enter_context(
-                Proxy(port, buffer_bytes=_BUFFER_BYTES, harm=partial(_harm, chance))
-            )
-            for name, port in ports.items()
-        }
-        calm, over = threading.Event(), threading.Event()
-        clients = {
-            name: [Client(_url(proxy), chance.randrange(10**9), over) for _ in range(_CLIENTS_EACH)]
-            for name, proxy in proxies.items()
-        }
-        maker = ServerFaults(postgres, [*poolers.values()], chance.randrange(10**9), faults, calm)
+        clients, proxies = {}, []
+        for name, port in ports.items():
+            proxy = Proxy(port, buffer_bytes=_BUFFER_BYTES, harm=partial(_harm, chance))
+            proxies.append(stack.enter_context(proxy))
+            url = f"postgresql://{USER}:{QUOTED}@127.0.0.1:{proxy.port}/postgres"
+            seeds = [chance.randrange(10**9) for _ in range(_CLIENTS_EACH)]
+            clients[name] = [Client(url, each, over) for each in seeds]
+        faults = ServerFaults(postgres, [*poolers.values()], KINDS, chance=chance, seconds=0.4)
         threads = [client for group in clients.values() for client in group]
-        started = time.monotonic()
-        for thread in (maker, *threads):
+        for thread in (faults, *threads):
             thread.start()
-        _watch(started + seconds, faults, threads, say)
-        calm.set()
-        maker.join()
-        for proxy in proxies.values():
+        over.wait(seconds)
+        faults.complete.wait(120)
+        faults.end()
+        for proxy in proxies:
             proxy.calm()
         over.set()
         for thread in threads:
             thread.join()
-        for proxy in proxies.values():
-            faults.update({how.value: number for how, number in proxy.harms.items()})
-        spent = time.monotonic() - started
-        for failure in (maker.failure, *(each.failure for each in threads)):
-            if failure is not None:
-                raise failure
+            if thread.failure:
+                raise thread.failure
+        for proxy in proxies:
+            faults.count.update({how.value: number for how, number in proxy.harms.items()})
+        missing = sum(each.missing for each in threads)
         accounts = _accounts(postgres, clients)
-        return Result(accounts, faults, sum(each.missing for each in threads), spent, seed)
+        return Result(accounts, faults.count, missing, time.monotonic() - started)
 
 
 def _harm(chance: random.Random) -> Harm:
     """Choose a harm and its byte: an early byte is part of the login, a later one of any work."""
-    how = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+    (how,) = chance.choices(list(_HARMS), list(_HARMS.values()))
     is_early, is_upstream = chance.random() < 0.1, chance.random() < 0.5
     typical = 200 if is_early else 6000 if is_upstream else 2500
     after = (0 if is_early else 700) + int(chance.expovariate(1 / typical))
@@ -144,25 +138,12 @@ def _harm(chance: random.Random) -> Harm:
     return Harm(how, is_upstream, after, seconds)
 
 
-def _url(proxy: Proxy) -> str:
-    return f"postgresql://{USER}:{QUOTED}@127.0.0.1:{proxy.port}/postgres"
-
-
-def _watch(
-    end: float, faults: Counter[str], clients: list[Client], say: Callable[[str], None]
-) -> None:
-    while (left := end - time.monotonic()) > 0:
-        threading.Event().wait(min(left, _PROGRESS_SECONDS))
-        writes = sum(len(each.writes) for each in clients)
-        say(f"{max(left, 0):4.0f} s left: {writes} writes, {faults.total()} faults of servers")
-
-
 def _accounts(
     postgres: Postgres, clients: dict[str, list[Client]]
 ) -> dict[tuple[str, Kind], Account]:
     """Count the rows of every write, once nothing is left that could still insert one."""
-    until(lambda: postgres.sessions("active", "idle in transaction") == 0, seconds=60)
-    postgres.terminate()
+    working = "SELECT FROM pg_stat_activity WHERE usename <> 'postgres' AND state <> 'idle'"
+    until(lambda: not postgres.admin(working), seconds=60)
     rows = postgres.admin("SELECT id, count(*) FROM fault_writes GROUP BY id")
     times = {str(id_): int(str(count)) for id_, count in rows}
     accounts = {(route, kind): Account() for route in clients for kind in Kind}
@@ -178,28 +159,24 @@ def _servers() -> Iterator[tuple[Postgres, dict[str, PgBouncer]]]:
     """Start a Postgres, and two poolers: with and without prepared statements."""
     with tempfile.TemporaryDirectory(prefix="faults") as name, ExitStack() as stack:
         folder = Path(name)
-        folder.chmod(0o755)
+        folder.chmod(0o755)  # the servers run as another account
         postgres = stack.enter_context(Postgres(folder / "postgres"))
         postgres.admin(*TABLES)
-        poolers = {
-            route: stack.enter_context(
-                PgBouncer(
-                    folder / f"pooler{prepared}",
-                    postgres,
-                    default_pool_size=2,
-                    max_prepared_statements=prepared,
-                    query_wait_timeout=1,
-                    server_login_retry=0,
-                )
+        poolers = {}
+        for route, prepared in {"pooled": 200, "pooled, unprepared": 0}.items():
+            pooler = PgBouncer(
+                folder / f"pooler{prepared}",
+                postgres,
+                default_pool_size=2,
+                max_prepared_statements=prepared,
+                query_wait_timeout=1,
+                server_login_retry=0,
             )
-            for route, prepared in (("pooled", 200), ("pooled, unprepared", 0))
-        }
+            poolers[route] = stack.enter_context(pooler)
         yield postgres, poolers
 
 
-def main(seconds: float) -> int:
-    """Run, print the table, and return 1 if a promise was broken."""
-    seed = random.SystemRandom().randrange(1_000_000)
-    result = run(seconds, seed, lambda text: print(text, file=sys.stderr, flush=True))
+if __name__ == "__main__":
+    result = run(float(sys.argv[1]), random.SystemRandom().randrange(1_000_000))
     print(result.table())
-    return 0 if result.is_good else 1
+    sys.exit(not result.is_good)

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import random
-import socket
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import LiteralString
 
-import pytest
-
 from neon import Database, DatabaseError, Effect, OutcomeUnknownError, Statement, deadline
-from neon._connect import Connector
 
 _KEY_ATTEMPTS = 5
-_SEND_BUFFER_BYTES = 46_000
 
 
 class Kind(Enum):
@@ -55,7 +48,7 @@ TABLES = (
     "CREATE TABLE fault_keys (id text PRIMARY KEY)",
     "CREATE TABLE fault_writes (id text, length int)",
     "CREATE INDEX ON fault_writes (id)",
-    "GRANT ALL ON fault_keys, fault_writes TO api",
+    "GRANT ALL ON fault_keys, fault_writes TO PUBLIC",
 )
 
 
@@ -116,10 +109,10 @@ class Client(threading.Thread):
 
     def _read(self, write: Write) -> None:
         """Read a write that is done, which has to be there at once."""
-        count = Statement("SELECT count(*) AS n FROM fault_writes WHERE id = %s", (write.id,))
+        sql: LiteralString = "SELECT count(*) AS n, now() AS at FROM fault_writes WHERE id = %s"
         try:
             with deadline(2.0):
-                ((row,),) = self._database.run(count, effect=Effect.READ)
+                ((row,),) = self._database.run(Statement(sql, (write.id,)), effect=Effect.READ)
         except DatabaseError:
             return
         write.was_read = row["n"] > 0
@@ -131,19 +124,3 @@ class Client(threading.Thread):
         if draw < 0.75:
             return "x" * self._chance.randint(1, 200)
         return "x" * (self._chance.randint(44_000, 160_000) if draw < 0.98 else 3_500_000)
-
-
-@contextmanager
-def small_send_buffers() -> Iterator[None]:
-    """Give each new connection a send buffer that is too small for long writes."""
-    real = Connector.open
-
-    def opened(self: Connector, end: float) -> object:
-        pgconn = real(self, end)
-        with socket.socket(fileno=socket.dup(pgconn.socket)) as same:
-            same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        return pgconn
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Connector, "open", opened)
-        yield
