@@ -1,7 +1,9 @@
-"""A page as data, and its time limit."""
+"""A page as data: every sort and filter, cursors, and the time limit."""
 
 from __future__ import annotations
 
+import base64
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -10,7 +12,8 @@ import pytest
 import neon
 from tasks import store
 from tasks.errors import InvalidCursorError
-from tasks.models import TaskCreate
+from tasks.models import Task, TaskCreate
+from tasks.orders import FILTERS, Sort, Status
 from tasks.paging import PageRequest
 from tests.identity.conftest import execute
 from tests.tasks.conftest import Configure
@@ -25,17 +28,110 @@ def test_a_page_can_be_cut_anywhere_and_continued_from_there(user: str) -> None:
     assert (rest.tasks, rest.has_more) == (made[2:], False)
 
 
+SAMPLES: dict[str, list[Any]] = {
+    "status": [Status.PENDING, Status.COMPLETED],
+    "q": ["milk"],
+}
+"""Values of every filter, none of which is the default."""
+
+REQUESTS = [
+    PageRequest(sort=sort)._replace(**chosen)
+    for sort in Sort
+    for chosen in [{}, *({name: value} for name, values in SAMPLES.items() for value in values)]
+]
+
+
+def shown(wanted: PageRequest) -> str:
+    return "&".join(f"{name}={value}" for name, value in wanted.query().items())
+
+
+def test_every_member_of_a_request_is_a_filter_with_samples_or_says_how_to_show_the_list() -> None:
+    others = {"sort", "limit", "cursor"}
+    assert set(PageRequest._fields) - others == FILTERS.keys() == SAMPLES.keys()
+
+
+@pytest.fixture(scope="module")
+def owner() -> str:
+    return f"owner {uuid4()}"
+
+
+@pytest.fixture
+def made(url: str, owner: str) -> list[Task]:
+    """Return a user's tasks, many of which are alike in all but their ids."""
+    if not store.list_page(owner, PageRequest(limit=1)).tasks:
+        for number in range(12):
+            title = ["Milk", "milk", "Bread"][number % 3]
+            task = store.create(owner, TaskCreate(title=title, description="x")).value
+            if number % 4 == 0:
+                store.toggle(owner, task.id)
+        alike = "UPDATE tasks SET updated_at = now() WHERE title = 'milk' AND user_id = "
+        execute(url, f"{alike}'{owner}'")
+    return store.list_page(owner, PageRequest()).tasks
+
+
+@pytest.mark.parametrize("wanted", REQUESTS, ids=shown)
+def test_the_pages_together_are_the_whole_list(
+    wanted: PageRequest, made: list[Task], owner: str
+) -> None:
+    whole = store.list_page(owner, wanted).tasks
+    assert 0 < len(whole) < len(made) or not wanted.filters()
+    found: list[Task] = []
+    page = store.list_page(owner, wanted._replace(limit=1))
+    while page.has_more:
+        found += page.tasks
+        cursor = page.cursor_after(page.tasks[-1])
+        page = store.list_page(owner, wanted._replace(limit=1, cursor=cursor))
+    assert found + page.tasks == whole
+    name = wanted.sort.removeprefix("-") if wanted.sort.startswith("-") else f"-{wanted.sort}"
+    assert store.list_page(owner, wanted._replace(sort=Sort(name))).tasks == whole[::-1]
+
+
+@pytest.mark.parametrize("wanted", REQUESTS, ids=shown)
+def test_a_cursor_is_for_its_user_its_filters_and_its_order_alone(
+    wanted: PageRequest, made: list[Task], user: str
+) -> None:
+    cursor = wanted.cursor_after(made[5])
+    position = wanted._replace(cursor=cursor).position(made[5].user_id)
+    assert position is not None
+    assert position.id == made[5].id
+    for other in REQUESTS:
+        if other != wanted:
+            with pytest.raises(InvalidCursorError):
+                store.list_page(made[5].user_id, other._replace(cursor=cursor))
+    with pytest.raises(InvalidCursorError):
+        store.list_page(user, wanted._replace(cursor=cursor))
+
+
 @pytest.mark.usefixtures("url")
-def test_a_cursor_opens_for_its_user_filters_and_order_only(user: str) -> None:
-    wanted = PageRequest(q="x", limit=1)
-    for _ in range(2):
-        store.create(user, TaskCreate(title="x"))
-    page = store.list_page(user, wanted)
-    cursor = page.cursor_after(page.tasks[0])
-    assert len(store.list_page(user, wanted._replace(cursor=cursor)).tasks) == 1
-    for other, request in ((str(uuid4()), wanted), (user, wanted._replace(q="y"))):
-        with pytest.raises(InvalidCursorError):
-            store.list_page(other, request._replace(cursor=cursor))
+@pytest.mark.parametrize(
+    ("sort", "row"),
+    [
+        (Sort.CREATED, b""),
+        (Sort.CREATED, b"x" * 15),
+        (Sort.CREATED, b"x" * 16 + b"=more"),
+        (Sort.UPDATED, b"x" * 16 + b"=yesterday"),
+        (Sort.UPDATED, b"x" * 16 + b"2026-11-28"),
+        (Sort.TITLE, b"x" * 16 + b"=a\0b"),
+        (Sort.TITLE, b"x" * 16 + b"=\xff"),
+        (Sort.TITLE, b"x" * 16 + "=\ud800".encode("utf-8", "surrogatepass")),
+    ],
+)
+def test_a_cursor_that_somebody_made_up_is_refused_before_the_database_sees_it(
+    sort: Sort, row: bytes, user: str
+) -> None:
+    wanted = PageRequest(sort=sort)
+    raw = b"\1" + wanted._digest(row, user) + row
+    cursor = base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    with pytest.raises(InvalidCursorError):
+        store.list_page(user, wanted._replace(cursor=cursor))
+
+
+def test_a_cursor_of_another_version_is_refused(made: list[Task]) -> None:
+    cursor = PageRequest().cursor_after(made[0])
+    raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    other = base64.urlsafe_b64encode(b"\2" + raw[1:]).decode().rstrip("=")
+    with pytest.raises(InvalidCursorError):
+        store.list_page(made[0].user_id, PageRequest(cursor=other))
 
 
 def test_a_list_that_takes_too_long_is_stopped_in_the_database(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from functools import cache
 
 from neon import Database, Effect, Row, Statement, Telemetry
@@ -43,15 +41,6 @@ def ping() -> None:
 def telemetry() -> Telemetry:
     """Return the database's counters, live; all are zero until something asks for the database."""
     return _shared().telemetry if _shared.cache_info().currsize else Telemetry()
-
-
-def derive_key(purpose: bytes) -> bytes:
-    """Return a secret key of 32 bytes from the connection string, a different one for each purpose.
-
-    All functions with the same database derive the same key. It changes with the password. Raise
-    neon.DatabaseError when the connection string cannot be fetched.
-    """
-    return hmac.digest(_shared().url().encode(), purpose, hashlib.sha256)
 
 
 _shared = database

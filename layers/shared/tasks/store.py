@@ -19,8 +19,8 @@ from tasks.errors import TaskNotFoundError, VersionMismatchError
 from tasks.idempotency import PROCEED, Preconditions, WriteResult, outcome, quota, run_once
 from tasks.ids import now, task_id
 from tasks.models import TASKS, Task, TaskCreate, TaskUpdate
-from tasks.orders import Sort, Status
-from tasks.paging import Page, PageRequest, Position
+from tasks.orders import FILTERS
+from tasks.paging import Page, PageRequest
 from tasks.settings import settings
 
 _NONE = Preconditions()
@@ -97,34 +97,18 @@ def delete(user_id: str, id_: UUID, preconditions: Preconditions = _NONE) -> Wri
 
 
 def page_statement(user_id: str, wanted: PageRequest) -> Statement:
-    """Return the statement of a page; it reads one row more, to know whether more follow."""
-    position = wanted.position(user_id)
-    sql = _LIST
-    if wanted.status is not Status.ALL:
-        sql += " AND completed = %(completed)s"
-    if wanted.q:
-        sql += " AND (title ILIKE %(pattern)s OR description ILIKE %(pattern)s)"
-    if position:
-        sql += _AFTER[wanted.sort]
-    sql += _ORDER[wanted.sort] + " LIMIT %(rows)s"
-    return Statement(sql, _page_params(user_id, wanted, position))
+    """Return the statement of a page; it reads one row more, to know whether more follow.
 
-
-def _page_params(user_id: str, wanted: PageRequest, position: Position | None) -> dict[str, object]:
-    value, id_ = position or (None, None)
-    return {
-        "user_id": user_id,
-        "completed": wanted.status is Status.COMPLETED,
-        "pattern": f"%{_literal(wanted.q)}%",
-        "value": value,
-        "id": id_,
-        "rows": wanted.limit + 1,
-    }
-
-
-def _literal(text: str) -> str:
-    """Return the text as a pattern that matches itself and nothing else."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    Raise InvalidCursorError.
+    """
+    filters, order = wanted.filters(), wanted.sort.order
+    conditions = ["user_id = %(user_id)s", *(FILTERS[name].condition for name in filters)]
+    params = {name: FILTERS[name].parameter(value) for name, value in filters.items()}
+    if position := wanted.position(user_id):
+        conditions.append(order.after)
+        params |= position._asdict()
+    sql = f"{_LIST} WHERE {' AND '.join(conditions)} ORDER BY {order.by} LIMIT %(rows)s"
+    return Statement(sql, {**params, "user_id": user_id, "rows": wanted.limit + 1})
 
 
 def _change(
@@ -217,22 +201,4 @@ _TOGGLE = _update("completed = NOT completed")
 
 _DELETE = _changing("DELETE FROM tasks", "id")
 
-_LIST: LiteralString = f"SELECT {_COLUMNS} FROM tasks WHERE user_id = %(user_id)s"
-
-_AFTER: dict[Sort, LiteralString] = {
-    Sort.CREATED: " AND id > %(id)s",
-    Sort.CREATED_DESCENDING: " AND id < %(id)s",
-    Sort.UPDATED: " AND (updated_at, id) > (%(value)s, %(id)s)",
-    Sort.UPDATED_DESCENDING: " AND (updated_at, id) < (%(value)s, %(id)s)",
-    Sort.TITLE: " AND (lower(title), id) > (lower(%(value)s::text), %(id)s)",
-    Sort.TITLE_DESCENDING: " AND (lower(title), id) < (lower(%(value)s::text), %(id)s)",
-}
-
-_ORDER: dict[Sort, LiteralString] = {
-    Sort.CREATED: " ORDER BY id",
-    Sort.CREATED_DESCENDING: " ORDER BY id DESC",
-    Sort.UPDATED: " ORDER BY updated_at, id",
-    Sort.UPDATED_DESCENDING: " ORDER BY updated_at DESC, id DESC",
-    Sort.TITLE: " ORDER BY lower(title), id",
-    Sort.TITLE_DESCENDING: " ORDER BY lower(title) DESC, id DESC",
-}
+_LIST: LiteralString = f"SELECT {_COLUMNS} FROM tasks"

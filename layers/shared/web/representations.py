@@ -17,7 +17,6 @@ from pydantic import BaseModel
 from tasks.idempotency import Preconditions, WriteResult
 from tasks.models import DESCRIPTION_LENGTH, TASKS, TITLE_LENGTH, USER_ID_LENGTH, Task
 from tasks.paging import Page, PageRequest
-from tasks.settings import settings
 from web.response import Response
 
 Headers = dict[str, str]
@@ -114,8 +113,7 @@ def _link(url: str, following: PageRequest) -> str:
     The path is left out where it would make the header too long; a client takes it from the
     request (RFC 3986, section 5.2).
     """
-    default = PageRequest(sort=settings().default_sort)._asdict()
-    query = urlencode({k: v for k, v in following._asdict().items() if v != default[k]})
+    query = urlencode(following.query())
     link = f'<{url}?{query}>; rel="next"'
     return link if len(link) <= _HEADER_BYTES else f'<?{query}>; rel="next"'
 
