@@ -4,13 +4,16 @@ import json
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
+from local.specification.requests import ExampleRequest, requests_of
 from tests.contract.client import Client, first_error, problem
+from tests.functions.handlers import modules, taking
+from tests.routes import Route, fitting_request
+from tests.running import ROOT
 
 Send = Callable[..., httpx.Response]
 
@@ -19,29 +22,36 @@ def _key() -> dict[str, str]:
     return {"Idempotency-Key": str(uuid.uuid4())}
 
 
-def _writes(client: Client) -> dict[str, Callable[..., httpx.Response]]:
-    """Return every write of the API, each for a task of its own."""
-    update, toggle, delete = (client.create()["id"] for _ in range(3))
+KEYED = taking("Idempotency-Key")
+GUARDED = [route for route in taking("If-Match") if route.method != "GET"]
 
-    def send(method: str, path: str, **body: Any) -> Send:
-        return lambda headers: client.send(method, path, headers=headers, **body)
+keyed = pytest.mark.parametrize("route", KEYED, ids=lambda route: route.key)
+guarded = pytest.mark.parametrize("route", GUARDED, ids=lambda route: route.key)
 
-    return {
-        "create": send("POST", client.path(), json={"title": "once"}),
-        "update": send("PUT", client.path(update), json={"title": "once"}),
-        "toggle": send("PATCH", client.path(toggle, "complete")),
-        "delete": send("DELETE", client.path(delete)),
-    }
+
+def _url(client: Client, route: Route, task_id: object) -> str:
+    url: str = modules(route.folder)["app"].handler.url(user_id=client.user, task_id=task_id)
+    return url
+
+
+def _sender(client: Client, route: Route, task_id: object, example: ExampleRequest) -> Send:
+    """Return a function that sends the example with further headers."""
+    path = f"{_url(client, route, task_id)}?{example.query_string}"
+    body = {} if example.body is None else {"json": example.body}
+    return lambda headers: client.send(
+        route.method, path, headers={**example.headers, **headers}, **body
+    )
 
 
 # --- Idempotency-Key ---
 
 
-@pytest.mark.parametrize("operation", ["create", "update", "toggle", "delete"])
+@keyed
 def test_a_write_with_a_key_happens_once_and_its_answer_is_replayed(
-    client: Client, operation: str
+    client: Client, route: Route
 ) -> None:
-    write, key = _writes(client)[operation], _key()
+    write = _sender(client, route, client.create()["id"], fitting_request(route.folder))
+    key = _key()
     first = write(headers=key)
     after_first = client.send("GET", client.path()).json()
     again = [write(headers=key) for _ in range(3)]
@@ -70,15 +80,21 @@ def test_a_404_is_replayed_even_when_the_task_exists_by_then(client: Client) -> 
         assert problem(client.send("DELETE", path, headers=key), 404) == "Task not found"
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_a_key_with_another_body_is_422_and_does_nothing(client: Client, method: str) -> None:
-    path = client.path() if method == "POST" else client.path(client.create(title="first")["id"])
-    key = _key()
-    client.send(method, path, json={"title": "first"}, headers=key)
-    before = client.send("GET", client.path()).json()
-    other = client.send(method, path, json={"title": "second"}, headers=key)
-    assert first_error(other) == ("idempotency_key_reused", ["header", "idempotency-key"])
-    assert client.send("GET", client.path()).json() == before
+@keyed
+def test_a_key_with_another_body_is_422_and_does_nothing(client: Client, route: Route) -> None:
+    examples = requests_of(ROOT / "functions" / route.folder).values()
+    task_id, key = client.create()["id"], _key()
+    for number, example in enumerate(examples):
+        response = _sender(client, route, task_id, example)(key)
+        if number == 0:
+            assert response.status_code in (200, 201)
+            before = client.send("GET", client.path()).json()
+        else:
+            assert first_error(response) == (
+                "idempotency_key_reused",
+                ["header", "idempotency-key"],
+            )
+            assert client.send("GET", client.path()).json() == before
 
 
 def test_a_body_that_says_the_same_in_another_way_is_the_same(client: Client) -> None:
@@ -225,25 +241,21 @@ def test_every_task_answer_has_a_strong_etag_that_moves_with_the_task(client: Cl
     assert all(tag.startswith('"') and tag.endswith('"') for tag in tags)
 
 
-@pytest.mark.parametrize(("method", "below"), [("PUT", ""), ("PATCH", "/complete"), ("DELETE", "")])
-def test_if_match_lets_only_the_current_version_be_changed(
-    client: Client, method: str, below: str
-) -> None:
+@guarded
+def test_if_match_lets_only_the_current_version_be_changed(client: Client, route: Route) -> None:
     created = client.send("POST", client.path(), json={"title": "x"})
     path, old = created.headers["location"], created.headers["etag"]
     current = client.send("PUT", path, json={"title": "y"}).headers["etag"]
-    body = {"title": "z"} if method == "PUT" else None
+    write = _sender(client, route, created.json()["id"], fitting_request(route.folder))
     before = client.send("GET", path).json()
     padded, beyond_all_time = f'"0{current[1:]}', f'"{"f" * 16}"'
     for stale in (
         *(old, f"W/{current}", '"nonsense"', "nonsense", f'{old}, "x"'),
         *(padded, beyond_all_time, current.upper(), current.strip('"')),
     ):
-        answer = client.send(method, path + below, json=body, headers={"If-Match": stale})
-        assert isinstance(problem(answer, 412), str)
+        assert isinstance(problem(write({"If-Match": stale}), 412), str)
     assert client.send("GET", path).json() == before
-    answer = client.send(method, path + below, json=body, headers={"If-Match": f"{old}, {current}"})
-    assert answer.status_code == 200
+    assert write({"If-Match": f"{old}, {current}"}).status_code == 200
 
 
 def test_if_match_with_a_star_matches_any_version_of_a_task_that_is_there(client: Client) -> None:
@@ -254,13 +266,11 @@ def test_if_match_with_a_star_matches_any_version_of_a_task_that_is_there(client
     problem(client.send("PUT", missing, json={"title": "y"}, headers=star), 404)
 
 
-def test_if_match_on_a_missing_task_is_404(client: Client) -> None:
+@guarded
+def test_if_match_on_a_missing_task_is_404(client: Client, route: Route) -> None:
     tag = client.send("POST", client.path(), json={"title": "x"}).headers["etag"]
-    for method, body in (("PUT", {}), ("DELETE", None)):
-        response = client.send(
-            method, client.path(uuid.uuid4()), json=body, headers={"If-Match": tag}
-        )
-        assert problem(response, 404) == "Task not found"
+    write = _sender(client, route, uuid.uuid4(), fitting_request(route.folder))
+    assert problem(write({"If-Match": tag}), 404) == "Task not found"
 
 
 def test_of_eight_writers_with_one_etag_exactly_one_wins(client: Client) -> None:

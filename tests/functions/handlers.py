@@ -11,7 +11,9 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
+from tests.routes import TASK_ROUTES, Route
 from tests.running import ROOT
+from web.binding import parameters
 
 Handler = Callable[[Any, Any], Any]
 
@@ -54,6 +56,20 @@ def handler(function: str) -> Handler:
     """Return a function's handler."""
     entry: Handler = modules(function)["app"].handler
     return entry
+
+
+def taking(header: str) -> list[Route]:
+    """Return the routes whose handlers take a header, by their signatures."""
+    return [
+        route
+        for route in TASK_ROUTES
+        if any(
+            parameter.name == header
+            for _, parameter, _ in parameters(
+                modules(route.folder)["app"].handler.function
+            ).values()
+        )
+    ]
 
 
 def recorded(name: str) -> Any:

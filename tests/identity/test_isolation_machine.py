@@ -11,6 +11,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
+    RULE_MARKER,
     Bundle,
     RuleBasedStateMachine,
     consumes,
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 import neon
+from tests.functions.handlers import taking
 from tests.identity.conftest import execute
 from tests.identity.harness import (
     ROUTES,
@@ -42,7 +44,10 @@ identities = st.sampled_from(IDENTITIES)
 
 
 class Users(RuleBasedStateMachine):
-    """The tasks that each user should have, compared with the database after every step."""
+    """The tasks that each user should have, compared with the database after every step.
+
+    A rule has the name of the function that it calls.
+    """
 
     urls: dict[str, str]
     gateway: Gateway
@@ -55,7 +60,7 @@ class Users(RuleBasedStateMachine):
         self.tasks: dict[str, dict[str, dict[str, Any]]] = {user: {} for user in USERS}
 
     @rule(target=known, user=users, identity=identities, title=st.sampled_from(["Tea", "Milk"]))
-    def create(self, user: str, identity: str, title: str) -> Any:
+    def create_task(self, user: str, identity: str, title: str) -> Any:
         answer = self._call("create_task", user, identity, body=json.dumps({"title": title}))
         if answer is None:
             return multiple()
@@ -64,20 +69,20 @@ class Users(RuleBasedStateMachine):
         return answer.body["id"]
 
     @rule(user=users, identity=identities)
-    def list_all(self, user: str, identity: str) -> None:
+    def list_tasks(self, user: str, identity: str) -> None:
         answer = self._call("list_tasks", user, identity)
         if answer is not None:
             assert answer.status == 200
             assert answer.body == list(self.tasks[user].values())
 
     @rule(user=users, identity=identities, task_id=known)
-    def get(self, user: str, identity: str, task_id: str) -> None:
+    def get_task(self, user: str, identity: str, task_id: str) -> None:
         answer = self._call("get_task", user, identity, task_id)
         if answer is not None and self._found(user, task_id, answer):
             assert answer.body == self.tasks[user][task_id]
 
     @rule(user=users, identity=identities, task_id=known)
-    def update(self, user: str, identity: str, task_id: str) -> None:
+    def update_task(self, user: str, identity: str, task_id: str) -> None:
         body = json.dumps({"title": f"{user[:9]}'s", "user_id": "alice", "id": str(uuid4())})
         answer = self._call("update_task", user, identity, task_id, body)
         if answer is not None and self._found(user, task_id, answer):
@@ -85,14 +90,14 @@ class Users(RuleBasedStateMachine):
             self._remember(user, answer)
 
     @rule(user=users, identity=identities, task_id=known)
-    def toggle(self, user: str, identity: str, task_id: str) -> None:
+    def toggle_task(self, user: str, identity: str, task_id: str) -> None:
         answer = self._call("toggle_task", user, identity, task_id)
         if answer is not None and self._found(user, task_id, answer):
             assert answer.body["completed"] is not self.tasks[user][task_id]["completed"]
             self._remember(user, answer)
 
     @rule(user=users, identity=identities, task_id=known)
-    def delete(self, user: str, identity: str, task_id: str) -> None:
+    def delete_task(self, user: str, identity: str, task_id: str) -> None:
         answer = self._call("delete_task", user, identity, task_id)
         if answer is not None and self._found(user, task_id, answer):
             del self.tasks[user][task_id]
@@ -153,6 +158,11 @@ class Users(RuleBasedStateMachine):
     def _remember(self, user: str, answer: Answer) -> None:
         assert answer.body["user_id"] == user
         self.tasks[user][answer.body["id"]] = answer.body
+
+
+def test_every_endpoint_that_takes_an_idempotency_key_has_a_rule() -> None:
+    rules = {name for name, each in vars(Users).items() if hasattr(each, RULE_MARKER)}
+    assert {route.folder for route in taking("Idempotency-Key")} <= rules
 
 
 @pytest.mark.parametrize("who", ["login", "owner"])
