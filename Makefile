@@ -64,39 +64,42 @@ endef
 runtime-python: .venv/ready
 	@layers/find-python 3.13 fetch >/dev/null
 
+# Only names that exist may stand on make's command line; GIVEN has them.
+LOCAL := GIVEN='$(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))' $(BIN)/python -m local
+
 # --- every day -----------------------------------------------------------------------------------
 
 .PHONY: run
 run: .venv/ready ## serve the API on this machine, with an embedded Postgres (PORT, DATABASE_URL, any parameter as JWT_SECRET)
-	@exec $(BIN)/python -m local run
+	@exec env $(LOCAL) run
 
 .PHONY: token
 token: .venv/ready ## print a token for a user: make token USER=alice
-	@$(BIN)/python -m local token "$$USER"
+	@$(LOCAL) token "$(if $(findstring command line,$(origin USER)),$$USER)"
 
 .PHONY: logs
 logs: .venv/ready ## follow what the functions of `make run` write
-	@exec $(BIN)/python -m local logs
+	@exec env $(LOCAL) logs
 
 .PHONY: psql
 psql: .venv/ready ## open psql on the embedded database, whether `make run` is up or not
-	@exec $(BIN)/python -m local psql
+	@exec env $(LOCAL) psql
 
 .PHONY: reset
 reset: .venv/ready ## delete the embedded database; asks first (YES=1)
-	@exec $(BIN)/python -m local reset
+	@exec env $(LOCAL) reset
 
 .PHONY: invoke
 invoke: .venv/ready ## run one function once: make invoke F=CreateTask [E=events/create_task.json]
-	@$(BIN)/python -m local invoke "$$F" $${E:+"$$E"}
+	@$(LOCAL) invoke "$$F" $${E:+"$$E"}
 
 .PHONY: events
 events: .venv/ready ## play every event of events/ to its function, and print a table
-	@$(BIN)/python -m local events
+	@$(LOCAL) events
 
 .PHONY: migrate
 migrate: .venv/ready ## bring a database's schema up to date: make migrate DATABASE_URL=postgresql://...
-	@$(BIN)/python -m local migrate
+	@$(LOCAL) migrate
 
 .PHONY: adopt
 adopt: .venv/ready ## move a FastAPI + SQLModel task database in: make adopt DATABASE_URL=... (IDS=new, ZONE=..., YES=1)
@@ -161,11 +164,11 @@ build: .venv-sam/ready runtime-python ## build what is deployed, into .aws-sam
 
 .PHONY: sam-local
 sam-local: .venv/ready .venv-sam/ready ## serve the API by `sam local start-api`, in containers (PORT, DATABASE_URL, JWT_SECRET ...)
-	@exec $(BIN)/python -m local sam-local
+	@exec env $(LOCAL) sam-local
 
 .PHONY: sam-invoke
 sam-invoke: .venv/ready .venv-sam/ready ## run one function once by `sam local invoke`: make sam-invoke F=CreateTask [E=events/...]
-	@exec $(BIN)/python -m local sam-invoke "$$F" "$$E"
+	@exec env $(LOCAL) sam-invoke "$$F" "$$E"
 
 .PHONY: validate
 validate: .venv-sam/ready ## check template.yaml

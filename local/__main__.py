@@ -40,7 +40,7 @@ def _command(name: str, arguments: list[str]) -> int:
     # These imports take most of a second; Ctrl-C is already taken care of by now.
     from local import database, invoke, stack, terminal, token
     from local.sam import commands as sam
-    from local.settings import read_settings
+    from local.settings import near_misses, read_settings
 
     commands: dict[str, Callable[..., int | Coroutine[Any, Any, int]]] = {
         "run": stack.run,
@@ -57,7 +57,10 @@ def _command(name: str, arguments: list[str]) -> int:
     most = len(inspect.signature(commands[name]).parameters) - 1 if name in commands else -1
     if len(arguments) > most:
         raise LocalError(f"usage: python -m local [{' | '.join(commands)}]")
-    done = commands[name](read_settings(Path.cwd(), os.environ), *arguments)
+    settings = read_settings(Path.cwd(), os.environ)
+    for sentence in near_misses(settings):
+        print(sentence, file=sys.stderr, flush=True)
+    done = commands[name](settings, *arguments)
     return done if isinstance(done, int) else _until_signalled(done)
 
 

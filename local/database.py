@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from local.errors import LocalError
 from local.postgres import BINARIES, Postgres
@@ -14,6 +15,12 @@ from local.settings import Settings
 
 _API_ROLE = "task_api"  # made by the schema
 _API_LOGIN = "task_login"
+_CONNECT_SECONDS = 10
+_STATE = """
+    SELECT EXISTS (SELECT FROM information_schema.columns
+                   WHERE table_name = 'schema_migrations' AND column_name = 'checksum'),
+           to_regclass('tasks') IS NOT NULL OR to_regclass('task') IS NOT NULL
+"""
 
 
 def embedded_postgres(
@@ -45,6 +52,37 @@ def let_the_api_in(postgres: Postgres) -> None:
             connection.execute(f"CREATE ROLE {_API_LOGIN} LOGIN NOINHERIT {member}")
 
 
+def place_of(url: str) -> str:
+    """Return the database and the host of a connection string, without the rest of it."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "the one in DATABASE_URL"
+    return f"{parts.get('dbname')} on {parts.get('host')}"
+
+
+def check_database(settings: Settings) -> None:
+    """Ask before the schema goes into a database that is neither embedded nor this API's yet.
+
+    Raise LocalError unless a person agrees, or YES=1 is set, and when the database has the tasks of
+    another application. A database that cannot be reached is left to Migrate, which says why.
+    """
+    if not settings.database_url:
+        return
+    url = settings.environ.get("OWNER_DATABASE_URL", settings.database_url)
+    try:
+        with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS) as connection:
+            is_ours, has_tasks = connection.execute(_STATE).fetchone() or (True, False)
+    except psycopg.Error:
+        return
+    if not is_ours and has_tasks:
+        raise LocalError(
+            f"{place_of(url)} has the tasks of another application: `make adopt` moves them in."
+        )
+    if not is_ours and settings.environ.get("YES") != "1":
+        _confirm(f"Create the tables of this API in {place_of(url)}?", "nothing was created")
+
+
 def psql(settings: Settings) -> int:
     """Open psql as the database's owner, and start the server for it where none runs.
 
@@ -69,7 +107,7 @@ def reset(settings: Settings) -> int:
         return 0
     with postgres.locked():
         if settings.environ.get("YES") != "1":
-            _confirm()
+            _confirm("Delete every task in the embedded database?", "nothing was deleted")
         postgres.delete()
     print("The database is deleted; `make run` makes an empty one.")
     return 0
@@ -82,11 +120,13 @@ def _embedded(settings: Settings) -> Postgres:
     return postgres
 
 
-def _confirm() -> None:
+def _confirm(question: str, otherwise: str) -> None:
     """Raise LocalError unless a person agrees."""
     try:
-        said = input("Delete every task in the embedded database? [y/N] ")
+        said = input(f"{question} [y/N] ")
     except (EOFError, KeyboardInterrupt):
-        raise LocalError("Nobody answered, so nothing was deleted; YES=1 answers yes.") from None
+        raise LocalError(
+            f"{question} Nobody answered, so {otherwise}; YES=1 answers yes."
+        ) from None
     if said.strip().lower() not in ("y", "yes"):
-        raise LocalError("Nothing was deleted.")
+        raise LocalError(f"{otherwise.capitalize()}.")

@@ -93,9 +93,7 @@ class Gateway:
         """Tell of the request after what its function wrote, which is in the pipe by now."""
         for _ in range(_TURNS_TO_READ):
             await asyncio.sleep(0)
-        request_id = dict(answer.headers).get("x-request-id")
-        path = target.partition("?")[0]
-        self.terminal.answered(request.method, path, answer.status, seconds, request_id)
+        self.terminal.answered(request.method, target.partition("?")[0], answer.status, seconds)
 
     async def _answer(self, template: Template, request: Request) -> Answer:
         if template.cors and is_preflight(request):

@@ -12,7 +12,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from uuid import UUID
 import psycopg
 
 from deploy.template import functions, parse, variable_name
+from local.database import check_database
 from local.errors import InvocationError, LocalError
 from local.events import Answer, Request
 from local.postgres import Postgres
@@ -56,7 +57,7 @@ async def migrate(settings: Settings) -> int:
     return 0
 
 
-async def invoke(settings: Settings, function: str = "", given: str = "") -> int:
+def invoke(settings: Settings, function: str = "", given: str = "") -> Coroutine[Any, Any, int]:
     """Play one event to a function and print the answer; return 1 when it failed.
 
     Raises LocalError when there is no such function or event.
@@ -65,17 +66,27 @@ async def invoke(settings: Settings, function: str = "", given: str = "") -> int
     if not given:
         known = "\n  ".join(_names_of_events(settings, function))
         print(f"E=... is one of\n  {known}\nPlaying {path.name} ...", file=sys.stderr)
+    check_database(settings)
+    return _invoke(settings, function, path)
+
+
+async def _invoke(settings: Settings, function: str, path: Path) -> int:
     async with _player(settings) as player:
         answer, failed = await player.play(function, path)
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     return int(failed)
 
 
-async def play_all(settings: Settings) -> int:
+def play_all(settings: Settings) -> Coroutine[Any, Any, int]:
     """Play every event of events/ and print a table; return 1 when one surprises.
 
     An event surprises when it fails and its name does not say so, or the other way around.
     """
+    check_database(settings)
+    return _play_all(settings)
+
+
+async def _play_all(settings: Settings) -> int:
     surprises = 0
     async with _player(settings) as player:
         for path, function in _events(settings).items():

@@ -35,7 +35,6 @@ from local.errors import (
     CrashedError,
     FunctionError,
     InvocationError,
-    LocalError,
     ThrottledError,
     TimedOutError,
 )
@@ -96,9 +95,7 @@ class Runtime:
 
         Raises LocalError when their dependencies cannot be installed; nothing has changed then.
         """
-        if debugged := self._settings.debug:
-            if debugged not in functions:
-                raise LocalError(f"template.yaml has no function {debugged} to debug.")
+        if self._settings.debug in functions:  # others export DEBUG=true
             program = str(await self._packages.install_debugger() / "debugpy")
             address = f"127.0.0.1:{self._settings.debug_port}"
             self._debugger = ["-X", "frozen_modules=off", program, "--listen", address]
@@ -112,15 +109,13 @@ class Runtime:
 
         Raises InvocationError: FunctionError, CrashedError, TimedOutError, or ThrottledError.
         """
-        # A debugger listens on one port, so it has one process.
-        limit = 1 if name == self._settings.debug else self._settings.concurrency
-        pool = self._pools.setdefault(name, _Pool(limit))
+        pool = self._pool(name)
         try:
             async with asyncio.timeout(_SECONDS_IN_LINE):
                 await pool.slots.acquire()
         except TimeoutError:
             raise ThrottledError(
-                f"{name}: all {limit} environments stayed busy for {_SECONDS_IN_LINE:g} seconds"
+                f"{name}: all {pool.limit} environments stayed busy for {_SECONDS_IN_LINE:g} s"
             ) from None
         try:
             environment = pool.idle_one(self.deployed(name)) or await self._started(name, pool)
@@ -130,6 +125,16 @@ class Runtime:
                 pool.idle.append(environment)
         finally:
             pool.slots.release()
+
+    async def warm(self, name: str) -> None:
+        """Start an environment before the first request needs it; raise InvocationError."""
+        pool = self._pool(name)
+        pool.idle.append(await self._started(name, pool))
+
+    def _pool(self, name: str) -> _Pool:
+        # A debugger listens on one port, so it has one process.
+        limit = 1 if name == self._settings.debug else self._settings.concurrency
+        return self._pools.setdefault(name, _Pool(limit))
 
     def deployed(self, name: str) -> Deployed:
         """Return what a function is right now; raises InvocationError when there is none."""
@@ -163,6 +168,7 @@ class _Pool:
     """The environments of one function."""
 
     def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.slots = asyncio.Semaphore(limit)
         self.starts = asyncio.Semaphore(_STARTS_AT_A_TIME)
         self.idle: list[Environment] = []

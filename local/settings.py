@@ -12,13 +12,19 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
+from deploy.template import parse, variable_name
 from local.errors import LocalError
 
 HOST = "127.0.0.1"
-_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key of the hash's size or larger
-_DISTINCT_CHARACTERS = 8  # what the authorizer asks for
+# What is set beside the template's parameters.
+_NAMES = {
+    *("PORT", "CONCURRENCY", "DEBUG", "DEBUG_PORT", "EXPIRES_IN", "USER", "YES", "F", "E"),
+    *("JWT_PREVIOUS_SECRET", "PYTHON", "SAM_OPTIONS"),
+}
+_CLOSE = 0.9  # CORS_ORIGIN is as close to CORS_ORIGINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +53,17 @@ class Settings:
 def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     """Read all settings; make the folder of the state, and the JWT secret when there is none.
 
-    Raises LocalError with a sentence that names the variable whose value is not usable. An empty
+    Raise LocalError with a sentence that names the variable whose value is not usable. An empty
     value counts as not given, because that is what `make VARIABLE=` passes on.
     """
     if not (root / "template.yaml").exists():
         raise LocalError(f"There is no template.yaml in {root}.")
     (root / ".local").mkdir(exist_ok=True)
     given = {name: value for name, value in environ.items() if value}
-    for name in ("JWT_SECRET", "JWT_PREVIOUS_SECRET"):
-        if name in given:
-            _check_secret(given[name], name)
     if "JWT_SECRET" not in given:
-        kept = root / ".local" / "jwt_secret"
-        given["JWT_SECRET"] = _kept_secret(kept)
-        _check_secret(given["JWT_SECRET"], str(kept))
+        given["JWT_SECRET"] = _kept_secret(root / ".local" / "jwt_secret")
+        if "JWT_ISSUERS" in given:  # beside others, the issuer of this secret has to have a name
+            given.setdefault("JWT_ISSUER", "make-run")
     return Settings(
         root=root,
         port=_number(given, "PORT", default=8000, least=0, most=65535),
@@ -70,6 +73,36 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         debug_port=_number(given, "DEBUG_PORT", default=5890, least=1, most=65535),
         environ=given,
     )
+
+
+def near_misses(settings: Settings) -> list[str]:
+    """Return a sentence for each variable whose name is almost that of a setting.
+
+    Raise LocalError for any other name on make's command line, which the Makefile passes in GIVEN.
+    """
+    parameters = parse(settings.template).get("Parameters", {})
+    known = {*_NAMES, *map(variable_name, parameters)}
+    for name in settings.environ.get("GIVEN", "").split():
+        if name not in known:
+            close = get_close_matches(name, known, 1) or ["one that `make` lists"]
+            raise LocalError(f"{name} is no setting: did you mean {close[0]}?")
+    return [
+        f"{name} is set and is no setting: did you mean {close[0]}?"
+        for name in settings.environ.keys() - known
+        if (close := get_close_matches(name, known, 1, _CLOSE))
+    ]
+
+
+def in_force(settings: Settings) -> list[str]:
+    """Return the parameters that differ from their defaults, without the values of secrets."""
+    found = {}
+    for name, definition in parse(settings.template).get("Parameters", {}).items():
+        variable = variable_name(name)
+        value = os.environ.get(variable) or definition.get("Default")
+        if str(value) != str(definition.get("Default")):
+            is_secret = definition.get("NoEcho") or name == "JwtIssuers"
+            found[variable] = f"{variable} is set" if is_secret else f"{variable}={value}"
+    return [found[variable] for variable in sorted(found)]
 
 
 def private(path: str, flags: int) -> int:
@@ -82,17 +115,6 @@ def _number(given: Mapping[str, str], name: str, *, default: int, least: int, mo
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
         raise LocalError(f"{name} has to be a whole number from {least} to {most}.")
     return int(text)
-
-
-def _check_secret(secret: str, source: str) -> None:
-    """Refuse what the authorizer would refuse on every request; raises LocalError."""
-    if len(secret.encode(errors="surrogateescape")) < _SECRET_BYTES:
-        raise LocalError(f"{source} is shorter than {_SECRET_BYTES} bytes.")
-    if len(set(secret)) < _DISTINCT_CHARACTERS:
-        raise LocalError(
-            f"{source} has to be random: it has fewer than {_DISTINCT_CHARACTERS} different"
-            " characters."
-        )
 
 
 def _kept_secret(path: Path) -> str:

@@ -10,25 +10,32 @@ import contextlib
 import errno
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from deploy.template import parse
 from local import page
-from local.database import embedded_postgres, environ_with, let_the_api_in
+from local.database import (
+    check_database,
+    embedded_postgres,
+    environ_with,
+    let_the_api_in,
+    place_of,
+)
 from local.errors import InvocationError, LocalError
 from local.events import Answer, Request
 from local.gateway import Gateway, serving
 from local.live import Live
 from local.postgres import Postgres
 from local.runtime import Runtime
-from local.settings import HOST, Settings
+from local.settings import HOST, Settings, in_force
 from local.specification.requests import first_request
 from local.template import Template, read_template
 from local.terminal import Terminal
-from local.token import announced, make_token
+from local.token import make_token
 
 DATABASE = "DatabaseUrl"  # the template parameter that an embedded Postgres stands in for
 MIGRATE = "Migrate"
@@ -52,17 +59,21 @@ class Api:
     migrated: bytes
 
 
-async def run(settings: Settings) -> int:
-    """Serve the API until cancelled; raises LocalError when it cannot start."""
+def run(settings: Settings) -> Coroutine[Any, Any, int]:
+    """Serve the API until cancelled; raise LocalError when it cannot start."""
+    check_database(settings)
+    return _run(settings)
+
+
+async def _run(settings: Settings) -> int:
     with Terminal(settings) as terminal:
         async with serving_api(settings, settings.port, terminal) as api:
-            with announced(settings, int(api.address.rpartition(":")[2])):
-                _welcome(terminal, api)
-                await asyncio.Event().wait()
+            _welcome(terminal, settings, api)
+            await asyncio.Event().wait()
     return 0
 
 
-def _welcome(terminal: Terminal, api: Api) -> None:
+def _welcome(terminal: Terminal, settings: Settings, api: Api) -> None:
     routes = sorted(api.template.routes, key=lambda route: (route.path, route.method))
     width = max((len(route.path) for route in routes), default=0)
     for route in routes:
@@ -74,6 +85,10 @@ def _welcome(terminal: Terminal, api: Api) -> None:
             request = first_request(api.template.functions[route.function].code)
             url = api.address + re.sub(r"\{[^}]*\}", "alice", route.path)
             terminal.say(request.curl(route.method, url, make_token("alice", api.environ)))
+    if settings.database_url:
+        terminal.say(f"Database: {place_of(settings.database_url)}")
+    for text in in_force(settings):
+        terminal.say(text)
     terminal.say(f"A page to try it on: {api.address}/")
     terminal.say(f"Ready on {api.address}")
 
@@ -112,12 +127,14 @@ async def serving_api(
         if postgres:
             stack.enter_context(postgres)
         stack.push_async_callback(runtime.close)  # before Postgres ends
+        checked = asyncio.gather(*(_check(runtime, name) for name in _authorizers(template)))
         schema, migrated = None, b"null"
         if MIGRATE in template.functions:
             apply = partial(_migrate, runtime, settings, postgres, terminal)
             folder = template.functions[MIGRATE].code
             schema = Live(folder, apply, complain=terminal.complain)
-            migrated = await schema.load()
+            migrated, _ = await asyncio.gather(schema.load(), checked)
+        await checked
 
         async def current() -> Template:
             if schema:
@@ -133,6 +150,18 @@ async def serving_api(
         )
         await stack.enter_async_context(serving(gateway, listener, grace=_GRACE_SECONDS))
         yield Api(address, template, runtime, postgres, environ, migrated)
+
+
+def _authorizers(template: Template) -> set[str]:
+    return {route.authorizer.function for route in template.routes if route.authorizer}
+
+
+async def _check(runtime: Runtime, authorizer: str) -> None:
+    """Raise LocalError when an authorizer refuses its settings, by its own code."""
+    try:
+        await runtime.warm(authorizer)
+    except InvocationError as failure:
+        raise LocalError(f"{' '.join(str(failure).split())}.") from None
 
 
 def _listener(port: int) -> socket.socket:

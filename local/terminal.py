@@ -21,7 +21,6 @@ _SHOWN_CHARACTERS = 300
 RED, YELLOW, GREEN, DIM = "31", "33", "32", "2"
 _COLOURS = {"DEBUG": DIM, "WARNING": YELLOW, "WARN": YELLOW, "ERROR": RED, "CRITICAL": RED}
 _LAST_LINES = "20"
-_REMEMBERED = 1000
 _UNHANDLED = "LAMBDA_WARNING: Unhandled exception"
 
 
@@ -38,7 +37,6 @@ class Terminal(contextlib.AbstractContextManager["Terminal"]):
         self._out = out
         self._quiet = quiet
         self.shows_functions = True
-        self._actors: dict[str, str] = {}  # by request id, until the request's line is printed
         self._log = open(  # noqa: SIM115 - closed at the end of the block
             _log(settings), "a", encoding="utf-8", errors="replace", buffering=1, opener=private
         )
@@ -56,35 +54,21 @@ class Terminal(contextlib.AbstractContextManager["Terminal"]):
         for line in text.splitlines():
             _print(coloured(printable(line), RED, sys.stderr), sys.stderr)
 
-    def answered(
-        self, method: str, path: str, status: int, seconds: float, request_id: str | None
-    ) -> None:
-        """Print the line of a request, without its query, which may hold secrets.
-
-        It ends with the actor that the function's metrics name, which is a hash of the user's id.
-        """
-        actor = self._actors.pop(request_id or "", "")
-        who = f" user {printable(actor)}" if actor else ""
+    def answered(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Print the line of a request, without its query, which may hold secrets."""
         if not self._quiet:
             colour = GREEN if status < 400 else YELLOW if status < 500 else RED
             shown = coloured(str(status), colour, self._out)
-            self.say(f"{method} {printable(path)} {shown} {round(seconds * 1000)} ms{who}")
+            self.say(f"{method} {printable(path)} {shown} {round(seconds * 1000)} ms")
 
     def function_line(self, function: str, line: str) -> None:
         """Keep a line that a function wrote, and show it shortly."""
         for each in line.splitlines():
             self._log.write(f"{function}: {each}\n")
-        self._remember_actor(_record(line))
         # A crash arrives as an error of the invocation as well.
         if self.shows_functions and not _is_crash(line):
             for shown in shown_lines(function, line, self._out):
                 self.say(shown)
-
-    def _remember_actor(self, record: dict[str, Any]) -> None:
-        if "_aws" in record and isinstance(record.get("actor"), str):
-            self._actors[str(record.get("function_request_id"))] = record["actor"]
-            if len(self._actors) > _REMEMBERED:
-                del self._actors[next(iter(self._actors))]
 
     def _gateway_failed(self, record: logging.LogRecord) -> bool:
         """Show where the gateway itself failed, without the message, which may hold a header.

@@ -1,32 +1,26 @@
-"""Tokens for the API that runs, and how `make token` learns of that API.
-
-A started API writes the settings of its tokens into a file of its user alone, and holds a lock on
-the file as long as it runs: the file of one that was killed is recognised by the missing lock.
-"""
+"""Tokens for the API that runs."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 import jwt
 
 from local.errors import LocalError
-from local.settings import Settings, private
+from local.settings import HOST, Settings
 
-_TOLD = ("JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE")
 _TWELVE_HOURS = 12 * 60 * 60
+_RESPONSE_SECONDS = 5
 
 
 def make_token(user: str, environ: Mapping[str, str]) -> str:
     """Return a token that JWT_SECRET signs, with JWT_ISSUER and JWT_AUDIENCE where they are set.
 
-    EXPIRES_IN is its life in seconds; raises LocalError when that is not a whole number.
+    EXPIRES_IN is its life in seconds. Raise LocalError when that is not a whole number.
     """
     now = int(time.time())
     try:
@@ -44,36 +38,22 @@ def token(settings: Settings, user: str = "") -> int:
     """Print a token: for JWT_SECRET if it is given, else for the API that runs, if one does."""
     if not user:
         raise LocalError("Name the user that the token is for: make token USER=alice")
-    told = {} if os.environ.get("JWT_SECRET") else _told_by_running(settings)
-    print(make_token(user, {**settings.environ, **told}))
+    made = make_token(user, settings.environ)
+    given = os.environ.get("JWT_SECRET") or os.environ.get("EXPIRES_IN")
+    print(made if given else _from_running(settings.port, user) or made)
     return 0
 
 
-@contextlib.contextmanager
-def announced(settings: Settings, port: int) -> Iterator[None]:
-    """Tell `make token` of the API on this port until the end of the block."""
-    path = settings.state / "running" / f"{port}.json"
-    path.parent.mkdir(exist_ok=True)
-    with open(path, "w", opener=private) as file:
-        json.dump(
-            {name: settings.environ[name] for name in _TOLD if name in settings.environ}, file
-        )
-        file.flush()
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _told_by_running(settings: Settings) -> Mapping[str, str]:
-    """Return what the API told that was started last, on PORT if that is given; {} without one."""
-    chosen = f"{settings.port}.json" if "PORT" in settings.environ else "*.json"
-    found: list[tuple[int, dict[str, str]]] = []
-    for path in (settings.state / "running").glob(chosen):
-        with contextlib.suppress(FileNotFoundError), path.open() as file:  # it may end right now
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                found.append((os.fstat(file.fileno()).st_mtime_ns, json.load(file)))
-    return max(found, key=lambda each: each[0])[1] if found else {}
+def _from_running(port: int, user: str) -> str:
+    """Return a token of the API on this port, or "" if none runs there."""
+    connection = HTTPConnection(HOST, port, timeout=_RESPONSE_SECONDS)
+    try:
+        body = user.encode(errors="surrogateescape")
+        connection.request("POST", "/local/token", body, {"Origin": f"http://{HOST}:{port}"})
+        response = connection.getresponse()
+        text = response.read().decode()
+    except (OSError, HTTPException, ValueError):
+        return ""
+    finally:
+        connection.close()
+    return text if response.status == 200 else ""

@@ -44,13 +44,16 @@ def running(settings: Mapping[str, str], cwd: Path = ROOT) -> Iterator[Running]:
         stop(process)
 
 
-def start(settings: Mapping[str, str], cwd: Path = ROOT) -> subprocess.Popen[str]:
+def start(
+    settings: Mapping[str, str], cwd: Path = ROOT, stdin: int | None = None
+) -> subprocess.Popen[str]:
     """Start the API in a session of its own, without the settings of the tests."""
     environment = {name: value for name, value in os.environ.items() if name not in _SETTINGS}
     return subprocess.Popen(
         [sys.executable, "-m", "local", "run"],
         cwd=cwd,
-        env=environment | {"PORT": str(free_port())} | dict(settings),
+        stdin=stdin,
+        env=environment | {"PORT": str(free_port()), "YES": "1"} | dict(settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

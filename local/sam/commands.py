@@ -28,7 +28,6 @@ from local.sam.relay import ADD_HOST, reachable
 from local.settings import HOST, Settings
 from local.stack import serving_api
 from local.terminal import Terminal
-from local.token import announced
 
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 _DEBUGGER = "/tmp/lambci_debug_files/debugpy"  # noqa: S108 - where SAM mounts a debugger
@@ -76,8 +75,7 @@ def serve(settings: Settings) -> int:
     check(settings)
     with sam_local(settings, _build(settings)) as sam:
         _say(f"Starting on http://{HOST}:{settings.port} (`make token USER=alice` makes a token)")
-        with announced(settings, settings.port):
-            return _until_ended(sam.start("start-api", *api_options(settings)))
+        return _until_ended(sam.start("start-api", *api_options(settings)))
 
 
 def invoke(settings: Settings, function: str = "", given: str = "") -> int:

@@ -223,7 +223,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 def refused(folder: Path, **settings: str) -> str:
     """Return what an API that cannot start says: one sentence, with exit status 1."""
-    process = start(environment(settings), cwd=folder)
+    process = start(environment(settings), cwd=folder, stdin=subprocess.DEVNULL)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1, output
     assert "Traceback" not in output
