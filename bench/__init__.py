@@ -7,7 +7,7 @@ databases     Postgres with both schemas, PgBouncer with TLS, and servers that a
 proxy         delays what passes through it, and counts round trips; tests cut and hold with it
 servers       Postgres over TCP, PgBouncer and certificates, for tests too
 measuring     cold starts, warm requests in turns, their figures and ratios
-scenarios     what is measured, in which order
+scenarios     the measurements, in their order
 report        the tables with their targets, and the pages that show them
 charts        draws the results; it runs in a virtual environment of its own, with matplotlib
 """

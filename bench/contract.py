@@ -1,4 +1,4 @@
-"""The six operations that every contender serves: how they are called, and what they answer.
+"""The six operations that every contender serves: their events and their responses.
 
 bench/README.md states the contract. It is fixed: a change of the product changes nothing here.
 """

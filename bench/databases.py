@@ -41,8 +41,8 @@ RETURNING id::text
 
 
 class Way(NamedTuple):
-    """A way to the server: what connection strings have for it, the milliseconds of a round trip,
-    and the round trips so far where a relay counts them."""
+    """A way to the server: its place in connection strings, the milliseconds of a round trip, and
+    the round trips so far where a proxy counts them."""
 
     title: str
     port: int
@@ -111,7 +111,7 @@ def started(folder: Path) -> Iterator[Databases]:
     """Start a server with both databases and their logins."""
     folder.chmod(0o755)  # the server runs as another account
     with Postgres(folder / "postgres") as server:
-        # A cleaner or a checkpoint would hit whoever is measured at that moment.
+        # A cleaner or a checkpoint would disturb one contender and not the others.
         server.admin(
             "ALTER SYSTEM SET autovacuum = off",
             "ALTER SYSTEM SET max_wal_size = '8GB'",
@@ -132,7 +132,7 @@ def started(folder: Path) -> Iterator[Databases]:
 
 
 def has_pooler() -> bool:
-    """Tell whether there is a PgBouncer that can do what Neon's can."""
+    """Tell whether there is a PgBouncer with prepared statements, which Neon's has."""
     return servers.pgbouncer_version() >= PREPARED
 
 

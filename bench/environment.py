@@ -1,4 +1,4 @@
-"""One execution environment of Lambda, driven by whoever measures it, without thread or event loop.
+"""One execution environment of Lambda, driven by the measuring thread itself.
 
 The measuring thread itself is the Runtime API
 (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html): it accepts, reads the process's
@@ -75,7 +75,7 @@ class Environment:
             f"Lambda-Runtime-Invoked-Function-Arn: {_ARN}\r\n"
             f"Content-Length: {len(event)}\r\n\r\n"
         )
-        # Before the event is written: whoever is preempted after it would measure too little.
+        # Before the event is written: a thread that is preempted after it would measure too little.
         started = time.perf_counter()
         self._wire.sendall(head.encode() + event)
         body = self._expect(b"/response", "failed")
@@ -144,7 +144,7 @@ class Environment:
         return body
 
     def _silent(self) -> BenchError:
-        """Return what to say of a process that has ended, or that says nothing."""
+        """Return the error of a process that has ended, or that says nothing."""
         try:
             what = f"ended (status {self._process.wait(timeout=1)})"
         except subprocess.TimeoutExpired:

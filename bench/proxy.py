@@ -22,7 +22,7 @@ from typing import Any, Self
 
 _RESET = struct.pack("ii", 1, 0)
 _READY_FOR_QUERY = b"Z\0\0\0\5I"
-_LATE_SECONDS = 0.0001  # what the event loop's timer is late
+_LATE_SECONDS = 0.0001  # that the event loop's timer is late
 
 
 class Fault(Enum):
@@ -60,7 +60,7 @@ class Harm:
 
 @dataclass
 class Connection:
-    """One client's connection, and what the proxy has seen of it."""
+    """One client's connection, and its state."""
 
     client: socket.socket
     server: socket.socket
@@ -90,8 +90,8 @@ class Connection:
 class Proxy:
     """A proxy in front of `target`, a port on loopback, until the `with` block ends.
 
-    `harm` is called for each connection and returns what happens to it. `buffer_bytes` bounds what
-    a client can send ahead of what the server has read.
+    `harm` returns the harm of each new connection, or None. `buffer_bytes` bounds the data that a
+    client can send ahead of the server's reading.
     """
 
     def __init__(
@@ -239,8 +239,8 @@ class Proxy:
             await asyncio.gather(*connection.pumps, return_exceptions=True)
 
     def _pump(self, connection: Connection, is_upstream: bool) -> list[asyncio.Task[None]]:
-        """Start what reads one direction, and what delivers it when it is due."""
-        # Without latency nothing is read ahead of what the other side has taken.
+        """Start the reader of one direction, and the task that delivers its data when it is due."""
+        # Without latency no more than one piece is read ahead of the other side.
         on_its_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(0 if self.latency else 1)
         return [
             self._spawn(self._read(connection, is_upstream, on_its_way)),

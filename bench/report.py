@@ -37,7 +37,7 @@ _FAR = "pooler-20ms"
 
 
 def conditions() -> str:
-    """Return what the figures are taken on, without anything that tells whose machine it is."""
+    """Return the machine's kind and load and the versions, as a sentence for the pages."""
     processor = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     client = next(runtime_client().glob("awslambdaric-*.dist-info")).name.split("-")[1]
     postgres = run([BINARIES / "postgres", "--version"]).split()[-1]
@@ -62,7 +62,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def parts(results: Results) -> dict[str, str]:
-    """Return what was measured, by the names of the markers in the pages."""
+    """Return the tables by the names of their markers in the pages."""
     found = {"conditions": results["conditions"]}
     if "headline" in results:
         found["headline"] = _headline(results)
@@ -125,7 +125,7 @@ def _spread(found: Results, form: str) -> str:
 
 
 def _headline(results: Results) -> str:
-    """Return README's table: the ratios without their spread, and what a far database does."""
+    """Return README's table: the ratios without their spread, and a list from a far database."""
     ratios = results["headline"]["ratios"]
     rows = [["ours / theirs", *(results["contenders"][name] for name in ratios)]]
     for measure in ("cold", "p50", "p99", "cpu", "memory"):

@@ -66,7 +66,7 @@ class Postgres(postgres.Postgres):
     def __enter__(self) -> Postgres:
         self.start()
         self.admin(
-            "DROP DATABASE IF EXISTS tasks",  # of `make run`; who needs databases here makes them
+            "DROP DATABASE IF EXISTS tasks",  # it belongs to `make run`; tests make their own
             f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'",
             f"GRANT CREATE ON SCHEMA public TO {USER}",
         )

@@ -30,7 +30,7 @@ Story = list[tuple[str, int, Any]]
 
 @pytest.fixture(scope="module")
 def way(started: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
-    """A pooler with TLS and one server connection: what one leaves behind, the next one finds."""
+    """Run a pooler with TLS and one server connection, which all contenders take in turn."""
     for database in (databases.PRODUCT, databases.RIVALS):
         role = "task_api" if database == databases.PRODUCT else "rival_api"
         started.server.admin(f"ALTER DATABASE {database} SET timezone = 'Asia/Kolkata'")
@@ -121,7 +121,7 @@ def _story(invoke: Invoke, user: str) -> Story:
 
 
 def _comparable(body: Any, known: dict[str, str]) -> Any:
-    """Return what must be equal: members of the contract, numbered ids, times that are near.
+    """Return the part of a body that must be equal: contract members, numbered ids, near times.
 
     Of an error only its place counts, because each stack has its own words.
     """

@@ -1,4 +1,4 @@
-"""Ours beside the other stacks: what `make bench` promises, as far as a busy machine can judge it.
+"""Ours beside the other stacks: the targets that a busy machine can judge.
 
 The targets are those of `bench/report.py`. Other work on the machine only ever adds, so the least
 CPU time of each is compared, of cold starts and of warm requests. Times by the clock need a quiet

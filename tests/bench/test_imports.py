@@ -85,7 +85,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def run(built: dict[str, Contender]) -> Run:
-    """Runs a program in a new process that has what Lambda gives a function of ours."""
+    """Return a function that runs a program in a process set up as Lambda sets up ours."""
     ours = built["ours"]
 
     def run(function: str, program: str, *arguments: str, **variables: str) -> Any:
@@ -110,7 +110,7 @@ def run(built: dict[str, Contender]) -> Run:
 
 
 def _imported(run: Run, function: str, *before: str) -> set[str]:
-    """What importing the handler adds to the modules of the runtime."""
+    """Return the modules that importing the handler adds to those of the runtime."""
     names = run(function, _IMPORTED, *before)
     return {name for name in names if not name.startswith(_NO_MODULES)}
 

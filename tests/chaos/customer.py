@@ -64,7 +64,7 @@ class Customer:
         self._titles = 0
 
     async def live(self, over: asyncio.Event) -> None:
-        """Use the API until it is over, and finish what was begun."""
+        """Use the API until it is over, and finish the last request."""
         of_any = [*[self._update] * 3, *[self._toggle] * 3, self._delete, self._refused, self._get]
         others = [*[self._create] * 3, self._delete_again, self._list]
         while not over.is_set():

@@ -92,7 +92,7 @@ def run(seconds: float, seed: int) -> Result:
 async def _act(
     api: Running, faults: ServerFaults, result: Result, chance: random.Random, seconds: float
 ) -> list[Customer]:
-    """Run customers and faults together, then let the customers finish what they began."""
+    """Run customers and faults together, then let the customers finish their last requests."""
     over, ledger = asyncio.Event(), result.ledger
     async with session_of(api) as session:
         customers = [
@@ -113,7 +113,7 @@ async def _act(
 
 
 def _reckon(postgres: Postgres, customers: list[Customer], result: Result) -> None:
-    """Compare the table, read directly from Postgres, with what was acknowledged."""
+    """Compare the table, read directly from Postgres, with the acknowledged writes."""
     rows = postgres.admin("SELECT user_id, id::text, title, completed FROM tasks")
     found: dict[Any, Any] = {(row[0], row[1]): (row[2], row[3]) for row in rows}
     known = {

@@ -1,4 +1,4 @@
-"""Clients that write, and record for each write what they were told about it."""
+"""Clients that write, and record for each write the outcome that they were told."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ TABLES = (
 
 @dataclass
 class Write:
-    """A write, and what its client knows of it."""
+    """A write, the outcome that its client was told, and whether it was read."""
 
     id: str
     kind: Kind

@@ -34,7 +34,7 @@ _WINDOW_SECONDS = 10.0
 
 @dataclass
 class Result:
-    """The honest clients' windows without and with the flood, and what the flood was answered."""
+    """The honest clients' windows without and with the flood, and the flood's responses."""
 
     rate: float
     quiet: list[Record] = field(default_factory=list)

@@ -211,7 +211,7 @@ def _print_faults(postgres: Postgres) -> None:
 
 
 def _outcome(postgres: Postgres, fault: Fault, kind: str) -> str:
-    """Return what the caller was told, and what the table has afterwards."""
+    """Return the outcome that the caller was told, and the number of rows afterwards."""
     op = f"{kind} {fault.name}"
     with Proxy(postgres.port) as proxy:
         url = f"postgresql://{USER}:{QUOTED}@127.0.0.1:{proxy.port}/postgres"
