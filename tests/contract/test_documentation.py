@@ -30,27 +30,10 @@ def test_the_specification_is_valid_openapi_3_1(client: Client) -> None:
     validate(document)
 
 
-def test_the_specification_names_every_operation_and_its_answers(client: Client) -> None:
+def test_the_specification_names_every_operation(client: Client) -> None:
     paths = _public(client, "/openapi.json").json()["paths"]
-    operations = {
-        f"{method.upper()} {path}": sorted(operation["responses"])
-        for path, methods in paths.items()
-        for method, operation in methods.items()
-    }
-    always = ["401", "403", "422", "429", "500", "503"]
-    one = "/api/{user_id}/tasks/{task_id}"
-    seen, written, changed, sent = ["304"], ["409"], ["404", "409", "412"], ["413", "415"]
-    assert operations.keys() == {route.key for route in ROUTES} - {"GET /docs", "GET /openapi.json"}
-    known = {
-        "GET /api/{user_id}/tasks": sorted(["200", *seen, *always]),
-        "POST /api/{user_id}/tasks": sorted(["201", "404", *written, *sent, *always]),
-        f"GET {one}": sorted(["200", "404", *seen, *always]),
-        f"PUT {one}": sorted(["200", *changed, *sent, *always]),
-        f"DELETE {one}": sorted(["200", *changed, *always]),
-        f"PATCH {one}/complete": sorted(["200", *changed, *always]),
-        "GET /health": ["200", "429", "500", "503"],
-    }
-    assert {name: operations[name] for name in known} == known
+    operations = {f"{method.upper()} {path}" for path, each in paths.items() for method in each}
+    assert operations == {route.key for route in ROUTES} - {"GET /docs", "GET /openapi.json"}
 
 
 def test_every_body_of_every_operation_has_examples_that_its_schema_allows(

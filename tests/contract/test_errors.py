@@ -52,21 +52,6 @@ def test_a_body_that_is_no_json_object_is_422(client: Client, name: str) -> None
     assert client.send("GET", client.path()).json() == [task]
 
 
-def test_a_missing_body_is_422(client: Client) -> None:
-    assert first_error(client.send("POST", client.path())) == ("missing", ["body"])
-
-
-def test_an_escaped_nul_is_422(client: Client) -> None:
-    response = client.send("POST", client.path(), content=b'{"title": "\\u0000"}', headers=JSON)
-    assert first_error(response) == ("string_nul", ["body", "title"])
-
-
-def test_a_huge_number_in_an_ignored_member_does_no_harm(client: Client) -> None:
-    body = b'{"title": "x", "colour": 1' + b"0" * 6000 + b"}"
-    response = client.send("POST", client.path(), content=body, headers=JSON)
-    assert response.status_code in (201, 422)
-
-
 def test_a_repeated_member_counts_once_the_last_one(client: Client) -> None:
     body = b'{"title": "first", "title": "last"}'
     response = client.send("POST", client.path(), content=body, headers=JSON)
@@ -79,18 +64,16 @@ def test_valid_escapes_and_pairs_of_surrogates_are_text(client: Client) -> None:
     assert response.json()["title"] == "🍵 é / \t."
 
 
-def test_a_body_without_a_media_type_is_read_as_json(client: Client) -> None:
-    response = client.send("POST", client.path(), content=b'{"title": "x"}')
-    assert response.status_code == 201
-
-
 @pytest.mark.parametrize(
     "media_type",
-    ["application/json; charset=utf-8", "APPLICATION/JSON", "application/merge-patch+json"],
+    ["", "application/json; charset=utf-8", "APPLICATION/JSON", "application/merge-patch+json"],
 )
-def test_json_media_types_are_read_as_json(client: Client, media_type: str) -> None:
-    headers = {"Content-Type": media_type}
-    response = client.send("POST", client.path(), content=b'{"title": "x"}', headers=headers)
+def test_json_of_just_under_a_megabyte_is_read_and_none_is_the_default(
+    client: Client, media_type: str
+) -> None:
+    headers = {"Content-Type": media_type} if media_type else {}
+    body = json.dumps({"title": "x", "colour": "y" * 999_900})
+    response = client.send("POST", client.path(), content=body, headers=headers)
     assert response.status_code == 201
 
 
@@ -107,12 +90,6 @@ def test_a_body_of_more_than_a_megabyte_is_413(client: Client) -> None:
     body = json.dumps({"title": "x", "colour": "y" * 1_000_000})
     response = client.send("POST", client.path(), content=body, headers=JSON)
     assert isinstance(problem(response, 413), str)
-
-
-def test_a_body_of_just_under_a_megabyte_is_read(client: Client) -> None:
-    body = json.dumps({"title": "x", "colour": "y" * 999_900})
-    response = client.send("POST", client.path(), content=body, headers=JSON)
-    assert response.status_code == 201
 
 
 @pytest.mark.parametrize(

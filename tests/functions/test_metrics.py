@@ -104,22 +104,6 @@ def test_an_unusable_database_is_counted_as_unavailable(
     assert rare["Retries"][0] > 0
 
 
-@pytest.mark.parametrize("status", [401, 403, 422])
-def test_what_a_client_did_wrong_is_no_error_of_ours(
-    user: str, capsys: pytest.CaptureFixture[str], status: int
-) -> None:
-    request = event("GET", TASKS, user=user)
-    if status == 401:
-        request["requestContext"]["authorizer"] = {}
-    elif status == 403:
-        request["pathParameters"]["user_id"] = "somebody else"
-    else:
-        request["rawQueryString"] = "limit=0"
-    assert handler("list_tasks")(request, Context())["statusCode"] == status
-    line = _line(capsys)
-    assert (line["status"], line["Errors"]) == (status, [0])
-
-
 # --- handlers that are no endpoints ---
 
 
