@@ -23,7 +23,8 @@ SECRET = "a-secret-that-only-these-tests-know-0123456789"
 SUMMARY = "GET /api/{user_id}/summary"
 QUIET = ("-q", "-p", "no:cacheprovider")
 FENCE = re.compile(
-    r"(?:^`(?P<path>[\w/.]+)`\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S
+    r"(?:^`(?P<path>[\w/.]+)`(?:, (?P<place>[^\n]+))?\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$",
+    re.M | re.S,
 )
 
 
@@ -36,12 +37,12 @@ class Walk(NamedTuple):
     def do(self) -> None:
         """Write and edit the files as the section says, and generate the specification."""
         for block in FENCE.finditer(self.section):
-            if block["kind"] == "diff":
-                _edit(self.folder, block["text"])
-            elif block["path"]:
+            if block["path"]:
                 path = self.folder / block["path"].replace("NNNN", self._next_migration())
                 path.parent.mkdir(exist_ok=True)
-                path.write_text(block["text"])
+                added, place = block["text"], block["place"]
+                path.write_text(_with(path.read_text(), place, added) if place else added)
+        self.python("-m", "ruff", "check", "--quiet", "--fix", "layers", "functions", "tests")
         self.python("-m", "local.specification")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -70,19 +71,21 @@ class Walk(NamedTuple):
         return f"{max(int(path.name[:4]) for path in migrations.glob('*.sql')) + 1 - before:04}"
 
 
-def _edit(folder: Path, diff: str) -> None:
-    """Apply a block that names its file and has no line numbers: each part fits in one place."""
-    name, _, parts = diff.removeprefix("--- ").partition("\n")
-    path = folder / name
-    for part in parts.split("@@\n"):
-        lines = part.splitlines(keepends=True)
-        before = "".join(line[1:] or "\n" for line in lines if line[0] != "+")
-        after = "".join(line[1:] or "\n" for line in lines if line[0] != "-")
-        text = path.read_text()
-        assert text.count(before) == 1, (
-            f"CONTRIBUTING.md edits lines that {name} does not have:\n{part}"
-        )
-        path.write_text(text.replace(before, after))
+def _with(text: str, place: str, added: str) -> str:
+    """Return the text with a block at its place; an anchor begins exactly one line."""
+    if place == "at the end":
+        return f"{text}\n\n{added}"
+    lines = text.splitlines(keepends=True)
+    anchor = place.removeprefix("above ").strip("`")
+    fitting = [number for number, line in enumerate(lines) if line.lstrip().startswith(anchor)]
+    if place == "among the imports":
+        fitting = [
+            number
+            for number, line in enumerate(lines)
+            if re.match("import |from (?!__future__)", line)
+        ][:1]
+    assert len(fitting) == 1, f"CONTRIBUTING.md names a place that is not there once: {place}"
+    return "".join([*lines[: fitting[0]], added, *lines[fitting[0] :]])
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -120,6 +120,7 @@ Time = Annotated[
 
 Flag = Annotated[bool, WithJsonSchema(_READS_AS_BOOLEAN)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
+# (types of new members)
 
 
 # The members are the table's columns. One that was added later has a default, which the recorded
@@ -132,6 +133,7 @@ class Task(BaseModel, hide_input_in_errors=True, json_schema_serialization_defau
     title: str
     description: str | None
     completed: bool
+    # (new members of a task)
     created_at: Instant
     updated_at: Instant
 
@@ -146,6 +148,7 @@ class TaskCreate(BaseModel, defer_build=True):
 
     title: Title
     description: Description | None = None
+    # (new members that a client may send with a new task)
 
 
 class TaskUpdate(BaseModel, defer_build=True, json_schema_extra=_say_what_null_does):
@@ -157,8 +160,13 @@ class TaskUpdate(BaseModel, defer_build=True, json_schema_extra=_say_what_null_d
     title: Title | None = None
     description: Description | None = None
     completed: Flag | None = None
+    # (new members that a client may change)
 
-    CLEARABLE: ClassVar[frozenset[str]] = frozenset()
+    CLEARABLE: ClassVar[frozenset[str]] = frozenset(
+        [
+            # (new members that null clears)
+        ]
+    )
     """Members that null clears. Text is not among them: the empty string clears a text."""
 
     def changes(self) -> dict[str, object]:
