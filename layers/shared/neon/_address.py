@@ -1,4 +1,8 @@
-"""The connection string: where it comes from, what it must not say, and where its host is."""
+"""The connection string: where it comes from, what it must not say, and where its host is.
+
+Nothing but the string says where and how to connect: libpq would fill its gaps from PG* variables
+and from files in the home directory, so every parameter is stated.
+"""
 
 import ipaddress
 import json
@@ -11,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import Conninfo
 
 from neon._conninfo import clean_url, direct_url, is_neon, parse_conninfo
 from neon._errors import ConfigurationError, UnavailableError
@@ -21,9 +26,44 @@ _SECRET_SECONDS = 5.0
 _SHIPPED_ROOTS = str(Path(__file__).with_name("roots.pem"))
 # Amazon Linux, Debian, and wherever else OpenSSL was told to look.
 _SYSTEM_ROOTS = ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt")
-# An unanswered segment ends the connection after this many milliseconds; keepalives alone did
-# not within 25 s, and they stand still while Lambda has the environment frozen.
-_TCP_USER_TIMEOUT = "3000"
+# What would send the password somewhere else than the string's host, or read files.
+_REFUSED = ("hostaddr", "service", "servicefile", "passfile")
+_NO_FILE = "/dev/null/none"  # libpq takes "" for its default, and warns of a file that is none
+# Each parameter that libpq would otherwise take from a variable or a file.
+_STATED = {
+    "hostaddr": "",
+    "port": "5432",
+    "password": "",
+    "passfile": _NO_FILE,
+    "connect_timeout": "15",
+    "client_encoding": "UTF8",
+    "options": "",
+    # An unanswered segment ends the connection after this many milliseconds; keepalives alone did
+    # not within 25 s, and they stand still while Lambda has the environment frozen.
+    "tcp_user_timeout": "3000",
+    "channel_binding": "prefer",
+    "sslnegotiation": "postgres",
+    "sslcompression": "0",
+    "sslcert": "",
+    "sslkey": "",
+    "sslcertmode": "disable",
+    "sslrootcert": _NO_FILE,
+    "sslcrl": _NO_FILE,
+    "sslcrldir": "",
+    "sslsni": "1",
+    "requirepeer": "",
+    "require_auth": "!gss,!sspi",
+    "min_protocol_version": "3.0",
+    "max_protocol_version": "3.0",
+    "ssl_min_protocol_version": "TLSv1.2",
+    "ssl_max_protocol_version": "",
+    "gssencmode": "disable",  # else libpq may ask a Kerberos library first
+    "krbsrvname": "postgres",
+    "gsslib": "",
+    "gssdelegation": "0",
+    "target_session_attrs": "any",
+    "load_balance_hosts": "disable",
+}
 # A server setting among `options`, not the `endpoint=...` that Neon's proxy reads itself.
 _OPTION = re.compile(r"(^|\s)-[c-]")
 
@@ -35,7 +75,7 @@ def url_source() -> str | Callable[[float], str]:
     ConfigurationError if neither variable is set, or the URL is not one.
     """
     url, secret = os.environ.get("DATABASE_URL", ""), os.environ.get("DATABASE_SECRET", "")
-    if secret and not url:
+    if secret and not url.strip():
         return partial(_secret_url, secret)
     if not (url := clean_url(url)):
         raise ConfigurationError("DATABASE_URL has to be a postgresql:// connection string")
@@ -45,7 +85,7 @@ def url_source() -> str | Callable[[float], str]:
 def url_from_environment() -> str:
     """Return the connection string, fetched within five seconds if it is in a secret.
 
-    Raises ConfigurationError and UnavailableError.
+    Raise ConfigurationError and UnavailableError.
     """
     source = url_source()
     return source if isinstance(source, str) else source(_SECRET_SECONDS)
@@ -54,7 +94,7 @@ def url_from_environment() -> str:
 def _secret_url(name: str, seconds: float) -> str:
     """Return the connection string that a secret holds, as text or as a JSON object's member.
 
-    The member is `DATABASE_URL`, `database_url` or `url`. Raises ConfigurationError if the secret
+    The member is `DATABASE_URL`, `database_url` or `url`. Raise ConfigurationError if the secret
     does not exist, is not allowed or holds none; UnavailableError if asking again may help.
     """
     # Imported only where it is used.
@@ -103,7 +143,8 @@ class Target:
         self.port = int(given.get("port") or 5432)
         is_local = _is_local(self.host)
         self.transports = (Transport(),) if is_local else _transports(given)
-        self.parameters = _base(given) | (_plain(given) if is_local else _verified(given))
+        own = _plain(given) if is_local else _verified(given)
+        self.parameters = _known(_base(given) | own)
 
     @property
     def is_socket(self) -> bool:
@@ -124,7 +165,7 @@ def direct_conninfo(url: str) -> str:
     """Return libpq's parameters for the direct host, verified as everywhere.
 
     Migrations need it: session state (SET, advisory locks, LISTEN) does not survive the pooler.
-    https://neon.com/docs/connect/connection-pooling. Raises ConfigurationError for what is no URL.
+    https://neon.com/docs/connect/connection-pooling. Raise ConfigurationError for what is no URL.
     """
     target = Target(direct_url(url))
     # The way into TLS that every server understands, with the first roots to trust.
@@ -146,8 +187,15 @@ def resolved(target: Target) -> list[str]:
 
 def _refuse_unsuitable(given: Mapping[str, str]) -> None:
     host = given.get("host", "")
-    if "," in host or "hostaddr" in given:
-        raise ConfigurationError("the connection string has to name one host, without hostaddr")
+    if "," in host:
+        raise ConfigurationError("the connection string has to name one host")
+    for name in _REFUSED:
+        if name in given:
+            raise ConfigurationError(f"the connection string cannot hold {name}: remove it")
+    if "PGSERVICE" in os.environ:
+        raise ConfigurationError("unset PGSERVICE: only the connection string counts")
+    if not given.get("user"):
+        raise ConfigurationError("the connection string has to name a user")
     if given.get("port") and not given["port"].isdigit():
         raise ConfigurationError("the connection string's port is no number")
     if not _is_local(host) and given.get("sslmode") == "disable":
@@ -160,13 +208,16 @@ def _refuse_unsuitable(given: Mapping[str, str]) -> None:
 
 def _base(given: Mapping[str, str]) -> dict[str, str]:
     name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "python")
-    own = {
-        "application_name": name,
-        "tcp_user_timeout": _TCP_USER_TIMEOUT,
-        "gssencmode": "disable",  # else libpq may ask a Kerberos library first
-    }
+    own = {"host": "", "dbname": given["user"], "application_name": name}
+    certificate = {"sslcertmode": "allow"} if "sslcert" in given else {}
     # Whatever the database is encoded in: the API's texts are Unicode.
-    return own | dict(given) | {"client_encoding": "UTF8"}
+    return _STATED | own | certificate | dict(given) | {"client_encoding": "UTF8"}
+
+
+def _known(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what an older libpq does not know: it takes that from nowhere either."""
+    known = {option.keyword.decode() for option in Conninfo.parse(b"")}
+    return {name: value for name, value in parameters.items() if name in known}
 
 
 def _plain(given: Mapping[str, str]) -> dict[str, str]:

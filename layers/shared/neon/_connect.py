@@ -13,7 +13,7 @@ from psycopg.pq.abc import PGconn as PGconnection
 from neon._address import Target, Transport, resolved
 from neon._deadline import part_of, remaining
 from neon._errors import ConfigurationError, UnavailableError
-from neon._refusal import ConnectFailedError, Refusal
+from neon._refusal import ConnectFailedError, Refusal, said
 from neon._telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 # Neon advises 10 to 15 s: https://neon.com/docs/connect/connection-latency
 _ATTEMPT_SECONDS = 15.0
 _TLS_SECONDS = 2.0
+# An address that answers may be the wrong one by now: after a failover, the old server's.
+_ADDRESS_SECONDS = 60.0
 _PERMANENT = {Refusal.PERMANENT, Refusal.PASSWORD, Refusal.CERTIFICATE}
 _TWO_TRIES = {Refusal.CONTROL_PLANE, Refusal.UNKNOWN}
 _BASE_SECONDS = {Refusal.BUSY: 1.0}
@@ -68,12 +70,13 @@ class Connector:
         self._url = ""
         self._target: Target | None = None
         self._addresses: list[str] = []
+        self._resolved_at = 0.0
         self._transport: Transport | None = None
 
     def open(self, end: float) -> PGconnection:
         """Return a new connection, after retries until `end` where they can help.
 
-        Raises ConfigurationError at once for what a person has to change, else UnavailableError.
+        Raise ConfigurationError at once for what a person has to change, else UnavailableError.
         """
         started, tries = time.monotonic(), 0
         while True:
@@ -124,14 +127,16 @@ class Connector:
         time.sleep(seconds)
 
     def _is_renewed(self, refusal: Refusal, end: float) -> bool:
-        """Return whether what the server refused was old, and a new one is known now.
+        """Return whether the password or address that was refused is replaced by a newer one now.
 
-        A refused password may come from an old secret, a wrong certificate from an old address.
+        A refused password may come from an old secret, a wrong certificate from an old address. A
+        refusal in another language than English may be the password's.
         """
         if refusal is Refusal.CERTIFICATE and self._addresses:
             self._addresses = []
             return True
-        if refusal is not Refusal.PASSWORD or isinstance(self._source, str):
+        is_password = refusal in (Refusal.PASSWORD, Refusal.UNKNOWN)
+        if not is_password or isinstance(self._source, str):
             return False
         before, self._target = self._url, None
         return self.url(end) != before
@@ -139,7 +144,7 @@ class Connector:
     def _attempt(self, end: float) -> PGconnection:
         """Try every address once, and go on to the next only if nobody answered."""
         target = self._known_target(end)
-        addresses = self._addresses or resolved(target)
+        addresses = self._current_addresses(target)
         for position, address in enumerate(addresses):
             share = part_of(end, len(addresses) - position)
             try:
@@ -154,6 +159,15 @@ class Connector:
         self._addresses = []
         raise last
 
+    def _current_addresses(self, target: Target) -> list[str]:
+        """Return the addresses, looked up if that was long ago; the one that worked comes first."""
+        if not self._addresses or time.time() - self._resolved_at > _ADDRESS_SECONDS:
+            last = self._addresses[:1]
+            found = resolved(target)
+            self._addresses = sorted(found, key=lambda address: address not in last)
+            self._resolved_at = time.time()
+        return self._addresses
+
     def _secured(self, target: Target, address: str, share: float, end: float) -> PGconnection:
         """Connect by the way into TLS that worked before, or by another one that may work."""
         untried = list(target.transports)
@@ -164,6 +178,7 @@ class Connector:
             tls = min(part_of(end, 3), time.monotonic() + _TLS_SECONDS) if is_guess else end
             try:
                 pgconn = _dial(target.conninfo(address, transport), _Limits(share, tls, end))
+                _check_encoding(pgconn)
             except ConnectFailedError as failure:
                 transport = _instead_of(transport, untried, str(failure))
                 if transport is None:
@@ -204,6 +219,17 @@ def _dial(conninfo: bytes, limits: _Limits) -> PGconnection:
     return pgconn
 
 
+def _check_encoding(pgconn: PGconnection) -> None:
+    """Raise ConfigurationError for a session that cannot hold every character."""
+    for name in (b"server_encoding", b"client_encoding"):
+        if (encoding := pgconn.parameter_status(name) or b"UTF8") != b"UTF8":
+            pgconn.finish()
+            raise ConfigurationError(
+                f"{name.decode()} is {encoding.decode()}, which cannot hold every character;"
+                " the database has to be made with, and its role to use, UTF8"
+            )
+
+
 def _finish(pgconn: PGconnection, limits: _Limits) -> None:
     events = select.POLLOUT
     while True:
@@ -221,4 +247,4 @@ def _finish(pgconn: PGconnection, limits: _Limits) -> None:
 
 
 def _error_message(pgconn: PGconnection) -> str:
-    return pgconn.get_error_message().partition("\n")[0].strip()
+    return said(pgconn.get_error_message().partition("\n")[0].strip())

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import random
 import select
+import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,14 +26,17 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from neon._deadline import remaining
 from neon._errors import OutcomeUnknownError, ResultError, describe, error_of, field, is_fatal
-from neon._statement import Bound
+from neon._statement import Bound, Session, pins_for
 from neon._telemetry import Telemetry
 
 Row = dict[str, Any]
 _Key = tuple[bytes, tuple[int, ...]]  # a statement's text and its parameters' types
 
-_PREPARED_LIMIT = 256
+_MOST_PREPARED = 256
+_USER_TIMEOUT_MILLISECONDS = 3000  # as the connection string's tcp_user_timeout
+_LARGE_BYTES = 32_768
 _CANCEL_SECONDS = 0.25
+_STANDBY_SECONDS = 60.0  # after a failover, the old server's reads are old
 _FINE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
 # Looked up once: looking up a member of an enum takes longer than comparing it.
 _SYNC, _ROWS = ExecStatus.PIPELINE_SYNC, ExecStatus.TUPLES_OK
@@ -42,8 +46,10 @@ _COPY = (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH)
 # The statement was prepared on another server connection, or twice on this one: the pooler does
 # not track prepared statements.
 _PREPARED_REFUSALS = ("26000", "42P05")
-_PLAN_CHANGED = "cached plan must not change result type"  # 0A000, which is also much else
-# PgBouncer says these to a client that it has not given a server connection yet.
+# The function in Postgres' source that finds a plan's result changed. The SQLSTATE is 0A000, which
+# is also much else, and the message may be in any language.
+_PLAN_CHANGED = "RevalidateCachedQuery"
+# PgBouncer, which translates nothing, says these to a client without a server connection yet.
 _NEVER_FORWARDED = ("query_wait_timeout", "server_login_retry", "cannot connect to server")
 
 
@@ -80,10 +86,9 @@ class Connection:
     ) -> None:
         pgconn.nonblocking = 1
         pgconn.enter_pipeline_mode()
-        # Psycopg's object only for its adapters, encoding and time zone.
-        self._connection = psycopg.Connection[Any](pgconn)
-        self.transformer = Transformer(self._connection)
-        self.server_version = pgconn.server_version
+        # Without a connection it reads and writes UTF-8, ISO dates and UTC, whatever the session's
+        # settings were: the pinned ones are made for it.
+        self.session = Session(Transformer(), pgconn.server_version)
         self._pgconn = pgconn
         self._telemetry = telemetry
         # Made now: libpq cannot make one from a connection that was lost.
@@ -91,15 +96,18 @@ class Connection:
         pgconn.notice_handler = self._noticed
         self._poll = select.poll()
         self._poll.register(pgconn.socket, select.POLLIN)
-        self._prepared: dict[_Key, bytes] = {}  # the least recently used one first
+        self._prepared: dict[_Key, bytes] = {}
         self._max_idle = max_idle
+        if self.parameter("in_hot_standby") == "on":
+            max_lifetime = min(max_lifetime, _STANDBY_SECONDS)
         # Jittered, or a fleet that started together reconnects together.
         self._max_lifetime = max_lifetime * random.SystemRandom().uniform(0.9, 1.0)
+        self._is_tcp = not pgconn.host.startswith((b"/", b"@"))
+        self._is_patient = False
         self._ended = False
         self._opened = self._used = _clocks()
         self._prepare = prepare
         self._is_cancelled = False
-        self.is_guarded = False
         self.failed_at, self.failed_with = -1, ""  # the position in the batch, the server's words
 
     # -- is it any good? ---------------------------------------------------------------------
@@ -129,6 +137,16 @@ class Connection:
             return False
         return self._pgconn.status == _CONNECTED
 
+    def parameter(self, name: str) -> str:
+        """Return a setting that the server reports without being asked; empty if it does not."""
+        return (self._pgconn.parameter_status(name.encode()) or b"").decode()
+
+    def learn(self, survey: PGresult) -> None:
+        """Pin the settings from now on whose values in this session are not fine."""
+        names = ((survey.fname(i) or b"").decode() for i in range(survey.nfields))
+        found = {name: (survey.get_value(0, i) or b"").decode() for i, name in enumerate(names)}
+        self.session = self.session._replace(pins=pins_for(found))
+
     def _noticed(self, notice: PGresult) -> None:
         self._ended = self._ended or is_fatal(notice)
 
@@ -137,19 +155,23 @@ class Connection:
     def exchange(self, batch: Sequence[Bound], end: float) -> list[PGresult]:
         """Send the batch and wait for all of its results until `end`, by `time.monotonic`.
 
-        At `end` the server is told to stop, and what it answers to that still counts. Raises
+        At `end` the server is told to stop, and what it answers to that still counts. Raise
         ConnectionLostError, PreparedRefusedError, or the DatabaseError for which the server
         rolled back. A connection that is not idle afterwards is closed.
         """
         self._telemetry.round_trips += 1
         results: list[PGresult] = []
         pending: list[_Key | None] = []
+        sent = False
         try:
             self._send(batch, pending, results, end)
+            sent = True
             if not self._receive(results, end):
                 self._finish_late(results)
         except BaseException as error:
             self._give_up(results)
+            if isinstance(error, MemoryError):
+                raise ConnectionLostError("no memory is left", sent=sent) from None
             if not isinstance(error, ConnectionLostError) or not _is_rolled_back(results):
                 raise
         self._used = _clocks()
@@ -169,9 +191,7 @@ class Connection:
         raise of it, or of what calls it, leaves bytes unsent.
         """
         try:
-            while len(self._prepared) > _PREPARED_LIMIT:
-                self._pgconn.send_close_prepared(self._prepared.pop(next(iter(self._prepared))))
-                pending.append(_CLOSED)
+            self._allow_time(batch, end)
             for bound in batch:
                 self._queue_one(bound, pending)
             self._pgconn.pipeline_sync()
@@ -193,24 +213,47 @@ class Connection:
 
     def _queue_one(self, bound: Bound, pending: list[_Key | None]) -> None:
         text, values, types, formats = bound
-        if self._prepare:
-            name = self._prepared_name((text, types), pending)
+        if name := self._prepared_name((text, types), pending):
             self._pgconn.send_query_prepared(name, values, formats)
         else:
             self._pgconn.send_query_params(text, values, types or None, formats)
         pending.append(None)
 
-    def _prepared_name(self, key: _Key, pending: list[_Key | None]) -> bytes:
-        """Return the name to execute by; its first use sends the statement along, in this trip."""
-        name = self._prepared.pop(key, None)
-        if name is not None:
-            self._prepared[key] = name  # now the most recently used one
+    def _prepared_name(self, key: _Key, pending: list[_Key | None]) -> bytes | None:
+        """Return the name to execute by; its first use sends the statement along, in this trip.
+
+        Return None if nothing more is prepared.
+        """
+        if not self._prepare:
+            return None
+        if name := self._prepared.get(key):
             return name
+        if len(self._prepared) >= _MOST_PREPARED:
+            return None
         name = _name_of(*key)
         if key not in pending:
             self._pgconn.send_prepare(name, *key)
             pending.append(key)
         return name
+
+    def _allow_time(self, batch: Sequence[Bound], end: float) -> None:
+        """Let a server that works on a part of a large batch leave the rest unread until `end`.
+
+        The kernel counts bytes that nobody reads as unanswered.
+        """
+        size = 0
+        for each in batch:
+            size += sum(map(len, filter(None, each.values)))
+        is_large = size > _LARGE_BYTES
+        if is_large != self._is_patient and self._is_tcp:
+            milliseconds = int(remaining(end) * 1000) + 1 if is_large else 0
+            with socket.socket(fileno=os.dup(self._pgconn.socket)) as same:
+                same.setsockopt(
+                    socket.IPPROTO_TCP,
+                    socket.TCP_USER_TIMEOUT,
+                    max(milliseconds, _USER_TIMEOUT_MILLISECONDS),
+                )
+            self._is_patient = is_large
 
     def _receive(self, results: list[PGresult], end: float) -> bool:
         """Collect results until the Sync's; return False if the server is silent until `end`."""
@@ -240,16 +283,20 @@ class Connection:
         ends = 0
         while not self._pgconn.is_busy():
             result = self._pgconn.get_result()
-            if result is None:  # the end of one statement's results
+            status = result.status if result else None
+            if result and status in _FINE:
+                ends = 0
+                results.append(result)
+            elif result is None:  # the end of one statement's results
                 ends += 1
                 if ends > 1:
                     raise psycopg.OperationalError
-            elif result.status == _SYNC:
+            elif status == _SYNC:
                 return True
-            elif result.status in _COPY:
+            elif status in _COPY:
                 # Its results would never end.
                 raise OutcomeUnknownError("a unit of work cannot hold COPY; it may have been done")
-            elif result.status == _ERROR and not field(result, DiagnosticField.SQLSTATE):
+            elif status == _ERROR and not field(result, DiagnosticField.SQLSTATE):
                 # libpq's own: no memory, a malformed row, a lost connection. The server may have
                 # committed.
                 raise psycopg.OperationalError
@@ -263,16 +310,14 @@ class Connection:
 
         One more result than expected is an error of the commit itself (a deferred constraint).
         """
-        answers: list[PGresult] = []
-        for position, result in enumerate(results):
-            if result.status not in _FINE:
-                raise self._error_of(result, len(answers))
-            key = pending[position] if position < len(pending) else None
-            if key is None:
-                answers.append(result)
-            elif key is not _CLOSED:
-                self._prepared[key] = _name_of(*key)
-        return answers
+        failed = len(results)
+        if results and results[-1].status not in _FINE:  # after an error the rest is aborted
+            failed = next(n for n, each in enumerate(results) if each.status not in _FINE)
+        for key in filter(None, pending[:failed]):
+            self._prepared[key] = _name_of(*key)
+        if failed < len(results):
+            raise self._error_of(results[failed], pending[:failed].count(None))
+        return [each for each, key in zip(results, pending, strict=True) if key is None]
 
     def _error_of(self, result: PGresult, position: int) -> Exception:
         """Return the error for the statement at this position of the batch."""
@@ -289,13 +334,15 @@ class Connection:
         """Return the result's rows as dicts; none for a statement that returns none."""
         if result.status != _ROWS:
             return []
-        self.transformer.set_pgresult(result)
+        transformer = self.session.transformer
+        transformer.set_pgresult(result)
         names = [(result.fname(i) or b"").decode() for i in range(result.nfields)]
         try:
-            return self.transformer.load_rows(
+            return transformer.load_rows(
                 0, result.ntuples, lambda values: dict(zip(names, values, strict=True))
             )
-        except (psycopg.Error, ValueError, OverflowError) as error:
+        except Exception as error:
+            # From None: the exception's text may quote the value.
             raise ResultError(
                 f"done, but a value has no Python form ({type(error).__name__})"
             ) from None
@@ -345,11 +392,11 @@ class Connection:
     @property
     def closed(self) -> bool:
         """Return whether the connection was closed or abandoned."""
-        return self._connection.closed
+        return self._pgconn.status != _CONNECTED
 
     def close(self) -> None:
         """Close it, telling the server. Only for an idle connection: this sends what is left."""
-        self._connection.close()
+        self._pgconn.finish()
 
     def abandon(self) -> None:
         """Let go of the connection without another byte on its socket.
@@ -361,10 +408,7 @@ class Connection:
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.dup2(nowhere, self._pgconn.socket)
             os.close(nowhere)
-        self._connection.close()
-
-
-_CLOSED: _Key = (b"", ())  # marks the result of closing a prepared statement
+        self._pgconn.finish()
 
 
 def _clocks() -> tuple[float, float]:
@@ -389,7 +433,7 @@ def _refused_to_prepare(result: PGresult) -> PreparedRefusedError | None:
     sqlstate = field(result, DiagnosticField.SQLSTATE)
     if sqlstate in _PREPARED_REFUSALS:
         return PreparedRefusedError(pooler=True)
-    if sqlstate == "0A000" and _PLAN_CHANGED in field(result, DiagnosticField.MESSAGE_PRIMARY):
+    if field(result, DiagnosticField.SOURCE_FUNCTION) == _PLAN_CHANGED:
         return PreparedRefusedError(pooler=False)
     return None
 

@@ -52,9 +52,11 @@ def parse_conninfo(text: str) -> dict[str, str]:
             f"the database's connection string has the parameter {name}, which is another"
             " client's: remove it"
         )
+    if "\0" in text:  # libpq would end the string there
+        raise ConfigurationError(_UNREADABLE)
     try:
         return {key: str(value) for key, value in conninfo_to_dict(url or text).items()}
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeError):
         # From None: libpq's text quotes the part that it cannot read, password and all.
         raise ConfigurationError(_UNREADABLE) from None
 

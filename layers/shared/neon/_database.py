@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 _WARM_SECONDS = 5.0
 _EXIT_SECONDS = 0.5
 _TRIES = 5
+_READ_ONLY = "25006"
+_MISSING = "; the search_path may be wrong, or the migrations have not been applied"
+_ABOUT = {"42883": _MISSING, "42P01": _MISSING, "3F000": _MISSING}
 
 
 class Database:
@@ -71,7 +74,7 @@ class Database:
     def from_environment(cls, *, guard: Statement | None = None) -> Database:
         """Return the database of `DATABASE_URL`, or of the secret that `DATABASE_SECRET` names.
 
-        The secret is fetched when it is first needed. Raises ConfigurationError if neither is set
+        The secret is fetched when it is first needed. Raise ConfigurationError if neither is set
         or the URL is not one.
         """
         return cls(url_source(), guard=guard)
@@ -118,7 +121,7 @@ class Database:
         not count. The `deadline` block bounds both. `isolation` is the database's default, if
         not given.
 
-        Raises TimedOutError when `timeout` has run out and the server has stopped; ConflictError,
+        Raise TimedOutError when `timeout` has run out and the server has stopped; ConflictError,
         StatementError, ConfigurationError and UnavailableError when nothing was done; ResultError
         when it was done and a value cannot be read; and OutcomeUnknownError when the answer to a
         write was lost and `effect` forbids to send it again, or no time is left to.
@@ -135,7 +138,7 @@ class Database:
     def url(self) -> str:
         """Return the connection string, password included: never log it.
 
-        Raises ConfigurationError and UnavailableError if it has to be fetched and cannot be.
+        Raise ConfigurationError and UnavailableError if it has to be fetched and cannot be.
         """
         return self._connector.url(deadline_or(self._timeout))
 
@@ -156,7 +159,6 @@ class Database:
                 return self._send(unit, end)
             except ConnectionLostError as lost:
                 unanswered += lost.sent
-                unit.is_resent = bool(unanswered)
                 failure = self._wait_to_resend(lost, unit.effect, tries, end)
             except DatabaseError as error:
                 failure = error
@@ -207,21 +209,38 @@ class Database:
         spare = margin(seconds)
         most = min(seconds - spare, seconds if unit.timeout is None else unit.timeout)
         until = time.monotonic() + min(most + spare, seconds - spare / 2)
-        guard = None if connection.is_guarded else self._guard
-        batch = unit.batch(connection.transformer, most, spare, connection.server_version, guard)
+        is_first = connection.session.pins is None
+        guard = self._guard if is_first else None
+        batch = unit.batch(connection.session, guard, most, spare)
         try:
             results = connection.exchange(batch, until)
-        except StatementError:
+        except StatementError as error:
             if guard and connection.failed_at == unit.guard_position:
                 text = f"the guard refuses this connection: {connection.failed_with}"
-                raise ConfigurationError(text) from None
+                raise ConfigurationError(text + _ABOUT.get(error.sqlstate, "")) from None
+            if error.sqlstate == _READ_ONLY and unit.effect is not Effect.READ:
+                self._leave_read_only(connection)
             raise
-        connection.is_guarded = True
+        if is_first:
+            connection.learn(results[unit.survey_position])
         if connection.in_transaction:
             self._drop()
             raise StatementError("a unit of work cannot begin a transaction")
         first = len(results) - len(unit.statements)
         return [connection.rows(each) for each in results[first:]]
+
+    def _leave_read_only(self, connection: Connection) -> None:
+        """Raise the error for a server that takes no writes, and look for another one.
+
+        After a failover the old server may answer at its address as a standby.
+        """
+        if connection.parameter("default_transaction_read_only") == "on":
+            raise ConfigurationError(
+                "default_transaction_read_only is on, for the server, the database or the role"
+            ) from None
+        self._drop()
+        self._connector.forget()
+        raise ConnectionLostError("the server is read-only", sent=False) from None
 
     def _stop_preparing(self, connection: Connection, refused: PreparedRefusedError) -> None:
         connection.stop_preparing()

@@ -27,6 +27,8 @@ _CONFLICTS = {"40001", "40P01", "55P03"}
 _STOPPED = {"57014", "25P04"}
 # Insufficient resources; cannot connect now. The server is up, but it cannot work now.
 _UNAVAILABLE = ("53", "57P03")
+# Disk full: on Neon also the limit of the project's storage.
+_FULL = "53100"
 
 
 class DatabaseError(Exception):
@@ -88,6 +90,8 @@ def error_of(result: PGresult) -> DatabaseError:
         return ConflictError(describe(sqlstate), sqlstate=sqlstate, constraint=constraint)
     if sqlstate in _STOPPED:
         return TimedOutError("the server stopped the unit of work and rolled it back")
+    if sqlstate == _FULL:
+        return ConfigurationError(describe(sqlstate))
     if sqlstate.startswith(_UNAVAILABLE):
         return UnavailableError(describe(sqlstate))
     return StatementError(describe(sqlstate), sqlstate=sqlstate)

@@ -1,4 +1,4 @@
-"""What happens to open connections when a process ends, forks, or becomes a snapshot."""
+"""The end of open connections when a process exits, forks, or becomes a snapshot."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import WeakSet
 
-if TYPE_CHECKING:
-    from neon._database import Database
+
+class Connected(Protocol):
+    """An object with an open connection."""
+
+    def close(self) -> None: ...
+    def _restored(self) -> None: ...
+    def _exiting(self) -> None: ...
+    def _forked(self) -> None: ...
 
 
-_watched: WeakSet[Database] = WeakSet()
+_watched: WeakSet[Connected] = WeakSet()
 
 
-def watch(database: Database) -> None:
+def watch(database: Connected) -> None:
     """Close the database at exit, and let go of its connection in a forked child."""
     _watched.add(database)
 
@@ -29,11 +35,11 @@ def is_lambda() -> bool:
 
 
 def is_snapshot() -> bool:
-    """Return whether what INIT does ends up in a SnapStart snapshot."""
+    """Return whether a SnapStart snapshot is taken after INIT."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
-def follow_snapshots(database: Database) -> None:
+def follow_snapshots(database: Connected) -> None:
     """Close before the snapshot, open after the restore.
 
     https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-python.html

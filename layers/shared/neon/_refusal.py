@@ -1,7 +1,8 @@
 """Why a connect failed, by the text of its error: psycopg has no SQLSTATE for it.
 
 Sources: Neon's proxy (`proxy/src/control_plane/errors.rs`, `messages.rs`, `auth/mod.rs`), which
-gives every error of its own the SQLSTATE XX000; Postgres; PgBouncer; libpq.
+gives every error of its own the SQLSTATE XX000; Postgres; PgBouncer; libpq. Of these only Postgres
+translates its messages (`lc_messages`); one in another language is UNKNOWN.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _PERMANENT_HERE = (
     "channel binding",
     "invalid ",
     "weak sslmode",
+    "authentication method requirement",
 )
 
 # What servers say, as regular expressions. The first match wins, so a specific text stands above a
@@ -61,6 +63,9 @@ _TEXTS = (
         (
             "failed to acquire permit|too many (connection|clients)|remaining connection slots"
             "|no more connections allowed|rate limit"
+            # Supavisor and RDS Proxy
+            "|max client connections reached|max ?clients ?(reached|in)"
+            "|timed-out waiting to acquire"
         ),
     ),
     (
@@ -70,18 +75,27 @@ _TEXTS = (
             "|blocked network|unsupported startup parameter|unrecognized configuration parameter"
             "|endpoint id is not specified|does not exist|not permitted to log in"
             "|no pg_hba.conf entry|no such (database|user)|unsupported authentication method"
+            "|permission denied for database"
         ),
     ),
     (Refusal.CONTROL_PLANE, "control plane request failed"),
 )
 
 
+# libpq writes the severity of a server's message so, in the server's language.
+_BY_SERVER = re.compile(r"\w+:\s\s|(fatal|error):")
+
+
+def said(text: str) -> str:
+    """Return libpq's text without its prefix: that names the host, which is no evidence."""
+    before, _, after = text.partition(" failed: ")
+    return after if before.startswith("connection to server") else text
+
+
 def classify(text: str) -> Refusal:
     """Return the meaning of libpq's error text for a failed connect."""
-    # Without libpq's own prefix: it holds host and user names, which are no evidence.
-    before, _, after = text.lower().partition(" failed: ")
-    message = after if before.startswith("connection to server") else text.lower()
-    if not message.startswith(("fatal:", "error:")):
+    message = said(text).lower()
+    if not _BY_SERVER.match(message):
         return _by_libpq(message)
     matches = (refusal for refusal, pattern in _TEXTS if re.search(pattern, message))
     return next(matches, Refusal.UNKNOWN)
