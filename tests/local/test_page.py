@@ -50,6 +50,8 @@ class Page:
         not_yet = [StaleElementReferenceException, ElementNotInteractableException]
         self._wait = WebDriverWait(chrome, 30, ignored_exceptions=not_yet)
         chrome.get(url + "/")
+        chrome.execute_script("sessionStorage.clear()")  # a reload stays signed in otherwise
+        chrome.get(url + "/")
         self.type('[name="user"]', user)
         self.press("Sign in")
 
