@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.proxy import Harm, How, Proxy
-from bench.servers import QUOTED, USER, PgBouncer, Postgres, until
+from bench.servers import PASSWORD, QUOTED, USER, PgBouncer, Postgres, until
 from tests.faults.clients import TABLES, Client, Kind, Told, Write
 from tests.neon.conftest import small_send_buffers
 from tests.server_faults import ServerFaults
@@ -34,6 +34,14 @@ KINDS = {
     "Postgres crashed and started": 2,
     "Postgres a standby": 2,
     "Postgres short of memory": 4,
+}
+# A role whose own settings would change how values are written, and end transactions early.
+_HOSTILE = "hostile"
+_SETTINGS = {
+    "DateStyle": "SQL, DMY",
+    "IntervalStyle": "sql_standard",
+    "bytea_output": "escape",
+    "transaction_timeout": "20s",
 }
 _COLUMNS = (
     *("writes", "lost", "doubled", '"nothing was done" though done', '"done" though not'),
@@ -99,12 +107,13 @@ def run(seconds: float, seed: int) -> Result:
     with ExitStack() as stack:
         stack.enter_context(small_send_buffers())
         postgres, poolers = stack.enter_context(_servers())
-        ports = {"direct": postgres.port} | {name: each.port for name, each in poolers.items()}
+        routes = {"direct": (USER, postgres.port), "hostile role": (_HOSTILE, postgres.port)}
+        routes |= {name: (USER, each.port) for name, each in poolers.items()}
         clients, proxies = {}, []
-        for name, port in ports.items():
+        for name, (role, port) in routes.items():
             proxy = Proxy(port, buffer_bytes=_BUFFER_BYTES, harm=partial(_harm, chance))
             proxies.append(stack.enter_context(proxy))
-            url = f"postgresql://{USER}:{QUOTED}@127.0.0.1:{proxy.port}/postgres"
+            url = f"postgresql://{role}:{QUOTED}@127.0.0.1:{proxy.port}/postgres"
             seeds = [chance.randrange(10**9) for _ in range(_CLIENTS_EACH)]
             clients[name] = [Client(url, each, over) for each in seeds]
         faults = ServerFaults(postgres, [*poolers.values()], KINDS, chance=chance, seconds=0.4)
@@ -161,7 +170,10 @@ def _servers() -> Iterator[tuple[Postgres, dict[str, PgBouncer]]]:
         folder = Path(name)
         folder.chmod(0o755)  # the servers run as another account
         postgres = stack.enter_context(Postgres(folder / "postgres"))
-        postgres.admin(*TABLES)
+        role = f"CREATE ROLE {_HOSTILE} LOGIN PASSWORD '{PASSWORD}'"
+        set_ = f"ALTER ROLE {_HOSTILE} SET"
+        settings = [f"{set_} {name} = '{value}'" for name, value in _SETTINGS.items()]
+        postgres.admin(*TABLES, role, *settings)
         poolers = {}
         for route, prepared in {"pooled": 200, "pooled, unprepared": 0}.items():
             pooler = PgBouncer(
