@@ -61,16 +61,16 @@ def start(
     )
 
 
-def until_ready(process: subprocess.Popen[str]) -> Running:
-    """Read what the API prints until it says that it is ready."""
+def until_ready(process: subprocess.Popen[str], ready: str = _READY) -> Running:
+    """Read the output until the line that has `ready` in front of the address."""
     assert process.stdout is not None
     banner: list[str] = []
     for line in process.stdout:
         banner.append(line.rstrip("\n"))
-        if line.startswith(_READY):
+        if ready in line:
             # Something has to go on reading, or a full pipe would block the API.
             Thread(target=_read_to_the_end, args=[process.stdout], daemon=True).start()
-            return Running(line.removeprefix(_READY).strip(), process, banner)
+            return Running(line.partition(ready)[2].strip(), process, banner)
     raise AssertionError("the API ended before it was ready:\n" + "\n".join(banner))
 
 

@@ -22,7 +22,6 @@ from deploy.template import parse, variable_name
 from local.database import embedded_postgres, environ_with
 from local.errors import LocalError
 from local.invoke import find_event
-from local.packages import Packages
 from local.sam import docker
 from local.sam.relay import ADD_HOST, reachable
 from local.settings import HOST, Settings
@@ -30,7 +29,6 @@ from local.stack import serving_api
 from local.terminal import Terminal
 
 IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
-_DEBUGGER = "/tmp/lambci_debug_files/debugpy"  # noqa: S108 - where SAM mounts a debugger
 _OF_THE_SHELL = re.compile(
     r"(DOCKER|LC|SSL|XDG)_\w+|\w+_proxy|HOME|LANG|LD_LIBRARY_PATH|PATH|TERM|TMPDIR|USER", re.I
 )
@@ -41,9 +39,9 @@ _say = partial(print, file=sys.stderr, flush=True)
 
 @dataclass(frozen=True, slots=True)
 class Sam:
-    """SAM CLI, ready to run what `build` holds; `options` belong to every `sam local`.
+    """SAM CLI for the artifacts in `build`; `options` belong to every `sam local` command.
 
-    `environ` is SAM's own, never the functions'.
+    `environ` has SAM's own variables, never those of the functions.
     """
 
     root: Path
@@ -73,21 +71,22 @@ class Sam:
 def serve(settings: Settings) -> int:
     """Serve the API by `sam local start-api` until it is interrupted."""
     check(settings)
-    with sam_local(settings, _build(settings)) as sam:
+    with sam_local(settings, build(settings)) as sam:
         _say(f"Starting on http://{HOST}:{settings.port} (`make token USER=alice` makes a token)")
-        return _until_ended(sam.start("start-api", *api_options(settings)))
+        address = ("--host", HOST, "--port", str(settings.port))
+        return _until_ended(sam.start("start-api", *address, "--warm-containers", "EAGER"))
 
 
 def invoke(settings: Settings, function: str = "", given: str = "") -> int:
     """Run one function once by `sam local invoke`."""
     event = find_event(settings, function, given)
     check(settings)
-    with sam_local(settings, _build(settings)) as sam:
-        options = debugger_options(settings)
-        return _until_ended(sam.start("invoke", function, "--event", str(event), *options))
+    with sam_local(settings, build(settings)) as sam:
+        return _until_ended(sam.start("invoke", function, "--event", str(event)))
 
 
-def _build(settings: Settings) -> Path:
+def build(settings: Settings) -> Path:
+    """Run `make build` and return its folder. Raise LocalError when it fails."""
     if subprocess.run(["make", "--silent", "build"], cwd=settings.root, check=False).returncode:  # noqa: S607
         raise LocalError("`make build` failed.")
     return settings.root / ".aws-sam" / "build"
@@ -103,9 +102,9 @@ def _until_ended(process: subprocess.Popen[str]) -> int:
 
 @contextlib.contextmanager
 def sam_local(settings: Settings, build: Path) -> Iterator[Sam]:
-    """Yield SAM with everything up around it; at the end nothing of it is left.
+    """Yield SAM with Docker's image and a migrated database. Remove the containers at the end.
 
-    Raises LocalError with one sentence when something is missing.
+    Raise LocalError with one sentence when something is missing.
     """
     options = shlex.split(settings.environ.get("SAM_OPTIONS", ""))
     if "--invoke-image" not in options and not docker.succeeds("image", "inspect", IMAGE):
@@ -125,18 +124,23 @@ def sam_local(settings: Settings, build: Path) -> Iterator[Sam]:
         yield Sam(
             root=settings.root,
             build=build,
-            environ=_environ(),
+            environ=environ_of_sam(),
             options=["--parameter-overrides", f"file://{parameters}", *ADD_HOST, *options],
         )
 
 
 def _remove_containers(build: Path) -> None:
-    """Remove the containers that mount our functions; SAM leaves some that it has just started."""
-    mounts = [f"--filter=volume={folder}" for folder in build.iterdir() if folder.is_dir()]
-    if not mounts:  # `docker ps` without a filter names everybody's
-        return
-    if found := docker.ask("ps", "--all", "--quiet", *mounts).split():
+    """Remove our containers: SAM leaves some that it has just started."""
+    if found := containers(build):
         docker.ask("rm", "--force", "--volumes", *found)
+
+
+def containers(build: Path) -> list[str]:
+    """Return the ids of the containers that mount the functions of `build`."""
+    mounts = [f"--filter=volume={folder}" for folder in build.iterdir() if folder.is_dir()]
+    if not mounts:  # `docker ps` without a filter lists everybody's
+        return []
+    return docker.ask("ps", "--all", "--quiet", *mounts).split()
 
 
 def check(settings: Settings) -> None:
@@ -150,32 +154,8 @@ def _program(root: Path) -> Path:
     return root / ".venv-sam" / "bin" / "sam"
 
 
-def api_options(settings: Settings) -> list[str]:
-    """Return the options of `sam local start-api`; raises LocalError for the debugger."""
-    address = ["--host", HOST, "--port", str(settings.port)]
-    debugged = ["--debug-function", settings.debug] if settings.debug else []
-    return [*address, "--warm-containers", "EAGER", *debugged, *debugger_options(settings)]
-
-
-def debugger_options(settings: Settings) -> list[str]:
-    """Return SAM's options for DEBUG; the function waits until a debugger is attached.
-
-    Raises LocalError when the debugger cannot be installed.
-    """
-    if not settings.debug:
-        return []
-    package = asyncio.run(Packages(settings.root, _say).install_debugger())
-    port = str(settings.debug_port)
-    # Docker publishes the port on loopback; inside the container it has to be open to that.
-    listen = f"{_DEBUGGER} --listen 0.0.0.0:{port} --wait-for-client"
-    return [
-        *("--debug-port", port, "--debugger-path", str(package)),
-        *("--debug-args", f"-X frozen_modules=off {listen}"),
-    ]
-
-
-def _environ() -> dict[str, str]:
-    """Return what SAM runs with: neither telemetry nor credentials nor functions' variables.
+def environ_of_sam() -> dict[str, str]:
+    """Return SAM's own variables: no telemetry, no credentials, none of the functions'.
 
     SAM gives functions the shell's value of a variable instead of the template's: DATABASE_URL
     would be the address that only this machine can reach. With credentials it would ask AWS for
@@ -192,7 +172,7 @@ def _environ() -> dict[str, str]:
 
 
 async def _apply_schema(settings: Settings) -> None:
-    """Apply the schema as `make run` does; raises LocalError when that fails."""
+    """Apply the schema as `make run` does. Raise LocalError when that fails."""
     with Terminal(settings, sys.stderr, quiet=True) as terminal:
         async with serving_api(settings, 0, terminal, shared=True):
             pass

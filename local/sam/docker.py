@@ -1,4 +1,4 @@
-"""Docker, as far as `sam local` needs it: the daemon that runs here, reached by its own command."""
+"""The Docker commands that `sam local` needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DESKTOP = IPv4Interface("127.0.0.1/8")
 
 
 def check() -> None:
-    """Raise LocalError with what to do when Docker's command or its daemon is missing."""
+    """Raise LocalError when Docker's command or its daemon is missing."""
     if not shutil.which("docker"):
         raise LocalError(
             "`sam local` needs Docker: install it (Debian: apt-get install docker.io)."
@@ -37,7 +37,7 @@ def succeeds(*arguments: str) -> bool:
 
 
 def ask(*arguments: str) -> str:
-    """Run a `docker` command and return what it says; raises LocalError when it fails."""
+    """Run a `docker` command and return its output. Raise LocalError when it fails."""
     result = _run(*arguments)
     if result.returncode:
         said = (result.stderr.strip().splitlines() or ["it said nothing"])[-1]
@@ -46,7 +46,7 @@ def ask(*arguments: str) -> str:
 
 
 def bridge() -> IPv4Interface:
-    """Return where this machine listens for containers, with the network that they come from."""
+    """Return this machine's address on Docker's default network, with that network."""
     if "Desktop" in ask("info", "-f", "{{.OperatingSystem}}"):
         return DESKTOP
     template = "{{range .IPAM.Config}}{{.Gateway}} {{.Subnet}}\n{{end}}"

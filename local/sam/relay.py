@@ -1,4 +1,4 @@
-"""A way for containers to a database that listens on this machine alone.
+"""A relay through which containers reach a database that listens on this machine only.
 
 The embedded Postgres has no TCP port and asks for no password. This forwards connections from the
 address that containers call, and accepts containers only.

@@ -1,4 +1,4 @@
-"""The image that functions run in: AWS's own, or a stand-in that this file builds offline.
+"""The image that functions run in: AWS's own, or a stand-in that this file builds.
 
 The stand-in is Debian with its Python and AWS's runtime interface client from the package index. It
 has a name of its own, so nobody takes it for AWS's, and it is used only if Docker can neither find
@@ -7,7 +7,6 @@ nor pull AWS's image. Its root file system is kept, so a checkout builds it once
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -15,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from local.errors import LocalError
@@ -38,14 +37,11 @@ Progress = Callable[[str], None]
 
 
 def image_options(root: Path, progress: Progress) -> list[str]:
-    """Return the options with which SAM uses the stand-in, or none if AWS's image can be had.
+    """Return SAM's options for the stand-in, or none if Docker has or can pull AWS's image.
 
-    Raises LocalError if there is neither.
+    Raise LocalError if there is neither.
     """
-    if docker.succeeds("image", "inspect", IMAGE):
-        return []
-    progress(f"Pulling {IMAGE} ...")
-    if docker.succeeds("pull", "--quiet", IMAGE):
+    if docker.succeeds("image", "inspect", IMAGE) or docker.succeeds("pull", "--quiet", IMAGE):
         return []
     stand_in = _stand_in(root, progress)
     progress(f"AWS's image cannot be pulled; {stand_in} stands in (Debian's Python, no AWS code).")
@@ -54,7 +50,8 @@ def image_options(root: Path, progress: Progress) -> list[str]:
 
 def _stand_in(root: Path, progress: Progress) -> str:
     requirements = root / "requirements" / "runtime.txt"
-    digest = _digest(Path(__file__), requirements, *sorted(_FILES.iterdir()))
+    files = (Path(__file__), requirements, *sorted(_FILES.iterdir()))
+    digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
     # SAM derives its own image from this name alone, so other contents need another name.
     name = f"{_NAME}-{digest}:3.13"
     if docker.succeeds("image", "inspect", name):
@@ -63,48 +60,29 @@ def _stand_in(root: Path, progress: Progress) -> str:
     if not archive.exists():
         progress("Building what stands in for AWS's image (once, about a minute) ...")
         _build(archive, root, requirements)
-    changes = [f"--change={line}" for line in _CONFIGURATION]
-    docker.ask("import", *changes, str(archive), name)
+    docker.ask("import", *(f"--change={line}" for line in _CONFIGURATION), str(archive), name)
     return name
 
 
-def _digest(*files: Path) -> str:
-    contents = b"\0".join(file.read_bytes() for file in files if file.is_file())
-    return hashlib.sha256(contents).hexdigest()[:12]
-
-
 def _build(archive: Path, root: Path, requirements: Path) -> None:
-    """Build the root file system in a temporary folder, and then pack it under its final name."""
-    _check_host()
+    """Build the root file system in a temporary folder, and pack it under its final name."""
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("debootstrap"):
+        raise LocalError(
+            "AWS's image cannot be pulled; only root on Linux can build its stand-in, with"
+            " debootstrap (on Debian: apt-get install debootstrap)."
+        )
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with _scratch() as folder:
-        system, packed = folder / "root", folder / "root.tar"
+    with tempfile.TemporaryDirectory(prefix="sam-image-") as folder:
+        system = Path(folder)
+        system.chmod(0o755)  # it becomes the container's /
         packages = ",".join(_PACKAGES)
         _run("debootstrap", "--variant=minbase", f"--include={packages}", _SUITE, system, _mirror())
         for unused in _UNUSED:
             shutil.rmtree(system / unused, ignore_errors=True)
         _add_runtime(system, root, requirements)
-        _run("tar", "--create", "--numeric-owner", "--file", packed, "--directory", system, ".")
         unfinished = archive.with_suffix(f".{os.getpid()}")
-        shutil.copyfile(packed, unfinished)
+        _run("tar", "--create", "--numeric-owner", "--file", unfinished, "--directory", system, ".")
         unfinished.rename(archive)
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="sam-image-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_host() -> None:
-    reason = "AWS's image cannot be pulled, and its stand-in"
-    if sys.platform != "linux" or os.geteuid() != 0:
-        raise LocalError(f"{reason} can only be built by root, on Linux.")
-    if not shutil.which("debootstrap"):
-        raise LocalError(f"{reason} needs debootstrap (on Debian: apt-get install debootstrap).")
 
 
 def _mirror() -> str:
@@ -114,12 +92,9 @@ def _mirror() -> str:
     output = _run(
         "apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"
     )
-    found = re.search(r"^Debian (\S+)$", output, re.MULTILINE)
-    if not found:
-        raise LocalError(
-            "apt knows no Debian mirror yet: run apt-get update, or name one in DEBIAN_MIRROR."
-        )
-    return found[1]
+    if found := re.search(r"^Debian (\S+)$", output, re.MULTILINE):
+        return found[1]
+    raise LocalError("apt knows no Debian mirror: run apt-get update, or set DEBIAN_MIRROR.")
 
 
 def _add_runtime(system: Path, root: Path, requirements: Path) -> None:
