@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.identity.harness import SECRET, Gateway
 from tests.identity.issuers import Key, b64, hs256, token
@@ -113,11 +112,6 @@ def confused(secret: Callable[[World], bytes], issuer: str) -> Build:
     )
 
 
-def spki(key: Key) -> bytes:
-    public = key.private.public_key()
-    return bytes(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-
-
 NOW = int(time.time())
 MALFORMED, UNDECODABLE = "it is no signed JWT", "it cannot be decoded"
 ALGORITHM, KEY, SIGNATURE = "its algorithm is", "its key is", "its signature is"
@@ -125,11 +119,8 @@ HEADER, ISSUER, NO_TOKEN = "its header asks", "it names no issuer", "there is no
 AUDIENCE, SUBJECT, EXPIRED = "its audience is", "its sub is no user", "it has expired"
 TOO_LONG = "it is too long"
 
-NONE: list[object] = [
-    *("none", "None", "NONE", "nOnE", "none ", "", "null"),
-    *(None, [], {}, 0, ["none"], True),
-]
-NO_TIME: list[object] = [None, "", str(NOW + 600), "2099-01-01T00:00:00Z", [NOW + 600], {}, True]
+NONE: list[object] = ["none", "nOnE", "none ", "", None, ["none"], 0]
+NO_TIME: list[object] = [None, "", "4102444800", "2099-01-01T00:00:00Z", [4102444800], {}, True]
 
 TOKENS: dict[str, Row] = {
     # Tokens that want no verification.
@@ -144,25 +135,11 @@ TOKENS: dict[str, Row] = {
     },
     "alg in a list": (with_header(alg=["EdDSA"]), ALGORITHM),
     "HS256 with the RSA key's PEM": (confused(lambda w: w.rsa.pem, AUTH0), ALGORITHM),
-    "HS256 with the RSA key's PEM, trimmed": (
-        confused(lambda w: w.rsa.pem.strip(), AUTH0),
-        ALGORITHM,
-    ),
-    "HS256 with the RSA key's DER": (confused(lambda w: spki(w.rsa), AUTH0), ALGORITHM),
-    "HS256 with the RSA key's JWK": (
-        confused(lambda w: json.dumps(w.rsa.jwk).encode(), AUTH0),
-        ALGORITHM,
-    ),
-    "HS256 with the Ed25519 key's bytes": (
-        confused(lambda w: base64.urlsafe_b64decode(w.ed.jwk["x"] + "="), NEON),
-        ALGORITHM,
-    ),
     "HS256 with the public key, as the shared issuer": (
         confused(lambda w: w.rsa.pem, SHARED),
         SIGNATURE,
     ),
     "HS256 with an empty secret": (confused(lambda _: b"", SHARED), SIGNATURE),
-    "HS256 with a NUL as the secret": (confused(lambda _: b"\0", SHARED), SIGNATURE),
     "HS256 by the shared secret, as Neon": (
         lambda w: w.shared(issuer=NEON, kid="eddsa"),
         ALGORITHM,
@@ -170,40 +147,24 @@ TOKENS: dict[str, Row] = {
     "HS512 by the shared secret": (lambda w: w.shared(alg="HS512"), ALGORITHM),
     # Tokens with a key of their own.
     "jwk of the attacker": (lambda w: of_attacker(jwk=w.attacker.jwk)(w), HEADER),
-    "jwk of the attacker without kid": (
-        lambda w: token({"alg": "EdDSA", "jwk": w.attacker.jwk}, w.claims(), w.attacker.sign),
-        HEADER,
-    ),
     "jwk of the issuer itself": (lambda w: w.head(jwk=w.ed.jwk), HEADER),
     "jku of the attacker": (of_attacker(jku="http://127.0.0.1:1/jwks.json"), HEADER),
-    "jku that looks like the issuer's": (of_attacker(jku=f"{NEON}@evil.example/"), HEADER),
     "x5u of the attacker": (of_attacker(x5u="https://evil.example/cert"), HEADER),
-    "x5c of the attacker": (of_attacker(x5c=["MIIB"]), HEADER),
-    "jwk null": (with_header(jwk=None), HEADER),
     "the attacker's key under the issuer's kid": (of_attacker(), SIGNATURE),
     "kid of nobody": (of_attacker(kid="mine"), KEY),
     "kid missing": (with_header(kid=...), KEY),
-    "kid empty": (with_header(kid=""), KEY),
     "kid as a path": (with_header(kid="../../../../dev/null"), KEY),
-    "kid as SQL": (with_header(kid="x' UNION SELECT 'key"), KEY),
-    "kid as a URL": (with_header(kid="https://evil.example/jwks.json"), KEY),
-    "kid as a command": (with_header(kid="|id"), KEY),
-    "kid in other case": (with_header(kid="EDDSA"), KEY),
     "kid a list": (with_header(kid=["eddsa"]), "its key id is no text"),
-    "kid a number": (with_header(kid=1), "its key id is no text"),
     "kid of a neighbour": (
         lambda w: token(w.rsa.header | {"alg": "EdDSA"}, w.claims(), w.ed.sign),
         KEY,
     ),
     "crit that nobody knows": (with_header(crit=["exp"]), HEADER),
-    "crit empty": (with_header(crit=[]), HEADER),
     "b64 false": (with_header(crit=["b64"], b64=False), HEADER),
     "b64 false, not critical": (with_header(b64=False), HEADER),
     "typ of a logout token": (with_header(typ="logout+jwt"), "it is another kind"),
-    "typ a number": (with_header(typ=1), "it is another kind"),
     # Signatures that are none.
     "signature missing": (lambda w: w.good().rpartition(".")[0], MALFORMED),
-    "signature empty": (lambda w: change(w.good(), 2, lambda _: ""), MALFORMED),
     "signature cut by a digit": (lambda w: change(w.good(), 2, lambda s: s[:-1]), UNDECODABLE),
     "signature cut by three bytes": (
         lambda w: change(w.good(), 2, lambda s: s[:-6] + "AA"),
@@ -215,18 +176,15 @@ TOKENS: dict[str, Row] = {
         ),
         SIGNATURE,
     ),
-    "signature doubled": (lambda w: change(w.good(), 2, lambda s: s + s), SIGNATURE),
     "signature in other trailing bits": (
         lambda w: change(w.good(), 2, other_trailing_bits),
         UNDECODABLE,
     ),
-    "signature padded": (lambda w: w.good() + "==", UNDECODABLE),
     "signature in the plain alphabet": (
         lambda w: change(w.good(), 2, lambda s: "+/" + s[2:]),
         UNDECODABLE,
     ),
     "signature with a line break": (lambda w: w.good()[:-4] + "\n" + w.good()[-4:], UNDECODABLE),
-    "signature with a blank": (lambda w: w.good()[:-4] + " " + w.good()[-4:], UNDECODABLE),
     "signature of zeros, Ed25519": (
         lambda w: change(w.good(), 2, lambda _: b64(bytes(64))),
         SIGNATURE,
@@ -254,15 +212,9 @@ TOKENS: dict[str, Row] = {
         ),
         SIGNATURE,
     ),
-    "header of another token": (
-        lambda w: change(w.good(), 0, lambda _: b64(b'{"kid":"eddsa","alg":"EdDSA"}')),
-        SIGNATURE,
-    ),
     # Texts that are no token, or two.
     "one part": (lambda _: "alice", MALFORMED),
-    "two parts": (lambda w: ".".join(w.good().split(".")[:2]), MALFORMED),
     "four parts": (lambda w: w.good() + ".x", MALFORMED),
-    "five parts, as if encrypted": (lambda w: w.good() + ".x.y", MALFORMED),
     "JSON serialization": (
         lambda w: json.dumps({"payload": w.good()}).replace(" ", ""),
         UNDECODABLE,
@@ -278,7 +230,6 @@ TOKENS: dict[str, Row] = {
     "header not JSON": (lambda w: token(b"{", w.claims(), w.ed.sign), UNDECODABLE),
     "header a list": (lambda w: token(b"[]", w.claims(), w.ed.sign), MALFORMED),
     "claims a list": (payload(lambda text: f"[{text}]"), MALFORMED),
-    "claims a text": (payload(lambda _: '"alice"'), MALFORMED),
     "claims nested without end": (payload(lambda _: "[" * 4000), UNDECODABLE),
     "claims with a number of 5,000 digits": (
         payload(lambda _: '{"exp":' + "9" * 5000 + "}"),
@@ -292,7 +243,6 @@ TOKENS: dict[str, Row] = {
         lambda w: token(w.ed.header, json.dumps(w.claims()).encode("utf-16"), w.ed.sign),
         UNDECODABLE,
     ),
-    "claims after a byte order mark": (payload(lambda text: "\ufeff" + text), UNDECODABLE),
     "exp NaN": (payload(lambda text: text.replace('"exp": ', '"exp": NaN, "x": ')), UNDECODABLE),
     "20 KB": (with_claims(more="x" * 20_000), TOO_LONG),
     # Claims that do not hold.
@@ -300,15 +250,17 @@ TOKENS: dict[str, Row] = {
     **{f"exp {value!r}": (with_claims(exp=value), "its exp is no number") for value in NO_TIME},
     **{
         f"exp {value!r}": (with_claims(exp=value), "its exp is no date")
-        for value in ((NOW + 600) * 1000, 10**30, 1e300, -(10**30))
+        for value in (4102444800000, 10**30, 1e300, -(10**30))
     },
     "exp infinite": (
         payload(lambda text: text.replace('"exp": ', '"exp": 1e999, "x": ')),
         "its exp is no date",
     ),
     **{
-        f"exp {value!r}": (with_claims(exp=value), EXPIRED) for value in (0, -1, NOW - 1, NOW - 0.5)
+        f"exp {seconds!r} s ago": (with_claims(exp=NOW - seconds), EXPIRED)
+        for seconds in (0.5, 1, 10**9)
     },
+    **{f"exp {value!r}": (with_claims(exp=value), EXPIRED) for value in (0, -1)},
     "nbf a text": (with_claims(nbf="now"), "its nbf is no number"),
     "iat a list": (with_claims(iat=[NOW]), "its iat is no number"),
     **{
@@ -317,33 +269,18 @@ TOKENS: dict[str, Row] = {
     },
     **{
         f"aud {value!r}": (with_claims(aud=value), "its audience is")
-        for value in (
-            ...,
-            None,
-            "",
-            [],
-            "*",
-            f"{NEON}/",
-            NEON.upper(),
-            API,
-            [API],
-            [NEON, 1],
-            {NEON: 1},
-            1,
-        )
+        for value in (..., None, "", [], "*", f"{NEON}/", NEON.upper(), API, [NEON, 1], {NEON: 1})
     },
     **{
         f"iss {value!r}": (with_claims(iss=value), ISSUER)
         for value in (
             ...,
             None,
-            "",
             "*",
             f"{NEON}/",
             NEON.upper(),
             f"{NEON}\0",
             [NEON],
-            1,
             "https://evil.example",
         )
     },

@@ -37,14 +37,13 @@ def load(environment: Mapping[str, str]) -> Iterator[dict[str, ModuleType]]:
     folder = ROOT / "functions" / "authorizer"
     names = {path.stem for path in folder.glob("*.py")}
     others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
-    sys.path.insert(0, str(folder))
-    try:
-        yield _imported(names, environment)
-    finally:
-        sys.path.remove(str(folder))
-        for name in names:
-            sys.modules.pop(name, None)
-        sys.modules.update(others)
+    with mock.patch.object(sys, "path", [str(folder), *sys.path]):
+        try:
+            yield _imported(names, environment)
+        finally:
+            for name in names:
+                sys.modules.pop(name, None)
+            sys.modules.update(others)
 
 
 def _imported(names: set[str], environment: Mapping[str, str]) -> dict[str, ModuleType]:

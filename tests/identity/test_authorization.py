@@ -26,7 +26,6 @@ from tests.routes import ROUTES as ROUTES_ALL
 from tests.running import ROOT
 from web import identity
 from web.endpoint import Endpoint
-from web.request import Request
 from web.route import Route
 
 FAR = "4102444800"
@@ -74,44 +73,22 @@ NOBODY: dict[str, object] = {
     "no authorizer": {},
     "null": None,
     "a text": "alice",
-    "a list": [{"sub": "alice"}],
     "IAM": {"iam": {"userId": "alice"}},
-    "claims of a REST API": {"claims": {"sub": "alice", "exp": FAR}},
     "a context without its name": {"sub": "alice", "exp": FAR},
-    "lambda null": {"lambda": None},
     "lambda empty": {"lambda": {}},
-    "lambda a text": {"lambda": "alice"},
-    "lambda empty beside claims": {"lambda": {}, "jwt": {"claims": {"sub": "alice", "exp": FAR}}},
     "lambda refused beside claims": {
         "lambda": {"refusal": "no"},
         "jwt": {"claims": {"sub": "alice", "exp": FAR}},
     },
     "an error beside a user": {"lambda": {"refusal": "no", "sub": "alice", "exp": FAR}},
-    "an empty error beside a user": {"lambda": {"refusal": "", "sub": "alice", "exp": FAR}},
-    "jwt empty": {"jwt": {}},
     "jwt without claims": {"jwt": {"sub": "alice", "exp": FAR}},
-    "claims a list": {"jwt": {"claims": ["alice"]}},
     **{
         f"sub {sub!r}": {"lambda": {"sub": sub, "exp": FAR}}
         for sub in (None, "", 1, True, ["alice"], {"alice": 1}, "alice\0")
     },
     **{
         f"exp {exp!r}": {"lambda": {"sub": "alice", "exp": exp}}
-        for exp in (
-            None,
-            "",
-            "soon",
-            "nan",
-            "inf",
-            "-inf",
-            "1e999",
-            True,
-            [FAR],
-            "0",
-            "-1",
-            0,
-            "9" * 5000,
-        )
+        for exp in (None, "", "nan", "inf", "1e999", True, [FAR], "0", "9" * 5000)
     },
     **{
         f"nbf {nbf!r}": {"lambda": {"sub": "alice", "exp": FAR, "nbf": nbf}}
@@ -124,19 +101,17 @@ NOBODY: dict[str, object] = {
 }
 
 
-@pytest.mark.parametrize("function", ROUTES)
 @pytest.mark.parametrize("case", NOBODY)
-def test_without_a_valid_identity_every_route_is_closed(
-    gateway: Gateway, database: Empty, case: str, function: str
+def test_without_a_valid_identity_a_route_is_closed(
+    gateway: Gateway, database: Empty, case: str
 ) -> None:
-    answer = gateway.answer(function, with_authorizer(function, NOBODY[case]))
+    answer = gateway.answer("update_task", with_authorizer("update_task", NOBODY[case]))
     assert answer.status == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert answer.body["detail"]
     assert database.asked == 0
 
 
-@pytest.mark.parametrize("function", ["list_tasks"])
 @pytest.mark.parametrize(
     "claims",
     [
@@ -148,41 +123,28 @@ def test_without_a_valid_identity_every_route_is_closed(
     ],
 )
 def test_the_gateways_own_jwt_authorizer_is_understood(
-    gateway: Gateway, database: Empty, function: str, claims: dict[str, Any]
+    gateway: Gateway, database: Empty, claims: dict[str, Any]
 ) -> None:
-    event = with_authorizer(function, {"jwt": {"claims": claims, "scopes": None}})
-    assert gateway.answer(function, event).status == 200
+    event = with_authorizer("list_tasks", {"jwt": {"claims": claims, "scopes": None}})
+    assert gateway.answer("list_tasks", event).status == 200
     assert database.asked == 1
 
 
 @pytest.mark.usefixtures("database")
-@pytest.mark.parametrize("function", ROUTES)
 def test_exp_is_checked_on_every_request_whatever_was_cached(
-    gateway: Gateway, function: str, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway would keep this verdict; only the time passes."""
     end = int(time.time()) + 600
     verdict = gateway.authorizer({"identitySource": [bearer(exp=end)]}, Context())
-    event = with_authorizer(function, {"lambda": verdict["context"]})
+    event = with_authorizer("list_tasks", {"lambda": verdict["context"]})
     for now, refused in ((end - 0.001, False), (end, True), (end + 3600, True)):
         monkeypatch.setattr("web.identity.time.time", lambda now=now: now)
-        answer = gateway.answer(function, event)
+        answer = gateway.answer("list_tasks", event)
         assert (answer.status == 401) is refused
         if refused:
             assert answer.body["detail"] == "The token has expired"
             assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
-
-
-@pytest.mark.parametrize("function", ROUTES)
-def test_a_foreign_path_is_403_before_the_body_is_looked_at(
-    gateway: Gateway, database: Empty, function: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def looked(*_: object) -> None:
-        raise AssertionError("the body was looked at")
-
-    monkeypatch.setattr(Request, "json", property(looked))
-    assert gateway.call(function, bearer(), user_id="bob", body="{").status == 403
-    assert database.asked == 0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -11,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.functions.handlers import Context, handler, modules, recorded
-from tests.identity.test_cold_start import imported
+from tests.functions.handlers import Context, handler, recorded
 from tests.running import ROOT
 
 ASSETS = ROOT / "functions" / "docs" / "assets"
@@ -83,8 +83,6 @@ def test_the_page_keeps_no_token() -> None:
 
 
 def test_the_page_is_the_same_compressed_and_not() -> None:
-    import gzip
-
     compressed = get(**{"accept-encoding": "gzip"})
     assert compressed["headers"]["Content-Encoding"] == "gzip"
     assert gzip.decompress(base64.b64decode(compressed["body"])).decode() == html()
@@ -96,13 +94,3 @@ def test_another_route_is_404_as_a_problem(event: dict[str, Any]) -> None:
     assert answer["statusCode"] == 404
     assert answer["headers"]["Content-Type"] == "application/problem+json"
     assert json.loads(answer["body"])["type"] == "/problems/not-found"
-
-
-def test_docs_imports_neither_the_driver_nor_the_rooms_that_need_it() -> None:
-    names = imported("docs")
-    assert {"web", "observability", "aws_lambda_powertools"} <= names
-    assert not names & {"psycopg", "psycopg_binary", "neon", "tasks"}
-
-
-def test_the_modules_of_docs_are_its_own() -> None:
-    assert modules("docs").keys() == {"app"}

@@ -47,57 +47,31 @@ def inside(raw: str) -> str:
     return json.dumps(claims())[:-1] + ', "x": ' + raw + "}"
 
 
-def repeated(text: str, end: str = "") -> Callable[[int], str]:
-    """Return a function that repeats a text among good claims as often as there is room."""
-    return lambda room: inside(text * ((room - 200) // len(text)) + end)
-
-
 HEADERS: dict[str, Callable[[int], str]] = {
     "blanks": lambda n: " " * n,
     "Bearer and blanks": lambda n: "Bearer" + " " * (n - 6),
-    "Bearer, blanks and a letter": lambda n: "Bearer" + " " * (n - 7) + "x",
-    "Bearer, a letter and blanks": lambda n: "Bearer x" + " " * (n - 8),
-    "Bearer, blanks between two letters": lambda n: "Bearer x" + " " * (n - 9) + "x",
     "Bearer, a letter, blanks and a line break": lambda n: "Bearer x" + " " * (n - 9) + "\n",
     "Bearer, letters and blanks by turns": lambda n: "Bearer " + "x " * ((n - 7) // 2),
-    "blanks, then Bearer": lambda n: " " * (n - 8) + "Bearer x",
-    "Bearer again and again": lambda n: "Bearer " * (n // 7),
-    "tabs": lambda n: "Bearer\t" * (n // 7),
     "dots": lambda n: "Bearer " + "." * (n - 7),
-    "letters": lambda n: "Bearer " + "a" * (n - 7),
     "letters and dots by turns": lambda n: "Bearer " + "a." * ((n - 7) // 2),
-    "three long parts": lambda n: "Bearer " + ".".join(["A" * (n // 3 - 3)] * 3),
     "three long parts and a stranger": lambda n: (
         "Bearer " + ".".join(["A" * (n // 3 - 3)] * 3)[:-1] + "!"
     ),
     "padding": lambda n: "Bearer a.b." + "=" * (n - 11),
-    "line breaks": lambda n: "Bearer " + "\n" * (n - 7),
     "beyond ASCII": lambda n: "Bearer " + "\u0130" * (n - 7),
 }
 
 TOKENS: dict[str, str] = {
     "claims of lists in lists": filled(lambda n: inside("[" * (n - 200))),
-    "claims of objects in objects": filled(lambda n: inside('{"":' * ((n - 200) // 4))),
-    "claims of empty lists": filled(repeated("[],", "0")),
     "claims of empty objects": filled(lambda n: inside("[" + "{}," * ((n - 200) // 3) + "0]")),
     "claims of many members": filled(
         lambda n: json.dumps(claims(**{str(i): 0 for i in range((n - 400) // 10)}))
     ),
-    "one member again and again": filled(
-        lambda n: inside("{" + '"a":0,' * ((n - 200) // 6) + '"a":0}')
-    ),
     "a number of 4,300 digits": filled(lambda n: inside("9" * min(4300, n - 200))),
-    "a number of too many digits": filled(lambda n: inside("9" * (n - 200))),
     "many digits behind a point": filled(lambda n: inside("0." + "0" * (n - 300) + "1")),
-    "a number close to the half": filled(lambda n: inside("1." + "4" * (n - 300) + "e300")),
-    "many small numbers": filled(lambda n: inside("[" + "1e9," * ((n - 200) // 4) + "0]")),
     "escapes": filled(lambda n: inside('"' + "\\u0041" * ((n - 200) // 6) + '"')),
-    "half surrogates": filled(lambda n: inside('"' + "\\ud800" * ((n - 200) // 6) + '"')),
     "white space": filled(lambda n: " " * (n - 200) + json.dumps(claims())),
     "a text without an end": filled(lambda n: inside('"' + "x" * (n - 200))),
-    "a long issuer": filled(lambda n: json.dumps(claims(iss="x" * (n - 200)))),
-    "a long subject": filled(lambda n: json.dumps(claims(sub="x" * (n - 200)))),
-    "many audiences": filled(lambda n: json.dumps(claims(aud=["a"] * ((n - 200) // 5)))),
     "a long key id": filled(lambda n: '{"alg":"HS256","kid":"' + "x" * (n - 200) + '"}', True),
     "a header of many members": filled(
         lambda n: json.dumps({"alg": "HS256"} | {str(i): 0 for i in range((n - 400) // 10)}), True

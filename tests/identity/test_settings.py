@@ -61,32 +61,19 @@ UNSAFE: dict[str, tuple[dict[str, str], str]] = {
         "secret has to be random",
     ),
     "subjects without secret": ({"JWT_SUBJECTS": "a", **listed(JWKS)}, "JWT_SECRET has to be"),
-    "wildcard among the secret's subjects": (
-        {"JWT_SECRET": SECRET, "JWT_SUBJECTS": "a,*"},
-        "JWT_SUBJECTS is compared exactly",
-    ),
     "an empty subject of the secret": (
         {"JWT_SECRET": SECRET, "JWT_SUBJECTS": "a,,b"},
         "JWT_SUBJECTS has to be a text",
     ),
     "no subject of many": (entry(subjects=[]), "subjects has to name at least one"),
-    "wildcard subject": (entry(subjects=["*"]), "subjects is compared exactly"),
-    "subject a number": (entry(subjects=[1]), "subjects has to be a text"),
     "subjects null": (entry(subjects=None), "subjects has to be a text"),
-    "issuer without secret": ({"JWT_ISSUER": "i", **listed(JWKS)}, "JWT_SECRET has to be"),
-    "audience without secret": ({"JWT_AUDIENCE": "a", **listed(JWKS)}, "JWT_SECRET has to be"),
     "PEM as secret": (
         {"JWT_SECRET": "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA"},
         "JWT_SECRET is a key that others may know",
     ),
-    "SSH key as secret": ({"JWT_SECRET": "ssh-ed25519 " + "A" * 40}, "JWT_SECRET is a key"),
     "wildcard for the secret's audience": (
         {"JWT_SECRET": SECRET, "JWT_AUDIENCE": "*"},
         "JWT_AUDIENCE is compared exactly and takes no wildcard",
-    ),
-    "wildcard for the secret's issuer": (
-        {"JWT_SECRET": SECRET, "JWT_ISSUER": "https://*.example"},
-        "JWT_ISSUER is compared exactly",
     ),
     "blanks around an issuer": ({"JWT_SECRET": SECRET, "JWT_ISSUER": " i"}, "JWT_ISSUER has to be"),
     "not JSON": ({"JWT_ISSUERS": "[{]"}, "JWT_ISSUERS is not a JSON list"),
@@ -98,9 +85,7 @@ UNSAFE: dict[str, tuple[dict[str, str], str]] = {
     "no issuer": (entry(issuer=...), r"JWT_ISSUERS\[0\]: issuer has to be a text"),
     "empty issuer": (entry(issuer=""), "issuer has to be a text"),
     "wildcard issuer": (entry(issuer="*"), "issuer is compared exactly"),
-    "issuer a list": (entry(issuer=["i"]), "issuer has to be a text"),
     "no audience": (entry(audience=...), "audience has to be a text"),
-    "empty audience": (entry(audience=""), "audience has to be a text"),
     "blank audience": (entry(audience="  "), "audience has to be a text"),
     "wildcard audience": (
         entry(audience="*"),
@@ -110,67 +95,35 @@ UNSAFE: dict[str, tuple[dict[str, str], str]] = {
         entry(audience=["a", "https://*"]),
         "audience is compared exactly",
     ),
-    "audience a number": (entry(audience=1), "audience has to be a text"),
     "no audience of many": (entry(audience=[]), "audience has to name at least one"),
-    "wildcard audience claim": (entry(audience_claim="*"), "audience_claim is compared exactly"),
     "neither secret nor JWKS": (entry(jwks_url=...), "needs a secret with HS256 or a jwks_url"),
     "secret and JWKS": (entry(secret=SECRET), "or a jwks_url with other algorithms, not both"),
     "HS256 by a JWKS": (entry(algorithms=["HS256"]), "needs a secret with HS256"),
     "HS256 beside a JWKS": (entry(algorithms=["RS256", "HS256"]), "mixes HS256 with public keys"),
-    "HS256 beside a JWKS with its secret": (
-        entry(secret=SECRET, algorithms=["HS256", "RS256"]),
-        "mixes HS256 with public keys",
-    ),
     "RS256 with a secret": (
         listed(SHARED | {"algorithms": ["RS256"]}),
         "needs a secret with HS256",
     ),
     "no algorithms": (entry(algorithms=...), "algorithms has to list at least one"),
-    "empty algorithms": (entry(algorithms=[]), "algorithms has to list at least one"),
     "algorithms a text": (entry(algorithms="RS256"), "algorithms has to list"),
     **{
         f"algorithm {name!r}": (entry(algorithms=[name]), "may hold ES256, EdDSA, HS256, RS256")
         for name in ("none", "None", "", "rs256", "RS512", "PS256", "HS512", "*", None, ["RS256"])
     },
     "plain http": (entry(jwks_url="http://issuer.example/jwks"), "has to start with https://"),
-    "plain http to a private address": (entry(jwks_url="http://10.0.0.1/"), "start with https://"),
-    "plain http to any address": (entry(jwks_url="http://0.0.0.0/"), "start with https://"),
-    "plain http to what begins like loopback": (
-        entry(jwks_url="http://localhost.evil.example/"),
-        "start with https://",
-    ),
-    "plain http to 127.0.0.1 as a user": (
-        entry(jwks_url="http://127.0.0.1@evil.example/"),
-        "creden",
-    ),
-    "a file": (entry(jwks_url="file:///etc/passwd"), "with a host"),
-    "ftp": (entry(jwks_url="ftp://issuer.example/jwks"), "start with https://"),
-    "no scheme": (entry(jwks_url="issuer.example/jwks"), "with a host"),
-    "no host": (entry(jwks_url="https:///jwks"), "with a host"),
-    "credentials": (entry(jwks_url="https://u:p@issuer.example/jwks"), "without credentials"),
-    "line break": (entry(jwks_url="https://issuer.example/\r\nX: y"), "with a host"),
-    "blank inside": (entry(jwks_url="https://issuer.example/a b"), "with a host"),
-    "port that is none": (entry(jwks_url="https://issuer.example:x/"), "is not a URL"),
     "empty URL": (entry(jwks_url=""), "jwks_url has to be a text"),
-    "URL a number": (entry(jwks_url=1), "jwks_url has to be a text"),
     "short secret of an entry": (
         listed(SHARED | {"secret": "x" * 31}),
         "secret has to be at least",
     ),
-    "secret a number": (listed(SHARED | {"secret": 10**40}), "secret has to be at least"),
     **{
         f"leeway {value!r}": (entry(leeway=value), "leeway has to be")
         for value in (-1, 301, "30", True, None, [30], 10**400)
     },
-    "leeway NaN": ({"JWT_ISSUERS": '[{"leeway": NaN}]'}, "is not a JSON list"),
     "an issuer twice": (listed(JWKS, JWKS), "may be there once"),
     "an issuer by JWKS and by secret": (
         {"JWT_SECRET": SECRET, "JWT_ISSUER": ISSUER, **listed(JWKS)},
         "may be there once, with one way to verify",
-    ),
-    "an issuer by JWKS and by secret in the list": (
-        listed(JWKS, SHARED | {"issuer": ISSUER}),
-        "may be there once",
     ),
     "a secret for any issuer beside a JWKS": (
         {"JWT_SECRET": SECRET, **listed(JWKS)},
