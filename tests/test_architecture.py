@@ -1,7 +1,8 @@
-"""The layout: imports point one way, and every part is where the template says."""
+"""The layout: imports point one way in every room, without circles and without path tricks."""
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from tests.running import ROOT
 
 LAYER = ROOT / "layers" / "shared"
 _MODULES = {"http_client", "observability", "startup"}
+_LAYER_ROOMS = {"neon", "secrets_manager", "tasks", "web", *_MODULES}
+# Everything else points along `functions -> web -> tasks -> neon`. Nothing of the product imports
+# `local`, `deploy`, `bench` or `tests`.
 MAY_IMPORT = {
     "http_client": set(),
     "secrets_manager": {"http_client"},
@@ -19,33 +23,77 @@ MAY_IMPORT = {
     "observability": set(),
     "startup": {"neon", "tasks"},
     "web": {"neon", "observability", "tasks"},
-    "functions": {"neon", "secrets_manager", "tasks", "web", *_MODULES},
+    "functions": _LAYER_ROOMS,
+    "local": _LAYER_ROOMS | {"deploy"},
+    "deploy": _LAYER_ROOMS,
+    "bench": _LAYER_ROOMS | {"local"},
+    "tests": _LAYER_ROOMS | {"local", "deploy", "bench"},
 }
-ROOMS = {*MAY_IMPORT, "local", "deploy", "bench", "tests"}
+# Each folder is a top level of its own in Lambda, and the checkout is one for everything else.
+TOP_LEVELS = [LAYER, *sorted(path.parent for path in ROOT.glob("functions/*/app.py")), ROOT]
+FOLDERS = [ROOT / room for room in ("local", "deploy", "bench", "tests")]
+_INSERTS = {"deploy/smoke.py", "deploy/secret_store.py", "local/specification/__init__.py"}
+_CIRCLES = {"neon._database", "neon._lifecycle"}
 
 
 def _files() -> Iterator[tuple[str, Path]]:
     for path in LAYER.rglob("*.py"):
         yield path.relative_to(LAYER).parts[0].removesuffix(".py"), path
-    yield from (("functions", path) for path in (ROOT / "functions").rglob("*.py"))
+    for folder in (ROOT / "functions", *FOLDERS):
+        yield from ((folder.name, path) for path in folder.rglob("*.py"))
 
 
-def _imported(path: Path) -> set[str]:
+def _imports(path: Path) -> set[str]:
+    """Return the modules that a file imports, and the names that it imports from them."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
-            names.add((node.module or "").partition(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
     return names
 
 
-@pytest.mark.parametrize(
-    ("room", "path"), list(_files()), ids=lambda value: getattr(value, "stem", value)
-)
-def test_imports_point_one_way(room: str, path: Path) -> None:
-    assert _imported(path) & (ROOMS - {room}) <= MAY_IMPORT[room]
+def _imported(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in _imports(path)}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_point_one_way(room: str) -> None:
+    files = [path for each, path in _files() if each == room]
+    assert files
+    for path in files:
+        assert _imported(path) & (MAY_IMPORT.keys() - {room}) <= MAY_IMPORT[room], path
+
+
+@pytest.mark.parametrize("top", TOP_LEVELS, ids=lambda top: top.name)
+def test_no_modules_import_each_other_in_a_circle(top: Path) -> None:
+    modules = _modules(top)
+    graph = {
+        name: {each for each in _imports(path) & modules.keys() if each != name}
+        for name, path in modules.items()
+        if name not in _CIRCLES
+    }
+    TopologicalSorter(graph).prepare()
+
+
+def _modules(top: Path) -> dict[str, Path]:
+    """Return the modules below a top level by their names."""
+    folders = FOLDERS if top == ROOT else [top]
+    paths = (
+        path.relative_to(top).with_suffix("") for each in folders for path in each.rglob("*.py")
+    )
+    return {
+        ".".join(path.parts).removesuffix(".__init__"): (top / path).with_suffix(".py")
+        for path in paths
+    }
+
+
+def test_no_module_is_found_by_an_edit_of_the_path() -> None:
+    for _, path in _files():
+        if str(path.relative_to(ROOT)) not in _INSERTS:
+            assert "sys.path" + ".insert" not in path.read_text(), path
 
 
 def test_the_authorizer_imports_nothing_of_the_layer_that_needs_the_database() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from unittest import mock
 from uuid import uuid4
 
 from tests.routes import TASK_ROUTES, Route
@@ -42,14 +43,13 @@ def modules(function: str) -> dict[str, Any]:
     """Return a function's `app` and its neighbours, imported like Lambda: with its folder first."""
     folder = ROOT / "functions" / function
     names = {path.stem for path in folder.glob("*.py")}
-    sys.path.insert(0, str(folder))
-    try:
-        app = importlib.import_module("app")
-        return {name: sys.modules[name] for name in names if name in sys.modules} | {"app": app}
-    finally:
-        sys.path.remove(str(folder))
-        for name in names:  # another function has modules of the same names
-            sys.modules.pop(name, None)
+    with mock.patch.object(sys, "path", [str(folder), *sys.path]):
+        try:
+            app = importlib.import_module("app")
+            return {name: sys.modules[name] for name in names if name in sys.modules} | {"app": app}
+        finally:
+            for name in names:  # another function has modules of the same names
+                sys.modules.pop(name, None)
 
 
 def handler(function: str) -> Handler:
