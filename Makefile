@@ -105,14 +105,17 @@ migrate: .venv/ready ## bring a database's schema up to date: make migrate DATAB
 adopt: .venv/ready ## move a FastAPI + SQLModel task database in: make adopt DATABASE_URL=... (IDS=new, ZONE=..., YES=1)
 	@PYTHONPATH=layers/shared:functions/migrate $(BIN)/python -m deploy.adopt
 
+# A file's tests share servers, so they stay together; the files keep their order.
+PARALLEL := --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
-test: .venv/ready .venv-sam/ready .venv-policy/ready ## what a change of behaviour can break, on all cores (REQUIRE_ALL=1 allows no skips)
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not campaign"
+test: .venv/ready .venv-sam/ready ## what a change of behaviour can break, on all cores (REQUIRE_ALL=1 allows no skips)
+	@$(BIN)/python -m pytest $(PARALLEL) -n auto -m "not campaign"
 
 .PHONY: campaigns
-campaigns: .venv/ready .venv-sam/ready .venv-policy/ready # one after the other: some measure, some use all cores
+campaigns: .venv/ready .venv-sam/ready
 	@layers/find-python 3.13 fetch >/dev/null 2>&1 || true
-	$(BIN)/python -m pytest -v -m campaign
+	$(BIN)/python -m pytest $(PARALLEL) -n 2 -v -m campaign
 
 .PHONY: test-all
 test-all: ## `make test`, then the campaigns: containers, builds, walks, faults, thousands of requests (REQUIRE_ALL=1)

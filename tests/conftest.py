@@ -72,11 +72,6 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the tests that read the result of a long background job to the end."""
-    items.sort(key=lambda item: item.get_closest_marker("goes_last") is not None)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip into a failure if REQUIRE_ALL=1, because what it needs can be installed."""

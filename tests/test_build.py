@@ -48,36 +48,14 @@ def lambdas_own(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_module_has_byte_code_of_the_runtime(built: Path) -> None:
+def test_every_module_has_byte_code_of_the_runtime(built: Path, python: str) -> None:
+    code = "import importlib.util; print(importlib.util.MAGIC_NUMBER.hex())"
+    assert MAGIC[:4].hex() == subprocess.check_output([python, "-c", code], text=True).strip()
     sources = list(built.rglob("*.py"))
     assert len(sources) > 300
     for source in sources:
         compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
         assert compiled.read_bytes()[:8] == MAGIC, source
-
-
-def test_the_layer_has_the_locked_packages_and_ours_and_no_tools(built: Path) -> None:
-    layer = built / "SharedLayer" / "python"
-    names = {path.name for path in layer.iterdir()}
-    assert {
-        "neon",
-        "http_client.py",
-        "secrets_manager.py",
-        "tasks",
-        "web",
-        "psycopg",
-        "psycopg_binary",
-        "pydantic",
-    } <= names
-    assert not names & {"bin", "boto3", "pytest", "jwt", "aiohttp", "Makefile"}
-    assert list(layer.glob("psycopg_binary/*x86_64-linux-gnu.so"))
-
-
-def test_the_authorizers_packages_are_its_alone(built: Path) -> None:
-    assert (built / "Authorizer" / "jwt").is_dir()
-    assert not list(built.glob("*/pydantic"))
-    assert not list(built.glob("SharedLayer/python/jwt"))
-    assert [path.parent.name for path in built.glob("*/jwt")] == ["Authorizer"]
 
 
 def test_the_migrations_and_the_specification_are_shipped(built: Path) -> None:
@@ -126,9 +104,3 @@ def test_packaging_uploads_every_artifact_and_the_template_names_them(
         properties = resources[name]["Properties"]
         location = properties.get("CodeUri") or properties["ContentUri"]
         assert location.removeprefix("s3://artifacts/") in uploaded, name
-
-
-def test_the_magic_number_is_the_runtimes(python: str) -> None:
-    code = "import importlib.util; print(importlib.util.MAGIC_NUMBER.hex())"
-    result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    assert bytes.fromhex(result.stdout.strip()) == MAGIC[:4]

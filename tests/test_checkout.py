@@ -17,8 +17,7 @@ import pytest
 
 from local.postgres import Postgres
 from tests.contract.client import Client
-from tests.running import ROOT, Running, running, start, stop, until_ready
-from tests.sam import runtime_python, sam
+from tests.running import ROOT, Running, running, start, until_ready
 
 SECRET = "a-secret-that-only-these-tests-know-0123456789"
 SETTINGS = {"JWT_SECRET": SECRET}
@@ -43,15 +42,6 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     if left.is_running():
         with left:
             pass  # take its server over, and stop it
-
-
-@pytest.mark.campaign
-def test_it_can_be_built(checkout: Path) -> None:
-    runtime_python()
-    (checkout / ".venv").symlink_to(ROOT / ".venv")
-    result = sam("build", cwd=checkout)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert (checkout / ".aws-sam" / "build" / "SharedLayer" / "python" / "neon").is_dir()
 
 
 def _kill(api: Running) -> None:
@@ -113,18 +103,3 @@ def _every_page(client: Client) -> list[dict[str, str]]:
         tasks += response.json()
         path = response.links.get("next", {}).get("url")
     return tasks
-
-
-def test_a_second_run_says_that_the_port_is_taken_and_harms_nothing(checkout: Path) -> None:
-    with running(SETTINGS, checkout) as api:
-        port = api.url.rpartition(":")[2]
-        second = start(SETTINGS | {"PORT": port}, checkout)
-        try:
-            output, _ = second.communicate(timeout=30)
-        finally:
-            stop(second)
-        assert second.returncode != 0
-        assert output == (
-            f"Port {port} is taken by another program; stop it or choose another with PORT=...\n"
-        )
-        assert Client(api.url, SECRET).titles() == []

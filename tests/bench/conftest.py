@@ -1,5 +1,6 @@
 """What the tests of speed share with the benchmark: the contenders, and their databases."""
 
+import fcntl
 from collections.abc import Iterator
 
 import pytest
@@ -7,14 +8,19 @@ import pytest
 from bench import contenders, databases
 from bench.contenders import Contender
 from bench.databases import Databases
+from tests.running import ROOT
 from tests.sam import runtime_python
 
 
 @pytest.fixture(scope="session")
 def built() -> dict[str, Contender]:
-    """All contenders by name; those that did not change are kept from one run to the next."""
+    """Return all contenders by name. Of two processes, the second waits and finds them built."""
     runtime_python()
-    return {each.name: each for each in contenders.build()}
+    folder = ROOT / ".bench"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return {each.name: each for each in contenders.build()}
 
 
 @pytest.fixture(scope="module")

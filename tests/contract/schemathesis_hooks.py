@@ -5,17 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from typing import Any
 from urllib.parse import quote
 
 import schemathesis
 from schemathesis.specs.openapi.checks import use_after_free
-
-# Each worker of Schemathesis is a thread. At the end of a test Hypothesis sets the recursion limit
-# back to what it was at that test's start: to Python's 1,000 while another thread still counts on
-# the 2,000 frames that Hypothesis promised it. From here on "what it was" is never too low.
-sys.setrecursionlimit(5000)
 
 _KEY = re.compile(r"[!-~]{1,255}")
 # The gateway takes 10,240 bytes of request line and headers, and refuses a longer request itself.
