@@ -1,22 +1,21 @@
 """Task ids: UUIDs of version 7, so that the order of ids is the order of creation."""
 
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from threading import Lock
 from uuid import UUID
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from tasks.models import EPOCH, MICROSECOND
 
 _lock = Lock()
-_last = _EPOCH
+_last = EPOCH
 
 
 def now() -> datetime:
     """Return the time in UTC, always later than the last call in this process returned."""
     global _last
     with _lock:
-        _last = max(datetime.now(UTC), _last + _MICROSECOND)
+        _last = max(datetime.now(UTC), _last + MICROSECOND)
         return _last
 
 
@@ -25,8 +24,11 @@ def task_id(created_at: datetime) -> UUID:
 
     RFC 9562, section 5.7, with method 3 of section 6.2: the 12 bits after the milliseconds hold
     the fraction of the millisecond; 62 bits are random.
+
+    >>> str(task_id(datetime(2026, 11, 21, 9, 30, tzinfo=UTC)))[:18]
+    '01a1fd70-f1c0-7000'
     """
-    microseconds = (created_at - _EPOCH) // _MICROSECOND
+    microseconds = (created_at - EPOCH) // MICROSECOND
     milliseconds, rest = divmod(microseconds, 1000)
     fraction = rest * 4096 // 1000
     value = milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | secrets.randbits(62)

@@ -1,7 +1,7 @@
 """What a task looks like on its way in and out, and which rules its values have to obey."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
@@ -17,6 +17,9 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 TITLE_LENGTH = 500
 DESCRIPTION_LENGTH = 5000
@@ -170,7 +173,11 @@ class TaskUpdate(BaseModel, defer_build=True, json_schema_extra=_say_what_null_d
     """Members that null clears. Text is not among them: the empty string clears a text."""
 
     def changes(self) -> dict[str, object]:
-        """Return the members that change the task, with their new values."""
+        """Return the members that change the task, with their new values.
+
+        >>> TaskUpdate.model_validate({"title": None, "completed": "yes", "id": 5}).changes()
+        {'completed': True}
+        """
         given = {name: getattr(self, name) for name in self.model_fields_set}
         return {
             name: value

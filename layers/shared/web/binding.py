@@ -31,7 +31,7 @@ Body = Parameter("body")
 
 
 class Binding:
-    """What one handler takes, and where in a request each argument is."""
+    """The parameters of one handler, and the place of each in a request."""
 
     def __init__(self, handler: Callable[..., Any]) -> None:
         # FastAPI lists errors of the body last.
@@ -49,7 +49,7 @@ class Binding:
         self._used = {place for place, _ in self._places.values()}
 
     def arguments(self, request: Request) -> dict[str, Any]:
-        """Return the handler's arguments. Raise a 422 ProblemError that lists all that is wrong."""
+        """Return the handler's arguments. Raise a 422 ProblemError that lists every error."""
         given = self._given(request)
         values = {
             name: given[place][key]
@@ -63,7 +63,7 @@ class Binding:
         return arguments
 
     def _given(self, request: Request) -> dict[str, Mapping[str, Any]]:
-        """Return what the request says, by place and name; read only the places that are used."""
+        """Return the request's values by place and name; read only the places that are used."""
         return {
             "path": request.path,
             "query": request.query if "query" in self._used else {},

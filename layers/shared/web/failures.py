@@ -1,4 +1,4 @@
-"""Which response each error of the tasks and of their database becomes."""
+"""The problem of each error of the tasks and of their database."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ def problem_of(error: Exception, *, too_slow: str = "") -> ProblemError:
     """Return the problem that an error is for the client: a bare 500 if nobody foresaw it.
 
     `too_slow` is the sentence for a statement that took longer than a time limit of its own.
+
+    >>> problem_of(errors.TaskNotFoundError()).detail
+    'Task not found'
     """
     if type(error) in _OF_TASKS:
         return _OF_TASKS[type(error)]()

@@ -1,4 +1,4 @@
-"""Who is calling, as the gateway's authorizer found out, and whether they may go on.
+"""The caller's identity, as the gateway's authorizer found it, and their right to the path.
 
 The gateway may have cached the authorizer's answer, so `exp` and `nbf` are checked here again.
 """
@@ -22,7 +22,7 @@ class Caller(NamedTuple):
 
 
 def caller(event: Mapping[str, Any]) -> Caller:
-    """Return who calls. Raise a 401 ProblemError without a valid identity."""
+    """Return the caller. Raise a 401 ProblemError without a valid identity."""
     claims, actor = _claims(event)
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject or "\x00" in subject:
@@ -47,7 +47,11 @@ def forbidden() -> ProblemError:
 
 
 def unauthorized(reason: str | None = None) -> ProblemError:
-    """Make a 401 with the challenge of RFC 6750: a reason only when a token was sent."""
+    """Make a 401 with the challenge of RFC 6750: a reason only when a token was sent.
+
+    >>> unauthorized("The token has expired").headers["WWW-Authenticate"]
+    'Bearer error="invalid_token", error_description="The token has expired"'
+    """
     if reason is None:
         return ProblemError(401, "Send a token: Authorization: Bearer <JWT>", _challenge("Bearer"))
     safe = "".join(c for c in reason if " " <= c <= "~" and c not in '"\\')

@@ -8,14 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
 
 from pydantic import BaseModel
 
 from tasks.idempotency import Preconditions, WriteResult
-from tasks.models import DESCRIPTION_LENGTH, TASKS, TITLE_LENGTH, USER_ID_LENGTH, Task
+from tasks.models import (
+    DESCRIPTION_LENGTH,
+    EPOCH,
+    MICROSECOND,
+    TASKS,
+    TITLE_LENGTH,
+    USER_ID_LENGTH,
+    Task,
+)
 from tasks.paging import Page, PageRequest
 from web.response import Response
 
@@ -31,8 +39,6 @@ _BYTES_A_LETTER = 12  # at most: a surrogate pair, each half written as `\\uXXXX
 _MOST_LETTERS = TITLE_LENGTH + DESCRIPTION_LENGTH + USER_ID_LENGTH
 _ALWAYS_FIT = _PAGE_BYTES // (_MOST_LETTERS * _BYTES_A_LETTER + _BYTES_AROUND)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 # As `_etag` writes it, and nothing else; 14 digits reach beyond the year 4000, and 15 beyond what a
 # datetime can hold.
@@ -152,7 +158,7 @@ def _count_fitting(tasks: list[Task]) -> int:
 
 def _etag(task: Task) -> str:
     """Return the strong tag of a task: the microseconds of its last change."""
-    return f'"{(task.updated_at - _EPOCH) // _MICROSECOND:x}"'
+    return f'"{(task.updated_at - EPOCH) // MICROSECOND:x}"'
 
 
 def _etag_of_page(shown: bytes, cursor: str | None) -> str:
@@ -171,7 +177,7 @@ def _versions(if_match: str | None) -> frozenset[datetime] | None:
         return None
     strong = [tag for weak, tag in _TAG.findall(if_match) if not weak]
     return frozenset(
-        _EPOCH + int(tag, 16) * _MICROSECOND for tag in strong if _VERSION.fullmatch(tag)
+        EPOCH + int(tag, 16) * MICROSECOND for tag in strong if _VERSION.fullmatch(tag)
     )
 
 

@@ -1,4 +1,4 @@
-"""What a request says: an HTTP API's payload 2.0, read without trusting any part of it.
+"""A request: an HTTP API's payload 2.0, read without trusting any part of it.
 
 The body is looked at last: its size, its media type and its JSON, before any model sees it.
 
@@ -21,7 +21,7 @@ MAX_BODY_BYTES = 1_000_000
 
 
 class Request:
-    """A payload 2.0 event, whatever is missing from it or is not what it should be.
+    """A payload 2.0 event; parts that are missing or malformed are empty.
 
     The gateway has matched the route and decoded the path parameters, so no second matching or
     decoding can disagree with it.
@@ -34,7 +34,11 @@ class Request:
 
     @property
     def query(self) -> Mapping[str, str | list[str]]:
-        """Return the query as it was sent: the gateway's own reading joins repeated values."""
+        """Return the query as it was sent: the gateway's own reading joins repeated values.
+
+        >>> Request({"rawQueryString": "q=tea&sort=title&sort=-title"}).query
+        {'q': 'tea', 'sort': ['title', '-title']}
+        """
         query = self.event.get("rawQueryString")
         if not isinstance(query, str) or not query:
             return {}
@@ -81,7 +85,7 @@ def _read(event: Mapping[str, Any]) -> bytes:
 def _parse(raw: bytes, content_type: str) -> dict[str, Any]:
     """Return the JSON object that the body holds.
 
-    Raises ProblemError: 413 if the body is too large, 415 if its media type is not JSON, 422 if its
+    Raise ProblemError: 413 if the body is too large, 415 if its media type is not JSON, 422 if its
     text is not JSON. Pydantic's parser is used because it bounds nesting and refuses what is not
     JSON (NaN, lone surrogates, invalid UTF-8); the standard library's accepts it or runs out of
     stack.

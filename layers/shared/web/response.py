@@ -1,4 +1,4 @@
-"""What a function returns to the gateway."""
+"""A response to the gateway."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Response(Generic[T]):
-    """A response; `T` is what its text is the JSON of. Bytes leave in base64.
+    """A response; `T` is the model of its JSON body. Bytes leave in base64.
 
     `is_fault` says that the service failed, and not the client's request.
     """
@@ -31,7 +31,11 @@ class Response(Generic[T]):
         self.is_fault = is_fault
 
     def payload(self, defaults: Mapping[str, str]) -> dict[str, Any]:
-        """Return what the gateway takes; the response's own headers replace the `defaults`."""
+        """Return the payload for the gateway; the response's own headers replace the `defaults`.
+
+        >>> Response(200, "text/plain", b"tea").payload({})["body"]
+        'dGVh'
+        """
         content = self.content
         return {
             "statusCode": self.status,

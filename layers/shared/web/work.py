@@ -14,7 +14,7 @@ _before: dict[str, int] = {}
 
 
 def account() -> None:
-    """Count the round trips since the last request, and what is rare if it happened.
+    """Count the round trips since the last request, and rare events if there were any.
 
     The first request is charged with what INIT did.
     """
