@@ -63,7 +63,7 @@ class Walk(NamedTuple):
 
     def listed(self) -> list[str]:
         """Return the files that the section's table promises."""
-        names = re.findall(r"^\| `([\w/.]+)` \|", self.section, re.M)
+        names = re.findall(r"^\| `([\w/]+\.\w+)` \|", self.section, re.M)
         return sorted(name.replace("NNNN", self._next_migration(before=1)) for name in names)
 
     def _next_migration(self, *, before: int = 0) -> str:
@@ -122,6 +122,15 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Walk:
 def member(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """Return a checkout after the second walk."""
     walk = _walk("Walk 2: a new member of a task", tmp_path_factory.mktemp("member"))
+    walk.do()
+    return walk
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Walk:
+    """Return a checkout after the third walk."""
+    title = "Walk 3: a setting, a sort, and a write of many tasks"
+    walk = _walk(title, tmp_path_factory.mktemp("setting"))
     walk.do()
     return walk
 
@@ -257,3 +266,17 @@ def test_a_new_member_passes_its_own_test_and_those_of_tasks(member: Walk) -> No
 
 def test_a_new_member_is_served_and_its_specification_has_examples_of_it(member: Walk) -> None:
     member.python("-m", "pytest", *QUIET, "tests/contract/test_documentation.py")
+
+
+# --- the third walk ------------------------------------------------------------------------------
+
+
+def test_a_setting_a_sort_and_a_write_are_the_files_that_the_page_lists(setting: Walk) -> None:
+    assert setting.changed() == setting.listed()
+
+
+def test_a_setting_a_sort_and_a_write_pass_their_tests_and_those_of_pages(setting: Walk) -> None:
+    tests = ("tests/tasks/test_clear.py", "tests/tasks/test_paging.py", "tests/test_settings.py")
+    setting.python("-m", "pytest", *QUIET, *tests)
+    passed = setting.python("-m", "pytest", *QUIET, "tests/tasks/test_page_plans.py")
+    assert "passed" in passed
