@@ -22,6 +22,9 @@ pytestmark = pytest.mark.campaign
 
 # A busy machine scatters by more than some targets have to spare, so one of three has to meet it.
 MEASUREMENTS = 3
+# Beside twenty busy processes, ratios of CPU time and memory scatter by a few percent.
+# `make bench` judges the targets themselves.
+LOADED = 1.03
 EFFORT = Effort(starts=8, lives=3, rounds=8, warm_up=100)
 JUDGED = {"cold": "cold_cpu", "cpu": "cpu", "memory": "memory"}
 
@@ -54,6 +57,6 @@ def test_ours_takes_at_most_its_share(other: str, target: str, measure: Measure)
         found = measure(target, number)
         least = {name: min(found[name][JUDGED[target]]) for name in (OURS, other)}
         ratios.append(least[OURS] / least[other])
-        if ratios[-1] <= TARGETS[other][target]:
+        if ratios[-1] <= TARGETS[other][target] * LOADED:
             return
-    pytest.fail(f"{target} beside {other}: {ratios}, at most {TARGETS[other][target]}")
+    pytest.fail(f"{target} beside {other}: {ratios}, at most {TARGETS[other][target]} x {LOADED}")
