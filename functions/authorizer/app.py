@@ -1,4 +1,4 @@
-"""Verify the token and say who is calling, until when, or why the token is refused.
+"""Verify the token, and return its user and its end, or the reason of a refusal.
 
 The authorizer authenticates and lets everybody through. Every handler authorizes, because an
 HTTP API answers a denied token with 403 and clients sign in again on 401 only.

@@ -86,7 +86,7 @@ class RotatingSecret:
     """
 
     def __init__(self, name: str, *, clock: Clock = time.time) -> None:
-        """Fetch the current version. Raise SettingsError, and what `get_secret` does.
+        """Fetch the current version. Raise SettingsError, or an error of `get_secret`.
 
         The version before is not fetched here, because that would make every cold start longer.
         """

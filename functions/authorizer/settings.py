@@ -29,7 +29,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who signs tokens, how its tokens are verified, and what they have to say.
+    """One issuer: its name, its keys, and the claims that its tokens need.
 
     One of `secret`, `secret_id` and `jwks_url` is set. `issuer` is the exact `iss`, "" for any; no
     `audience` means any. Only an issuer with a secret may leave those open. With `subjects`, the

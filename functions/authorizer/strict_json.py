@@ -1,4 +1,4 @@
-"""JSON that has one meaning: what two parsers could read differently is refused."""
+"""JSON with one meaning: a text that two parsers could read differently is refused."""
 
 from __future__ import annotations
 

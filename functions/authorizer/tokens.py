@@ -40,7 +40,7 @@ class TokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling, and from when until when the token holds (seconds since the epoch).
+    """The user, and from when until when the token holds (seconds since the epoch).
 
     `nbf` is set for a token that does not hold yet; both times include the issuer's leeway.
     """

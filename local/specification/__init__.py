@@ -1,4 +1,4 @@
-"""The OpenAPI document, generated from what the endpoints declare. No function imports this.
+"""The OpenAPI document, generated from the endpoints. No function imports this.
 
 Here are the routes of template.yaml, which the tests walk as well.
 """

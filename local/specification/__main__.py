@@ -175,7 +175,7 @@ def _signature(endpoint: Endpoint, bodies: dict[str, Any]) -> Callable[..., Any]
 
 
 def _responses(endpoint: Endpoint, successes: dict[str, Any]) -> dict[int, Any]:
-    """Return what it may return; the headers follow from what that is and what may be asked for."""
+    """Return the responses of an endpoint; their headers follow from its model and parameters."""
     (model,) = get_args(get_type_hints(endpoint.function)["return"])
     parts = _parts(endpoint)
     if model is Task:
@@ -223,7 +223,7 @@ def _named(bodies: dict[str, Any]) -> dict[str, Any]:
 
 
 def _links(endpoints: list[Endpoint]) -> dict[str, Any]:
-    """Return what can be done with a new task: every operation that takes its id."""
+    """Return the links of a new task: every operation that takes its id."""
     parameters = {"user_id": "$request.path.user_id", "task_id": "$response.body#/id"}
     found = [each for each in endpoints if "task_id" in _parts(each)]
     found.sort(key=lambda endpoint: "GET PUT PATCH POST DELETE".index(endpoint.method))
@@ -233,7 +233,7 @@ def _links(endpoints: list[Endpoint]) -> dict[str, Any]:
 
 
 def _completed(document: dict[str, Any], examples: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Add and change what Powertools has no option for; `examples` are of each operation."""
+    """Complete the document where Powertools has no option; `examples` are of each operation."""
     for operation in (each for path in document["paths"].values() for each in path.values()):
         for parameter in operation.get("parameters", []):
             _complete(parameter, _PARAMETER_EXAMPLES | examples[operation["operationId"]])

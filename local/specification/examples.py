@@ -1,4 +1,4 @@
-"""What all endpoints share: the task of the examples, and the errors with theirs.
+"""The task of all examples, and the errors that endpoints share, with theirs.
 
 The code that raises an error makes the example of it.
 """

@@ -47,7 +47,7 @@ class ExampleRequest:
 
 
 def examples_of(folder: Path) -> dict[str, Any]:
-    """Return what `examples.json` says, {} for a function without one."""
+    """Return the content of `examples.json`, {} for a function without one."""
     path = folder / "examples.json"
     return json.loads(path.read_text()) if path.exists() else {}
 

@@ -69,7 +69,7 @@ def endpoint(
     public: bool = False,
     too_slow: str = "",
 ) -> Callable[[Function], Endpoint]:
-    """Make the Lambda handler of an endpoint from a function; its signature says what it takes."""
+    """Make an endpoint from a function, whose signature names the parameters."""
     return lambda function: Endpoint(
         function,
         method,

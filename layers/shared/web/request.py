@@ -53,7 +53,7 @@ class Request:
 
 
 def _strings(value: object, name: Callable[[Any], str] = str) -> dict[str, str]:
-    """Return the text members of what should be a mapping of texts."""
+    """Return the members of a mapping that are texts; {} for any other value."""
     if not isinstance(value, Mapping):
         return {}
     return {name(key): text for key, text in value.items() if isinstance(text, str)}
@@ -70,7 +70,7 @@ def unsupported_media_type() -> ProblemError:
 
 
 def _read(event: Mapping[str, Any]) -> bytes:
-    """Return the body's bytes; the gateway hands over in base64 what is not text."""
+    """Return the body's bytes; the gateway sends a body that is not text in base64."""
     body = event.get("body")
     if not isinstance(body, str):
         return b""

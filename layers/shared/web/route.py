@@ -69,7 +69,7 @@ class Route:
         return self.function(**self._binding.arguments(request))
 
     def _account(self, response: Response[Any], milliseconds: float) -> None:
-        """Say what became of the request, and nothing of what it said."""
+        """Log and count the response; nothing that the request said is logged."""
         metrics.add_dimension("route", f"{self.method} {self.path}")
         metrics.add_metric("Requests", "Count", 1)
         metrics.add_metric("Errors", "Count", int(response.is_fault))
