@@ -10,9 +10,14 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
-DEPLOY := PYTHONPATH=layers/shared SAM=$(SAM) $(BIN)/python -m deploy
+DEPLOY := PYTHONPATH=layers/shared:functions/migrate SAM=$(SAM) $(BIN)/python -m deploy
 export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Values reach the commands in the environment, as they were given: make would expand a `$` in them,
+# and in a recipe the shell would run what stands between backticks.
+GIVEN := CONFIRM DATABASE_URL ENV IDS JWT_SECRET REPOSITORY ROTATE URL YES ZONE
+$(foreach name,$(GIVEN),$(if $(filter command,$(origin $(name))),$(eval override export $(name) := $$(value $(name)))))
 
 .PHONY: help
 help: ## list the targets
@@ -98,11 +103,11 @@ events: .venv/ready ## play every event of events/ to its function, and print a 
 	@$(LOCAL) events
 
 .PHONY: migrate
-migrate: .venv/ready ## bring a database's schema up to date: make migrate DATABASE_URL=postgresql://...
-	@$(LOCAL) migrate
+migrate: .venv/ready ## bring a database's schema up to date; asks for the owner's connection string
+	@PYTHONPATH=layers/shared:functions/migrate $(BIN)/python -m deploy.migrate
 
 .PHONY: adopt
-adopt: .venv/ready ## move a FastAPI + SQLModel task database in: make adopt DATABASE_URL=... (IDS=new, ZONE=..., YES=1)
+adopt: .venv/ready ## move a FastAPI + SQLModel task database in; asks for its connection string (IDS=new, ZONE=..., YES=1)
 	@PYTHONPATH=layers/shared:functions/migrate $(BIN)/python -m deploy.adopt
 
 # A file's tests share servers, so they stay together; the files keep their order.
@@ -180,6 +185,7 @@ validate: .venv-sam/ready ## check template.yaml
 # --- in AWS, with the credentials of the AWS CLI or of the environment ---------------------------
 
 ENV ?= dev
+export ENV
 
 # One region for boto3 and for SAM CLI, which do not read AWS_REGION: AWS_REGION comes first, then
 # AWS_DEFAULT_REGION, then the profile's region.
@@ -189,31 +195,31 @@ override export AWS_DEFAULT_REGION := $(AWS_REGION)
 endif
 
 # What stands on make's command line is in MAKEFLAGS, in every child's environment and in `ps`.
-ifneq ($(filter deploy destroy pipeline secrets,$(MAKECMDGOALS)),)
-ifneq ($(filter command,$(foreach name,DATABASE_URL MIGRATION_URL JWT_SECRET,$(origin $(name)))),)
-$(error A secret does not belong on the command line; `make secrets` and a first `make deploy` ask for it)
+ifneq ($(filter adopt deploy destroy migrate pipeline secrets,$(MAKECMDGOALS)),)
+ifneq ($(filter command override,$(foreach name,DATABASE_URL MIGRATION_URL JWT_SECRET,$(origin $(name)))),)
+$(error A secret does not belong on the command line; leave it out, and the command asks for it)
 endif
 endif
 
 .PHONY: deploy
 deploy: .venv-sam/ready $(if $(BUILT),,runtime-python) ## build and deploy; the first time it asks for the database: make deploy ENV=dev
-	@$(DEPLOY) deploy "$(ENV)" $(if $(BUILT),--built) $(CONFIRM)
+	@$(DEPLOY) deploy "$$ENV" $(if $(BUILT),--built) $${CONFIRM:+"$$CONFIRM"}
 
 .PHONY: secrets
 secrets: .venv/ready ## replace the connection strings; asks for the owner's and makes the API's: make secrets ENV=dev (ROTATE=jwt: the tokens' secret)
-	@$(DEPLOY) secrets "$(ENV)" $(if $(ROTATE),--rotate=$(ROTATE))
+	@$(DEPLOY) secrets "$$ENV" $${ROTATE:+"--rotate=$$ROTATE"}
 
 .PHONY: smoke
 smoke: .venv/ready ## use an API once as a customer does: make smoke ENV=dev, or URL=http://127.0.0.1:8000
-	@$(DEPLOY) smoke "$(ENV)" $(if $(URL),--url="$(URL)")
+	@$(DEPLOY) smoke "$$ENV" $${URL:+"--url=$$URL"}
 
 .PHONY: pipeline
 pipeline: .venv/ready .venv-sam/ready ## let GitHub deploy an environment: make pipeline ENV=dev REPOSITORY=owner/name
-	@$(DEPLOY) pipeline "$(ENV)" --repository="$(REPOSITORY)"
+	@$(DEPLOY) pipeline "$$ENV" "--repository=$$REPOSITORY"
 
 .PHONY: destroy
 destroy: .venv/ready .venv-sam/ready ## delete an environment but not its data, which is in Neon: make destroy ENV=dev
-	@$(DEPLOY) destroy "$(ENV)"
+	@$(DEPLOY) destroy "$$ENV"
 
 .PHONY: openapi
 openapi: .venv/ready ## write functions/docs/openapi.json anew from the handlers

@@ -403,23 +403,73 @@ def test_a_login_that_row_level_security_does_not_bind_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "attributes"),
+    "excess",
     [
-        ("bypassing", "BYPASSRLS IN ROLE task_api"),
-        ("of_the_owner", "NOINHERIT IN ROLE task_api, shop_owner"),
+        "ALTER ROLE greedy BYPASSRLS",
+        "ALTER ROLE greedy REPLICATION",
+        "ALTER ROLE greedy CREATEROLE",
+        "ALTER ROLE greedy CREATEDB",
+        "GRANT shop_owner TO greedy",
+        "GRANT pg_read_server_files TO greedy",
+        "GRANT pg_write_server_files TO greedy",
+        "GRANT pg_execute_server_program TO greedy",
+        "GRANT TRUNCATE ON tasks TO greedy",
+        "GRANT TRIGGER ON idempotency_keys TO PUBLIC",
+        "GRANT REFERENCES ON tasks TO task_api",
     ],
 )
-def test_a_login_that_may_bypass_or_become_the_owner_is_refused(
+def test_a_login_that_may_do_more_than_act_is_refused(
     connected_as: Callable[..., neon.Database],
     urls: dict[str, str],
     server: Cluster,
-    name: str,
-    attributes: str,
+    excess: str,
 ) -> None:
-    execute(urls["superuser"], f"CREATE ROLE {name} LOGIN {attributes}")
-    connected_as(server.url_for(name, "shop"))
-    with pytest.raises(neon.ConfigurationError):
-        listed("alice")
+    execute(urls["superuser"], "CREATE ROLE greedy LOGIN NOINHERIT IN ROLE task_api", excess)
+    connected_as(server.url_for("greedy", "shop"))
+    try:
+        with pytest.raises(neon.ConfigurationError):
+            listed("alice")
+    finally:
+        forget()
+        rest = re.sub(r"^GRANT (\w+ ON) (.*) TO (.*)$", r"REVOKE \1 \2 FROM \3", excess)
+        execute(urls["superuser"], rest, "DROP OWNED BY greedy", "DROP ROLE greedy")
+
+
+def test_nobody_has_a_right_that_the_migrations_do_not_give(any_server: Cluster) -> None:
+    """Default privileges of the owner give away everything that they can."""
+    execute(
+        any_server.url,
+        "CREATE ROLE stranger",
+        "CREATE ROLE giver LOGIN CREATEROLE",
+        "CREATE DATABASE given OWNER giver",
+        "GRANT task_api TO giver WITH ADMIN OPTION",
+    )
+    url = any_server.url_for("giver", "given")
+    for kind in ("TABLES", "FUNCTIONS", "SEQUENCES", "TYPES"):
+        everybody = "PUBLIC, stranger, task_api"
+        execute(url, f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO {everybody}")
+    migrate(url)
+    assert execute(url, _RIGHTS) == [
+        ("idempotency_keys", "task_api", "INSERT, SELECT, UPDATE"),
+        ("refuse_privileged_login()", "-", "EXECUTE"),
+        ("tasks", "task_api", "DELETE, INSERT, SELECT, UPDATE"),
+    ]
+
+
+_RIGHTS = """
+    SELECT name, grantee::regrole::text, string_agg(privilege_type, ', ' ORDER BY privilege_type)
+    FROM (
+        SELECT oid::regclass::text, relacl, relowner FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace
+        UNION ALL
+        SELECT oid::regprocedure::text, coalesce(proacl, acldefault('f', proowner)), proowner
+        FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        UNION ALL
+        SELECT attname, attacl, 0 FROM pg_attribute
+        WHERE attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+    ) AS ours (name, acl, owner), aclexplode(ours.acl)
+    WHERE grantee <> ours.owner GROUP BY name, grantee ORDER BY 1, 2
+"""
 
 
 def test_the_recommended_login_serves_and_the_question_costs_no_round_trip(
