@@ -15,6 +15,7 @@ import pytest
 
 from local.postgres import Postgres
 from tests.functions.handlers import modules
+from tests.planted import plant, uproot
 from tests.running import ROOT
 
 MIGRATIONS = ROOT / "functions" / "migrate" / "migrations"
@@ -261,6 +262,27 @@ def test_what_cannot_be_adopted_is_one_sentence_and_changes_nothing(
     assert re.search(sentence, said)
     assert said.count("\n") == 1
     assert "second" not in said  # a task's text
+
+
+def test_what_would_fail_is_refused_before_the_question(old: OldDatabase) -> None:
+    done = old.holds(INTEGERS).holds("CREATE VIEW titles AS SELECT title FROM tasks").adopt()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Something else uses the old table" in done.stderr
+
+
+def test_code_that_somebody_planted_does_not_run(old: OldDatabase, postgres: Postgres) -> None:
+    old.superuser.execute(INTEGERS, prepare=False)
+    url = postgres.url_for("postgres", str(old.superuser.info.dbname))
+    plant(url)
+    done = old.adopt(YES="1", DATABASE_URL=url)
+    assert (done.returncode, "Done" in done.stdout) == (0, True)
+    assert not uproot(url)
+
+
+def test_another_roles_table_is_refused(old: OldDatabase, postgres: Postgres) -> None:
+    old.holds(INTEGERS)
+    url = postgres.url_for("postgres", str(old.superuser.info.dbname))
+    assert "adopt as its owner" in old.refused(DATABASE_URL=url)
 
 
 def test_an_empty_database_is_told_that_it_needs_no_adoption(old: OldDatabase) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from bench.servers import Postgres
 from deploy import secret_store
@@ -18,6 +19,7 @@ from deploy.environments import DeployError, Environment, read_environment
 from deploy.secret_store import forget, owner_version, store_connection_strings, store_missing
 from tests.aws import SecretsManager
 from tests.functions.handlers import modules
+from tests.planted import plant, uproot
 from tests.running import ROOT
 
 URL = "postgresql://owner:hush@ep-x-1-pooler.eu-central-1.aws.neon.tech/tasks?sslmode=require"
@@ -267,6 +269,65 @@ def test_a_role_of_that_name_that_may_do_more_is_refused_and_nothing_is_stored(
     with pytest.raises(DeployError, match="task_api_dev_a may do more than task_api"):
         store_connection_strings(with_login, owner_url)
     assert secrets_manager.client.list_secrets()["SecretList"] == []
+
+
+def test_what_a_login_has_set_for_itself_is_undone_and_its_password_was_never_sent(
+    with_login: Environment, secrets_manager: SecretsManager, owner_url: str, server: Postgres
+) -> None:
+    server.admin("ALTER SYSTEM SET log_statement = 'all'", "SELECT pg_reload_conf()")
+    store_connection_strings(with_login, owner_url)
+    login = secrets_manager.text(DATABASE)
+    with psycopg.connect(login, autocommit=True) as api:
+        api.execute("ALTER ROLE task_api_dev_a SET search_path = elsewhere")
+        api.execute("ALTER ROLE task_api_dev_a IN DATABASE tasks SET work_mem = '64kB'")
+    for _ in range(2):
+        store_connection_strings(with_login, owner_url)
+    assert server.admin("SELECT FROM pg_db_role_setting") == []
+    log = server._log.read_text()
+    assert 'ALTER ROLE "task_api_dev_a" LOGIN' in log
+    for url in (login, secrets_manager.text(DATABASE)):
+        assert str(conninfo_to_dict(url)["password"]) not in log
+    server.admin("ALTER SYSTEM RESET log_statement", "SELECT pg_reload_conf()")
+
+
+def test_only_roles_that_may_act_as_task_api_can_connect(
+    with_login: Environment, secrets_manager: SecretsManager, owner_url: str, server: Postgres
+) -> None:
+    store_connection_strings(with_login, owner_url)
+    psycopg.connect(secrets_manager.text(DATABASE)).close()
+    server.admin("CREATE ROLE stranger LOGIN PASSWORD 'hush'")
+    try:
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(owner_url.replace("owner:", "stranger:"))
+    finally:
+        server.admin("DROP ROLE stranger")
+
+
+def test_destroying_closes_the_logins_and_ends_their_connections(
+    with_login: Environment, secrets_manager: SecretsManager, owner_url: str
+) -> None:
+    store_connection_strings(with_login, owner_url)
+    login = secrets_manager.text(DATABASE)
+    with psycopg.connect(login, autocommit=True) as api:
+        forget(with_login)
+        with pytest.raises(psycopg.OperationalError):
+            api.execute("SELECT 1")
+    with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+        psycopg.connect(login)
+
+
+def test_code_that_somebody_planted_does_not_run_while_the_login_is_made(
+    with_login: Environment, secrets_manager: SecretsManager, server: Postgres
+) -> None:
+    server.admin("CREATE DATABASE planted")
+    url = server.url_for("postgres", "planted")
+    plant(url)
+    store_connection_strings(with_login, url)
+    assert not uproot(url)
+    assert secrets_manager.text(OWNER) == url
+    server.admin("DROP DATABASE planted")
+    for name in ("task_api_dev_a", "task_api"):
+        server.admin(f"DROP ROLE {name}")
 
 
 def test_an_owner_who_may_make_no_role_is_told_so_without_the_password(
