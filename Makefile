@@ -16,8 +16,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Values reach the commands in the environment, as they were given: make would expand a `$` in them,
 # and in a recipe the shell would run what stands between backticks.
-GIVEN := CONFIRM DATABASE_URL ENV IDS JWT_SECRET REPOSITORY ROTATE URL YES ZONE
-$(foreach name,$(GIVEN),$(if $(filter command,$(origin $(name))),$(eval override export $(name) := $$(value $(name)))))
+ON_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+VALUES := CONFIRM DATABASE_URL ENV IDS JWT_SECRET REPOSITORY ROTATE URL YES ZONE
+$(foreach name,$(filter $(VALUES),$(ON_COMMAND_LINE)),$(eval override export $(name) := $$(value $(name))))
 
 .PHONY: help
 help: ## list the targets
@@ -70,7 +71,7 @@ runtime-python: .venv/ready
 	@layers/find-python 3.13 fetch >/dev/null
 
 # Only names that exist may stand on make's command line; GIVEN has them.
-LOCAL := GIVEN='$(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))' $(BIN)/python -m local
+LOCAL := GIVEN='$(strip $(ON_COMMAND_LINE))' $(BIN)/python -m local
 
 # --- every day -----------------------------------------------------------------------------------
 
@@ -196,7 +197,7 @@ endif
 
 # What stands on make's command line is in MAKEFLAGS, in every child's environment and in `ps`.
 ifneq ($(filter adopt deploy destroy migrate pipeline secrets,$(MAKECMDGOALS)),)
-ifneq ($(filter command override,$(foreach name,DATABASE_URL MIGRATION_URL JWT_SECRET,$(origin $(name)))),)
+ifneq ($(filter DATABASE_URL MIGRATION_URL JWT_SECRET,$(ON_COMMAND_LINE)),)
 $(error A secret does not belong on the command line; leave it out, and the command asks for it)
 endif
 endif

@@ -234,7 +234,7 @@ def test_the_schedule_purges_expired_keys_and_the_log_has_their_number(
     handler("migrate")({}, Context())
     with psycopg.connect(url) as owner:
         owner.execute(
-            "INSERT INTO idempotency_keys (user_id, scope, key, fingerprint, outcome, created_at)"
+            "INSERT INTO idempotency_keys (user_id, scope, key, fingerprint, tasks, created_at)"
             " SELECT 'alice', 's', n::text, '', '{}', now() - (n || ' hours')::interval"
             " FROM generate_series(1, 30) AS n"
         )
