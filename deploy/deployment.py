@@ -7,54 +7,69 @@ from typing import Any
 
 import boto3
 
-from deploy.environments import DeployError, Environment, ask, confirm, find_region, outputs, sam
+from deploy.environments import (
+    DeployError,
+    Environment,
+    ask,
+    confirm,
+    describe,
+    find_region,
+    outputs,
+    sam,
+    sam_deploy,
+)
 from deploy.secret_store import forget, owner_version, store_missing
-from deploy.template import functions, parse
-from deploy.versions import resolver, stamp_build
+from deploy.template import parse
+from deploy.versions import complete, reserved_executions, stamp_build
 
 # A new account has 10: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
 _NEW_ACCOUNT = 10  # enough to deploy, and for a few requests at a time
 _PRODUCTION = 100
 _UNRESERVED = 100  # AWS refuses reservations that leave less for all other functions
 _ISSUER = "token.actions.githubusercontent.com"
+_TEMPLATE = Path("template.yaml")
+_MONITORING = Path("deploy/monitoring.yaml")
 
 
 def deploy(environment: Environment, *, is_built: bool, options: Sequence[str]) -> None:
     """Build and deploy; say what is about to happen, and what there is in the end.
 
     With `is_built`, the artifacts in .aws-sam are deployed as they are. `options` go to SAM CLI.
-    Raises DeployError.
+    Raise DeployError.
     """
-    _check_quota(environment)
-    print(f"This {'updates' if outputs(environment.stack) else 'creates'} it:")
+    values = _check_parameters(environment)
+    before = describe(environment.stack)
+    executions = _check_quota(environment, values, before)
+    print(f"This {'updates' if before.get('Outputs') else 'creates'} it:")
     print(f"  parameters: {', '.join(f'{k}={v}' for k, v in environment.parameters.items())}")
     store_missing(environment)
     if not is_built:
-        architecture = environment.parameters.get("Architecture", "x86_64")
-        sam("build", "--config-env", environment.name, ARCHITECTURE=architecture)
+        sam("build", "--config-env", environment.name, ARCHITECTURE=values["Architecture"])
     stamp_build(environment)
-    parameters = {**environment.parameters, "DatabaseSecretVersion": owner_version(environment)}
-    overrides = [f"{name}={value}" for name, value in parameters.items()]
-    sam("deploy", "--config-env", environment.name, *options, "--parameter-overrides", *overrides)
-    if not (found := outputs(environment.stack)):
+    values["DatabaseSecretVersion"] = owner_version(environment)
+    sam_deploy(values, "--config-env", environment.name, *options)
+    after = describe(environment.stack)
+    if not after.get("Outputs"):
         raise DeployError(f"Nothing was deployed: {environment.stack} has no outputs.")
     if environment.is_protected:
         _protect(environment.stack, is_protected=True)
-    print(f"The API answers at {found['ApiUrl']}")
-    print(f"  try it:     curl --fail {found['ApiUrl']}/health")
-    print(f"  test it:    make smoke ENV={environment.name}")
-    print(f"  read about: {found['ApiUrl']}/docs")
-    print(f"  dashboard:  {found['DashboardUrl']}")
+    if environment.alarm_email is not None:
+        _monitor(environment, values["SmokeMinutes"], executions)
+    if before and _last_change(before) == _last_change(after):
+        print(f"{environment.stack} was not changed.")
+    _report(environment)
 
 
 def destroy(environment: Environment) -> None:
-    """Delete the stack and its secrets. Raises DeployError.
+    """Delete the stacks and the secrets. Raise DeployError.
 
     A person types the name of a protected stack first, and then its protection is taken away.
     """
     confirm(environment, "This deletes what customers use: the API, its logs and its secrets.")
     if environment.is_protected:
         _protect(environment.stack, is_protected=False)
+    if describe(_monitoring_stack(environment)):
+        sam("delete", "--stack-name", _monitoring_stack(environment), "--no-prompts")
     sam("delete", "--config-env", environment.name, "--no-prompts")
     forget(environment)
 
@@ -62,7 +77,7 @@ def destroy(environment: Environment) -> None:
 def make_pipeline(environment: Environment, repository: str) -> None:
     """Make the role that GitHub deploys `environment` with, without a stored key.
 
-    Say what to tell GitHub. Raises DeployError.
+    Say what to tell GitHub. Raise DeployError.
     """
     repository = repository or ask("GitHub repository, as owner/name:")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
@@ -78,38 +93,96 @@ def make_pipeline(environment: Environment, repository: str) -> None:
         "SecretPrefix": environment.parameters["DatabaseSecret"].rpartition("/")[0],
         "OidcProvider": "exists" if trusts_github else "create",
     }
-    sam(
-        *("deploy", "--template-file", "deploy/pipeline.yaml", "--stack-name", stack),
-        *("--capabilities", "CAPABILITY_IAM", "--resolve-s3", "--s3-prefix", stack),
-        *("--on-failure", "DELETE", "--no-fail-on-empty-changeset", "--no-confirm-changeset"),
-        *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
-    )
+    _deploy_beside(stack, Path("deploy/pipeline.yaml"), parameters)
     print(f"Set these variables of the environment {environment.name} of {repository} on GitHub:")
     print(f"  AWS_ROLE_ARN={outputs(stack)['RoleArn']}")
     print(f"  AWS_REGION={find_region()}")
 
 
-def needed_executions(environment: Environment, template: Mapping[str, Any]) -> int:
-    """Return how many concurrent executions the account has to allow for this environment."""
-    resolve = resolver(template, environment.parameters).resolve
-    name = "ReservedConcurrentExecutions"
-    reserved = sum(int(resolve(each.get(name)) or 0) for each in functions(template).values())
-    if reserved:
-        return reserved + _UNRESERVED
-    return _PRODUCTION if environment.is_protected else _NEW_ACCOUNT
-
-
-def _check_quota(environment: Environment) -> None:
-    """Raise DeployError when the account allows fewer executions at a time than are needed."""
-    settings = boto3.client("lambda").get_account_settings()
-    allowed = int(settings["AccountLimit"]["ConcurrentExecutions"])
-    needed = needed_executions(environment, parse(Path("template.yaml")))
-    if allowed < needed:
+def _check_parameters(environment: Environment) -> dict[str, str]:
+    """Return a value for every parameter of the template. Raise DeployError for an unknown one."""
+    template = parse(_TEMPLATE)
+    if unknown := set(environment.parameters) - set(template["Parameters"]):
+        raise DeployError(f"template.yaml has no parameter {min(unknown)}: see samconfig.toml.")
+    if environment.alarm_email == "":
         raise DeployError(
-            f"This account allows {allowed} concurrent Lambda executions in this region and "
-            f"{environment.stack} needs {needed}: request more in the AWS console under Service "
-            "Quotas, AWS Lambda, Concurrent executions."
+            f"Nobody is told of the alarms of {environment.name}: set its alarm_email in "
+            "samconfig.toml, or remove the line for an environment without monitoring."
         )
+    return complete(template, environment.parameters)
+
+
+def _check_quota(
+    environment: Environment, values: Mapping[str, str], before: Mapping[str, Any]
+) -> int:
+    """Return how many executions the account allows at once. Raise DeployError for too few.
+
+    What other stacks reserve is no longer free; what this stack reserves already is.
+    """
+    limits = boto3.client("lambda").get_account_settings()["AccountLimit"]
+    allowed = int(limits["ConcurrentExecutions"])
+    template = parse(_TEMPLATE)
+    former = {each["ParameterKey"]: each["ParameterValue"] for each in before.get("Parameters", [])}
+    reserved = reserved_executions(template, values)
+    held = reserved_executions(template, former) if before else 0
+    missing = reserved + _UNRESERVED - held - int(limits["UnreservedConcurrentExecutions"])
+    if not reserved:
+        missing = (_PRODUCTION if environment.is_protected else _NEW_ACCOUNT) - allowed
+    if missing > 0:
+        raise DeployError(
+            f"This account allows {allowed} concurrent Lambda executions in this region, and "
+            f"{environment.stack} needs {missing} more: request them in the AWS console under "
+            "Service Quotas, AWS Lambda, Concurrent executions."
+        )
+    return allowed
+
+
+def _monitor(environment: Environment, smoke_minutes: str, executions: int) -> None:
+    """Deploy the alarms, the dashboard and the saved queries of a stack that is deployed."""
+    pages = boto3.client("cloudformation").get_paginator("list_stack_resources")
+    resources = {
+        each["LogicalResourceId"]: each.get("PhysicalResourceId", "")
+        for page in pages.paginate(StackName=environment.stack)
+        for each in page["StackResourceSummaries"]
+    }
+    parameters = {
+        "Service": environment.stack,
+        "AlarmEmail": environment.alarm_email or "",
+        "SmokeMinutes": smoke_minutes,
+        "AccountConcurrency": str(executions),
+    }
+    named = set(parse(_MONITORING)["Parameters"]) & set(resources)
+    parameters |= {name: resources[name] for name in named}
+    _deploy_beside(_monitoring_stack(environment), _MONITORING, parameters)
+
+
+def _monitoring_stack(environment: Environment) -> str:
+    return f"{environment.stack}-monitoring"
+
+
+def _deploy_beside(stack: str, template: Path, parameters: Mapping[str, str]) -> None:
+    """Deploy one of the templates that need no build."""
+    sam_deploy(
+        parameters,
+        *("--template-file", str(template), "--stack-name", stack),
+        *("--capabilities", "CAPABILITY_IAM", "--resolve-s3", "--s3-prefix", stack),
+        *("--on-failure", "DELETE", "--no-fail-on-empty-changeset", "--no-confirm-changeset"),
+    )
+
+
+def _report(environment: Environment) -> None:
+    """Say where the API answers, and how to try it."""
+    found = outputs(environment.stack)
+    print(f"The API answers at {found['ApiUrl']}")
+    print(f"  try it:     curl --fail {found['ApiUrl']}/health")
+    print(f"  test it:    make smoke ENV={environment.name}")
+    print(f"  read about: {found['ApiUrl']}/docs")
+    if url := outputs(_monitoring_stack(environment)).get("DashboardUrl"):
+        print(f"  dashboard:  {url}")
+
+
+def _last_change(stack: Mapping[str, Any]) -> Any:
+    return stack.get("LastUpdatedTime", stack["CreationTime"])
 
 
 def _protect(stack: str, *, is_protected: bool) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.environments import Environment, read_environment
-from deploy.template import FUNCTION, LAYER, Document, Resolver, parse, properties_of
+from deploy.template import FUNCTION, LAYER, Document, Resolver, functions, parse, properties_of
 
 BUILT = Path(".aws-sam/build/template.yaml")
 # They belong to the function or to its deployment; a published version knows nothing of them. Of
@@ -28,24 +28,33 @@ _NOT_IN_A_VERSION = {
     "DeploymentPreference",
     "EventInvokeConfig",
     "Events",
+    "Policies",
     "ReservedConcurrentExecutions",
     "Tags",
 }
 
 
-def resolver(template: Mapping[str, Any], values: Mapping[str, str]) -> Resolver:
-    """Return what resolves the template's intrinsic functions with these parameters."""
-    known = {name: given.get("Default") for name, given in template.get("Parameters", {}).items()}
-    return Resolver(template, known | dict(values))
+def complete(template: Document, given: Mapping[str, str]) -> dict[str, str]:
+    """Return a value for each parameter of the template: the given one, else the default."""
+    parameters = template.get("Parameters", {})
+    defaults = {name: each["Default"] for name, each in parameters.items() if "Default" in each}
+    return {name: str(value) for name, value in defaults.items()} | dict(given)
 
 
-def stamp(template: Document, values: Mapping[str, str], folder: Path) -> None:
+def reserved_executions(template: Document, given: Mapping[str, str]) -> int:
+    """Return how many executions the template's functions reserve with these parameters."""
+    resolve = Resolver(template, complete(template, given)).resolve
+    name = "ReservedConcurrentExecutions"
+    return sum(int(resolve(each.get(name)) or 0) for each in functions(template).values())
+
+
+def stamp(template: Document, given: Mapping[str, str], folder: Path) -> None:
     """Set AutoPublishCodeSha256 of every function in the template.
 
-    `values` are the parameters that the deployment sets, and `folder` is where the template's
+    `given` are the parameters that the deployment sets, and `folder` is where the template's
     relative paths begin.
     """
-    resolve = resolver(template, values).resolve
+    resolve = Resolver(template, complete(template, given)).resolve
     shared = template.get("Globals", {}).get("Function", {})
     layers = properties_of(template, LAYER).values()
     contents = [_contents(each, "ContentUri", folder) for each in layers]

@@ -24,8 +24,9 @@ _NOT_FORWARDED = {"host", "content-length", "connection", "accept-encoding"}
 class Account(http.server.ThreadingHTTPServer):
     """Lambda and CloudFormation, in front of moto.
 
-    `executions` is the quota, and `protected` says for each stack whether it has termination
-    protection. `report` is what every function returns, with an error when `is_failing`.
+    `executions` is the quota, `unreserved` is what is left of it, and `protected` says for each
+    stack whether it has termination protection. `report` is what every function returns, with an
+    error when `is_failing`.
     `templates` are the templates that were deployed.
     """
 
@@ -34,7 +35,7 @@ class Account(http.server.ThreadingHTTPServer):
     def __init__(self, moto: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.moto = moto
-        self.executions = 1000
+        self.executions = self.unreserved = 1000
         self.protected: dict[str, bool] = {}
         self.invoked: list[str] = []
         self.templates: list[dict[str, Any]] = []
@@ -58,7 +59,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             for name, values in parse_qs(body.decode(), keep_blank_values=True).items()
         }
         if self.path == _SETTINGS:
-            limit = {"ConcurrentExecutions": self.server.executions}
+            limit = {
+                "ConcurrentExecutions": self.server.executions,
+                "UnreservedConcurrentExecutions": self.server.unreserved,
+            }
             self._send(200, json.dumps({"AccountLimit": limit}).encode())
         elif self.path.endswith("/invocations"):
             self.server.invoked.append(self.path.split("/")[3])

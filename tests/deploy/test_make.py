@@ -16,8 +16,9 @@ from typing import Any
 
 import boto3
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
+from deploy.environments import DeployError, sam_deploy
+from deploy.template import parse
 from tests.aws import REGION, SecretsManager
 from tests.deploy.account import Account, account_in_front_of
 from tests.running import ROOT
@@ -63,29 +64,39 @@ def project(tmp_path: Path) -> Path:
         pytest.skip("SAM CLI is not installed: run `make .venv-sam/ready`")
     for name in (*SHARED, *INSTALLED):
         (tmp_path / name).symlink_to(ROOT / name)
-    lines = (ROOT / "samconfig.toml").read_text().splitlines(keepends=True)
-    kept = [line for line in lines if "MigrationSecret=" not in line]  # the tests have no database
-    (tmp_path / "samconfig.toml").write_text("".join(kept))
+    text = (
+        (ROOT / "samconfig.toml").read_text().replace('alarm_email = ""', 'alarm_email = "a@b.c"')
+    )
+    text = re.sub("MigrationSecret = .*\n", "", text)  # the tests have no database
+    (tmp_path / "samconfig.toml").write_text(text)
     built = tmp_path / ".aws-sam" / "build"
     built.mkdir(parents=True)
     (built / "template.yaml").write_text(json.dumps(_small_template()))
     return tmp_path
 
 
+_TELLING = """#!/bin/sh
+printf "%s\\n" "$@" >> seen
+env >> seen
+for each in "$@"; do
+  case $each in file://*) cat "${each#file://}" >> seen; echo >> seen;; esac
+done
+"""
+
+
 @pytest.fixture
 def telling_sam(project: Path) -> Path:
     """Return a program that takes SAM CLI's place and writes down how it was called."""
     program = project / "telling-sam"
-    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >> seen\nenv >> seen\n')
+    program.write_text(_TELLING)
     program.chmod(0o755)
     return program
 
 
 def _small_template(*topics: str) -> dict[str, Any]:
-    parameters = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
+    parameters = parse(ROOT / "template.yaml")["Parameters"]
     outputs: dict[str, Any] = {
         "ApiUrl": "https://abc.execute-api.eu-central-1.amazonaws.com",
-        "DashboardUrl": "https://console.example/dashboard",
         "SmokeFunction": "task-api-Smoke",
     }
     return {
@@ -102,7 +113,7 @@ def _deployed(stack: str, secrets_manager: SecretsManager) -> None:
     secrets_manager.create(f"task-api/{environment}/database", URL)
     secrets_manager.create(f"task-api/{environment}/jwt", "x" * 64)
     boto3.client("cloudformation").create_stack(
-        StackName=stack, TemplateBody=json.dumps(_small_template("Former"))
+        StackName=stack, TemplateBody=json.dumps(_small_template("Log"))
     )
 
 
@@ -137,7 +148,7 @@ def _secrets(secrets_manager: SecretsManager) -> set[str]:
 # -- deploy --------------------------------------------------------------------------------------
 
 
-def test_a_deployment_says_where_it_acts_and_ends_with_the_address_a_curl_and_the_dashboard(
+def test_a_deployment_says_where_it_acts_and_ends_with_the_address_and_a_curl(
     project: Path, account: Account, secrets_manager: SecretsManager
 ) -> None:
     _deployed(STACK, secrets_manager)
@@ -148,8 +159,81 @@ def test_a_deployment_says_where_it_acts_and_ends_with_the_address_a_curl_and_th
     assert lines[1] == "This updates it:"
     url = "https://abc.execute-api.eu-central-1.amazonaws.com"
     assert f"  try it:     curl --fail {url}/health" in lines
-    assert lines[-1] == "  dashboard:  https://console.example/dashboard"
     assert account.protected == {}
+
+
+HOSTILE = {
+    "JwtIssuers": '[{"issuer": "https://a.example/x y", "jwks_url": "https://a.example/k?a=b&c"}]',
+    "JwtIssuer": """it's a "quoted" \\a = : # {} ü 😀 $HOME `id` %s""",
+    "JwtAudience": " , ",
+    "JwtSubjects": "file:///etc/hosts",
+}
+
+
+def test_a_parameter_carries_any_value_and_without_its_line_the_default_returns(
+    project: Path, account: Account, secrets_manager: SecretsManager
+) -> None:
+    """SAM CLI's real parser reads them, and would keep the previous value of what is left out."""
+    _deployed(STACK, secrets_manager)
+    settings = project / "samconfig.toml"
+    plain = settings.read_text()
+    lines = "".join(f"{name} = {_toml(value)}\n" for name, value in HOSTILE.items())
+    settings.write_text(
+        plain.replace('EnvironmentName = "dev"\n', f'EnvironmentName = "dev"\n{lines}')
+    )
+    _deploy(project)
+    values = _parameters(STACK)
+    assert {name: values[name] for name in HOSTILE} == HOSTILE
+    settings.write_text(plain)
+    _deploy(project)
+    defaults = parse(ROOT / "template.yaml")["Parameters"]
+    values = _parameters(STACK)
+    assert {n: values[n] for n in HOSTILE} == {n: defaults[n]["Default"] for n in HOSTILE}
+    assert account.protected == {}
+
+
+def _toml(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _deploy(project: Path) -> None:
+    result = _make(project, "deploy", "ENV=dev", "BUILT=1")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def _parameters(stack: str) -> dict[str, str]:
+    found = _stack(stack)["Parameters"]
+    return {each["ParameterKey"]: each["ParameterValue"] for each in found}
+
+
+@pytest.mark.parametrize("value", ['"a"', "'a'", r"a \" b", r"a\ b"])
+def test_a_value_that_sam_cli_would_change_is_refused(value: str) -> None:
+    with pytest.raises(DeployError, match="quotation marks or backslashes of JwtIssuer"):
+        sam_deploy({"JwtIssuer": value})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "environment", "sentence"),
+    [
+        ("LogRetention", "LogRetension", "dev", "template.yaml has no parameter LogRetension"),
+        ("a@b.c", "", "staging", "Nobody is told of the alarms of staging"),
+    ],
+)
+def test_settings_that_cannot_be_deployed_are_refused_before_anything_is_changed(
+    project: Path,
+    account: Account,
+    secrets_manager: SecretsManager,
+    old: str,
+    new: str,
+    environment: str,
+    sentence: str,
+) -> None:
+    settings = project / "samconfig.toml"
+    settings.write_text(settings.read_text().replace(old, new))
+    result = _make(project, "deploy", f"ENV={environment}", "BUILT=1")
+    assert result.stderr.startswith(sentence)
+    assert account.templates == []
+    assert _secrets(secrets_manager) == set()
 
 
 @pytest.mark.parametrize("built", [(), ("BUILT=1",)], ids=["built here", "built before"])
@@ -213,20 +297,51 @@ def test_a_deployment_names_the_version_of_the_secret_that_migrate_reads(
     result = _make(project, "deploy", "ENV=dev", "BUILT=1", f"SAM={telling_sam}")
     assert result.returncode == 0, result.stdout + result.stderr
     seen = (project / "seen").read_text()
-    assert re.search(rf"^DatabaseSecretVersion=[\d-]+T[\d:]+Z/{current}$", seen, re.M)
+    (given,) = _given(seen)
+    assert re.fullmatch(rf"[\d-]+T[\d:]+Z/{current}", given["DatabaseSecretVersion"])
     assert "\nbuild\n" not in seen
     assert account.protected == {}
 
 
-def test_production_is_protected_from_deletion_once_it_is_deployed(
+def test_production_is_protected_and_monitored_once_it_is_deployed(
     project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
 ) -> None:
     _deployed(PRODUCTION, secrets_manager)
+    _deployed_monitoring()
     confirm = "CONFIRM=--no-confirm-changeset"
     result = _make(project, "deploy", "ENV=prod", "BUILT=1", confirm, f"SAM={telling_sam}")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "\n--no-confirm-changeset\n" in (project / "seen").read_text()
+    seen = (project / "seen").read_text()
+    assert "\n--no-confirm-changeset\n" in seen
     assert account.protected == {PRODUCTION: True}
+    own, beside = _given(seen)
+    assert own["Rollout"] == "Canary10Percent5Minutes"
+    topic = boto3.client("cloudformation").describe_stack_resource(
+        StackName=PRODUCTION, LogicalResourceId="Log"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    assert beside == {
+        "Service": PRODUCTION,
+        "AlarmEmail": "a@b.c",
+        "SmokeMinutes": "5",
+        "AccountConcurrency": "1000",
+        "Log": topic,
+    }
+    assert f"{PRODUCTION} was not changed." in result.stdout
+    assert result.stdout.splitlines()[-1] == "  dashboard:  https://console.example/dashboard"
+
+
+def _given(seen: str) -> list[dict[str, str]]:
+    """Return the parameters of each `sam deploy`, as `telling_sam` wrote them down."""
+    files = [json.loads(each) for each in re.findall(r"^\{.*\}$", seen, re.M)]
+    return [{name: value[1:-1] for name, value in each.items()} for each in files]
+
+
+def _deployed_monitoring() -> None:
+    outputs = {"DashboardUrl": {"Value": "https://console.example/dashboard"}}
+    template = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
+    boto3.client("cloudformation").create_stack(
+        StackName=f"{PRODUCTION}-monitoring", TemplateBody=json.dumps(template)
+    )
 
 
 def test_a_change_set_that_was_declined_is_no_deployment(
@@ -239,15 +354,47 @@ def test_a_change_set_that_was_declined_is_no_deployment(
     assert account.protected == {}
 
 
+@pytest.mark.parametrize(
+    ("environment", "held", "executions", "unreserved", "sentence"),
+    [
+        (
+            "dev",
+            None,
+            9,
+            9,
+            "allows 9 concurrent Lambda executions in this region, and task-api-dev",
+        ),
+        ("dev", None, 10, 10, None),
+        ("staging", None, 250, 250, None),  # it reserves 50 + 2 x 10, and AWS keeps 100
+        ("staging", None, 250, 169, "needs 1 more"),  # another stack reserves 81
+        ("staging", "50", 250, 100, None),  # this stack has them already
+        ("staging", "49", 250, 100, "needs 1 more"),
+    ],
+)
 def test_a_quota_that_is_too_small_is_said_before_anything_is_changed(
-    project: Path, account: Account, secrets_manager: SecretsManager
+    project: Path,
+    account: Account,
+    secrets_manager: SecretsManager,
+    telling_sam: Path,
+    environment: str,
+    held: str | None,
+    executions: int,
+    unreserved: int,
+    sentence: str | None,
 ) -> None:
-    account.executions = 9
-    result = _make(project, "deploy", "ENV=dev", "BUILT=1", typed=f"{URL}\n")
-    assert result.returncode != 0
-    sentence = "This account allows 9 concurrent Lambda executions in this region"
-    assert result.stderr.startswith(sentence)
-    assert _stacks() == _secrets(secrets_manager) == set()
+    account.executions, account.unreserved = executions, unreserved
+    stack = f"task-api-{environment}"
+    secrets_manager.create(f"task-api/{environment}/database", URL)
+    if held:
+        given = {"AuthorizerConcurrency": held, "PublicConcurrency": "10"}
+        boto3.client("cloudformation").create_stack(
+            StackName=stack,
+            TemplateBody=json.dumps(_small_template("Log")),
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()],
+        )
+    result = _make(project, "deploy", f"ENV={environment}", "BUILT=1", f"SAM={telling_sam}")
+    assert (sentence or "") in result.stderr
+    assert (project / "seen").exists() == (sentence is None)
 
 
 def test_a_first_deployment_without_a_connection_string_changes_nothing(
@@ -410,7 +557,8 @@ def test_make_pipeline_trusts_github_once_and_says_what_to_tell_it(
         assert result.returncode == 0, result.stderr
         assert f"  AWS_ROLE_ARN={role}" in result.stdout.splitlines()
         seen = (project / "seen").read_text().splitlines()
-        assert {"Repository=owner/name", f"OidcProvider={provider}"} <= set(seen)
+        given = _given("\n".join(seen))[-1]
+        assert (given["Repository"], given["OidcProvider"]) == ("owner/name", provider)
         if provider == "create":
             boto3.client("iam").create_open_id_connect_provider(
                 Url="https://token.actions.githubusercontent.com"

@@ -14,10 +14,17 @@ from functools import cache
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from deploy.environments import read_environment
-from tests.deploy.transformed import ENVIRONMENTS, document, resolved, resources
+from deploy.template import parse
+from tests.deploy.transformed import (
+    ENVIRONMENTS,
+    MONITORING,
+    document,
+    listed,
+    resolved,
+    resources,
+)
 from tests.running import ROOT
 from tests.sam import sam
 
@@ -41,6 +48,7 @@ OWN = {
     "cloudformation:DescribeStacks",
     "cloudformation:ExecuteChangeSet",
     "cloudformation:GetTemplateSummary",
+    "cloudformation:ListStackResources",
     "cloudformation:UpdateTerminationProtection",
     "lambda:GetAccountSettings",
     "lambda:InvokeFunction",
@@ -88,8 +96,7 @@ USED_ALL_THE_SAME = {"lambda:GetFunctionCodeSigningConfig"}  # every read of a f
 @pytest.fixture(scope="module")
 def pipeline() -> dict[str, Any]:
     """Return the pipeline's template."""
-    parsed: dict[str, Any] = yaml_parse(PIPELINE.read_text())
-    return parsed
+    return parse(PIPELINE)
 
 
 @cache
@@ -108,7 +115,7 @@ def _permissions() -> dict[str, set[str]]:
 
 
 def _types() -> set[str]:
-    translated = [document(environment) for environment in ENVIRONMENTS]
+    translated = [MONITORING, *(document(environment) for environment in ENVIRONMENTS)]
     return {each["Type"] for one in translated for each in one["Resources"].values()}
 
 
@@ -129,17 +136,13 @@ def _statements(pipeline: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _granted(pipeline: dict[str, Any]) -> set[str]:
     allowed = [each for each in _statements(pipeline) if each["Effect"] == "Allow"]
-    return {action for each in allowed for action in _listed(each["Action"])}
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return {action for each in allowed for action in listed(each["Action"])}
 
 
 def _resources(pipeline: dict[str, Any], sid: str) -> list[str]:
     (statement,) = (each for each in _statements(pipeline) if each["Sid"] == sid)
     stack = pipeline | {"_values": VALUES}
-    return [str(resolved(stack, each)) for each in _listed(statement["Resource"])]
+    return [str(resolved(stack, each)) for each in listed(statement["Resource"])]
 
 
 def test_each_type_of_resource_can_be_created_read_changed_and_deleted(
@@ -158,12 +161,12 @@ def test_no_action_is_a_pattern_and_only_named_statements_have_every_resource(
     pipeline: dict[str, Any],
 ) -> None:
     assert not [action for action in _granted(pipeline) if "*" in action]
-    unlimited = [each["Sid"] for each in _statements(pipeline) if "*" in _listed(each["Resource"])]
+    unlimited = [each["Sid"] for each in _statements(pipeline) if "*" in listed(each["Resource"])]
     assert unlimited == ["WithoutAResource"]
 
 
 def test_the_role_deploys_its_own_stack_and_no_other_ones(pipeline: dict[str, Any]) -> None:
-    shared = {"SamTransform", "ArtifactsStack", "Api", "Domain", "WithoutAResource"}
+    shared = {"SamTransform", "ArtifactsStack", "Api", "WithoutAResource"}
     for statement in _statements(pipeline):
         for resource in _resources(pipeline, statement["Sid"]):
             is_own = "task-api-dev" in resource or "task-api/dev/" in resource
@@ -193,7 +196,6 @@ NAMED = {
     "AWS::CloudWatch::Alarm": ("AlarmName", "Alarms", ":alarm:"),
     "AWS::CloudWatch::Dashboard": ("DashboardName", "Dashboard", ":dashboard/"),
     "AWS::IAM::Role": ("RoleName", "Roles", ":role/"),
-    "AWS::IAM::ManagedPolicy": ("ManagedPolicyName", "Policies", ":policy/"),
     "AWS::SNS::Topic": ("TopicName", "Topic", ":123456789012:"),
     "AWS::Scheduler::Schedule": ("Name", "Schedules", ":schedule/default/"),
     "AWS::CodeDeploy::Application": ("ApplicationName", "Rollouts", ":application:"),
@@ -205,14 +207,18 @@ def test_every_name_in_the_stack_is_one_that_the_role_may_use(
     pipeline: dict[str, Any], kind: str
 ) -> None:
     """Without a given name CloudFormation makes one from the stack's and the resource's names."""
-    stack = document("staging")
-    stack = stack | {"_values": stack["_values"] | {"AWS::StackName": "task-api-dev"}}
+    api = document("staging")
+    api = api | {"_values": api["_values"] | {"AWS::StackName": "task-api-dev"}}
+    beside = MONITORING | {"_values": {"AWS::StackName": "", "Service": "task-api-dev"}}
     member, sid, before = NAMED[kind]
     patterns = [each.partition(before)[2] for each in _resources(pipeline, sid)]
-    found = list(resources(stack, kind))
+    found = [
+        (stack, f"{prefix}-{logical}-1A2B3C4D5E6F", properties)
+        for stack, prefix in ((api, "task-api-dev"), (beside, "task-api-dev-monitoring"))
+        for logical, properties in resources(stack, kind)
+    ]
     assert found
-    for logical, properties in found:
-        made = f"task-api-dev-{logical}-1A2B3C4D5E6F"
+    for stack, made, properties in found:
         given = str(resolved(stack, properties.get(member, made)))
         assert any(pattern and fnmatch(given, pattern) for pattern in patterns), given
 

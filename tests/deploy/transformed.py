@@ -29,6 +29,7 @@ from tests.running import ROOT
 logging.getLogger("samtranslator").setLevel(logging.ERROR)
 
 PATH = ROOT / "template.yaml"
+MONITORING = parse(ROOT / "deploy" / "monitoring.yaml")
 ENVIRONMENTS = ("dev", "staging", "prod")
 Document = dict[str, Any]
 
@@ -75,7 +76,7 @@ def resources(document: Document, kind: str) -> Iterator[tuple[str, Document]]:
     """Yield the resources of one type, by logical id."""
     for name, resource in document["Resources"].items():
         if resource["Type"] == kind:
-            yield name, resource["Properties"]
+            yield name, resource.get("Properties", {})
 
 
 def resolved(document: Document, value: Any) -> Any:
@@ -83,21 +84,16 @@ def resolved(document: Document, value: Any) -> Any:
     return Resolver(document, document["_values"]).resolve(value)
 
 
-def statements(document: Document, role: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return what a role may do: for each permission the action, its resource, the conditions."""
-    properties = document["Resources"][role]["Properties"]
-    policies = [each["PolicyDocument"] for each in properties.get("Policies", [])]
-    for reference in properties.get("ManagedPolicyArns", []):
-        if "Ref" in reference:
-            managed = document["Resources"][reference["Ref"]]
-            policies.append(managed["Properties"]["PolicyDocument"])
-    return [
-        (action, str(resolved(document, resource)), tuple(statement.get("Condition", ())))
+def statements(document: Document, role: str) -> set[tuple[str, str]]:
+    """Return what a role's own policies allow: each action with its resource."""
+    policies = document["Resources"][role]["Properties"].get("Policies", [])
+    return {
+        (action, str(resolved(document, resource)))
         for policy in policies
-        for statement in policy["Statement"]
-        for action in _listed(statement["Action"])
-        for resource in _listed(statement["Resource"])
-    ]
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
 
 
 def needs(document: Document, name: str) -> set[str]:
@@ -105,7 +101,7 @@ def needs(document: Document, name: str) -> set[str]:
     resources, found, left = document["Resources"], set[str](), [name]
     while left:
         resource = resources[left.pop()]
-        named = set(_listed(resource.get("DependsOn", []))) | set(_references(resource))
+        named = set(listed(resource.get("DependsOn", []))) | set(_references(resource))
         new = {each for each in named if each in resources} - found
         found |= new
         left += new
@@ -118,7 +114,7 @@ def _references(value: Any) -> Iterator[str]:
         if isinstance(value.get("Ref"), str):
             yield value["Ref"]
         if "Fn::GetAtt" in value:
-            yield _listed(value["Fn::GetAtt"])[0].partition(".")[0]
+            yield listed(value["Fn::GetAtt"])[0].partition(".")[0]
         for each in value.values():
             yield from _references(each)
     elif isinstance(value, list):
@@ -128,14 +124,8 @@ def _references(value: Any) -> Iterator[str]:
         yield from re.findall(r"\$\{(\w+)", value)
 
 
-def read_variables(folder: str) -> set[str]:
-    """Return the environment variables whose names are in a function's code."""
-    paths = (ROOT / folder).rglob("*.py")
-    text = "".join(path.read_text() for path in paths if "__pycache__" not in str(path))
-    return set(re.findall(r'"([A-Z][A-Z_]{4,})"', text))
-
-
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """Return the value as a list, which CloudFormation lets one leave out."""
     return value if isinstance(value, list) else [value]
 
 
