@@ -161,12 +161,11 @@ class Connector:
 
     def _current_addresses(self, target: Target) -> list[str]:
         """Return the addresses, looked up if that was long ago; the one that worked comes first."""
-        if not self._addresses or time.time() - self._resolved_at > _ADDRESS_SECONDS:
-            last = self._addresses[:1]
-            found = resolved(target)
-            self._addresses = sorted(found, key=lambda address: address not in last)
-            self._resolved_at = time.time()
-        return self._addresses
+        if self._addresses and time.time() - self._resolved_at <= _ADDRESS_SECONDS:
+            return self._addresses
+        last, self._addresses = self._addresses[:1], []  # none is known to be good now
+        self._resolved_at = time.time()
+        return sorted(resolved(target), key=lambda address: address not in last)
 
     def _secured(self, target: Target, address: str, share: float, end: float) -> PGconnection:
         """Connect by the way into TLS that worked before, or by another one that may work."""
