@@ -95,19 +95,6 @@ def test_a_unit_of_work_waits_for_the_connection_that_is_being_opened(
 
 
 @pytest.mark.usefixtures("in_lambda")
-def test_what_fails_while_warming_is_left_to_the_first_request(
-    connect: Connect, proxy: Proxy, caplog: pytest.LogCaptureFixture
-) -> None:
-    database = connect(through(proxy), timeout=0.5)
-    proxy.refuse(*["endpoint is disabled"] * 100)
-    database.start_warming()
-    database.warm()
-    proxy.refusals.clear()
-    assert "not connected ahead of the first request" in caplog.text
-    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-
-
-@pytest.mark.usefixtures("in_lambda")
 def test_warm_opens_again_after_a_close(connect: Connect, proxy: Proxy) -> None:
     database = connect(through(proxy))
     database.start_warming()

@@ -71,7 +71,7 @@ _OPTION = re.compile(r"(^|\s)-[c-]")
 def url_source() -> str | Callable[[float], str]:
     """Return the connection string of `DATABASE_URL`, or a function that fetches the secret.
 
-    `DATABASE_SECRET` names the secret. The function takes the seconds that it may need. Raises
+    `DATABASE_SECRET` names the secret. The function takes the seconds that it may need. Raise
     ConfigurationError if neither variable is set, or the URL is not one.
     """
     url, secret = os.environ.get("DATABASE_URL", ""), os.environ.get("DATABASE_SECRET", "")

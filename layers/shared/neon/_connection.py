@@ -155,7 +155,7 @@ class Connection:
     def exchange(self, batch: Sequence[Bound], end: float) -> list[PGresult]:
         """Send the batch and wait for all of its results until `end`, by `time.monotonic`.
 
-        At `end` the server is told to stop, and what it answers to that still counts. Raise
+        At `end` the server is told to stop, and a response to that still counts. Raise
         ConnectionLostError, PreparedRefusedError, or the DatabaseError for which the server
         rolled back. A connection that is not idle afterwards is closed.
         """
@@ -350,7 +350,7 @@ class Connection:
     # -- giving up ---------------------------------------------------------------------------
 
     def _finish_late(self, results: list[PGresult]) -> None:
-        """Tell the server to stop, and take what it answers to that."""
+        """Tell the server to stop, and take the results that it still sends."""
         limit = time.monotonic() + _CANCEL_SECONDS
         self._cancel(limit)
         if not self._receive(results, limit):
@@ -421,7 +421,7 @@ def _elapsed(since: tuple[float, float], now: tuple[float, float]) -> float:
 
 
 def _name_of(text: bytes, types: tuple[int, ...]) -> bytes:
-    """Return a name that says what it stands for.
+    """Return a name made of the statement's digest.
 
     Behind a pooler that does not track them, another client's statement may have the same name;
     with this one it can only be the same statement.

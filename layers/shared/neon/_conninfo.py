@@ -28,7 +28,7 @@ _NEON = (".neon.tech", ".neon.build")
 
 
 def clean_url(text: str) -> str:
-    """Return a postgresql:// connection string without what is around it; empty for other text.
+    """Return a postgresql:// connection string without its wrapping; empty for other text.
 
     White space and quotes around it go, and so does the driver of `postgresql+psycopg2://`.
     """

@@ -151,7 +151,7 @@ class Database:
     # -- units of work -------------------------------------------------------------------------
 
     def _run(self, unit: UnitOfWork, end: float) -> list[list[Row]]:
-        """Send the unit of work until it is answered, as often as its effect allows."""
+        """Send the unit of work until its response arrives, as often as its effect allows."""
         self.telemetry.units += 1
         unanswered = 0
         for tries in range(1, _TRIES + 1):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-# Kept free at the end of an invocation, so that an error still becomes an answer.
+# Kept free at the end of an invocation, so that an error still becomes a response.
 _MARGIN_SECONDS = 0.25
 _end: ContextVar[float | None] = ContextVar("neon_deadline", default=None)
 

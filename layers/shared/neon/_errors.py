@@ -55,7 +55,7 @@ class TimedOutError(UnavailableError):
 
 
 class OutcomeUnknownError(DatabaseError):
-    """The unit of work was sent and its answer never came: it may have been done."""
+    """The unit of work was sent and its response never came: it may have been done."""
 
 
 class ConflictError(DatabaseError):

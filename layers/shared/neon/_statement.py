@@ -152,7 +152,7 @@ class UnitOfWork:
         return self.survey_position + 2
 
     def _limits(self, seconds: float, spare: float, version: int) -> tuple[dict[str, str], str]:
-        """Return the settings by which the server ends what nobody waits for any more.
+        """Return the limits by which the server ends a transaction that nobody waits for.
 
         `transaction_timeout` comes later, because it ends the session, too, and a quarter of the
         spare time before the client's end, so that the client reads why the session ended. The
