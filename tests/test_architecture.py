@@ -11,11 +11,12 @@ from tests.routes import ROUTES, Route
 from tests.running import ROOT
 
 LAYER = ROOT / "layers" / "shared"
-_MODULES = {"http_client", "observability", "startup"}
+_MODULES = {"cloudformation_response", "http_client", "observability", "startup"}
 _LAYER_ROOMS = {"neon", "secrets_manager", "tasks", "web", *_MODULES}
 # Everything else points along `functions -> web -> tasks -> neon`. Nothing of the product imports
 # `local`, `deploy`, `bench` or `tests`.
 MAY_IMPORT = {
+    "cloudformation_response": {"http_client"},
     "http_client": set(),
     "secrets_manager": {"http_client"},
     "neon": {"http_client", "secrets_manager"},

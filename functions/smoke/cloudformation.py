@@ -1,21 +1,14 @@
-"""CloudFormation's side of Smoke: where the API answers, and the verdict on a deployment.
-
-https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html
-"""
+"""CloudFormation's side of Smoke: where the API is, and the verdict on a deployment."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from typing import Any
 
-import http_client
+import cloudformation_response
+from cloudformation_response import failed
 from observability import logger
-
-_REASON_CHARACTERS = 500  # CloudFormation takes 4096 bytes in all
-_SECONDS = 10.0
 
 
 class NotDeployedError(Exception):
@@ -41,19 +34,9 @@ def respond(event: Mapping[str, Any], judge: Callable[[], object]) -> None:
             judge()
         verdict = {"Status": "SUCCESS"}
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"[:_REASON_CHARACTERS]
-        logger.error("verdict", outcome="failed", reason=reason)
-        verdict = {"Status": "FAILED", "Reason": reason}
-    same = {name: event[name] for name in ("StackId", "RequestId", "LogicalResourceId")}
-    response = http_client.request(
-        "PUT",
-        event["ResponseURL"],
-        timeout=_SECONDS,
-        body=json.dumps({"PhysicalResourceId": "smoke-test", **same, **verdict}).encode(),
-        headers={"Content-Type": ""},  # the signature of S3's presigned address allows none
-    )
-    if response.status != HTTPStatus.OK:
-        raise http_client.HTTPClientError(f"CloudFormation's answer was {response.status}")
+        verdict = failed(f"{type(error).__name__}: {error}")
+        logger.error("verdict", outcome="failed", reason=verdict["Reason"])
+    cloudformation_response.send(event, verdict, "smoke-test")
 
 
 def _stack() -> dict[str, Any]:
