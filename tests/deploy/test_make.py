@@ -332,8 +332,7 @@ def test_production_is_protected_and_monitored_once_it_is_deployed(
 
 def _given(seen: str) -> list[dict[str, str]]:
     """Return the parameters of each `sam deploy`, as `telling_sam` wrote them down."""
-    files = [json.loads(each) for each in re.findall(r"^\{.*\}$", seen, re.M)]
-    return [{name: value[1:-1] for name, value in each.items()} for each in files]
+    return [json.loads(each) for each in re.findall(r"^\{.*\}$", seen, re.M)]
 
 
 def _deployed_monitoring() -> None:
