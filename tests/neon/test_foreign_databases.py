@@ -32,6 +32,7 @@ from neon import (
 from neon._address import Target
 from neon._connection import Connection
 from neon._refusal import Refusal, classify
+from neon._statement import _CHECK
 from tests.neon.conftest import HOST, through
 
 READ, ONCE = Effect.READ, Effect.ONCE
@@ -113,7 +114,7 @@ def test_the_settings_of_a_usual_session_cost_nothing(connect: Connect, postgres
     database = connect(postgres.url)
     database.run(ONE, effect=READ)
     assert database._connection is not None
-    assert database._connection.session.pins == ""
+    assert database._connection.session.writing == _CHECK
 
 
 def test_whatever_a_loader_raises_is_a_result_error_without_the_value(

@@ -26,7 +26,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from neon._deadline import remaining
 from neon._errors import OutcomeUnknownError, ResultError, describe, error_of, field, is_fatal
-from neon._statement import Bound, Session, pins_for
+from neon._statement import Bound, new_session, surveyed
 from neon._telemetry import Telemetry
 
 Row = dict[str, Any]
@@ -88,7 +88,7 @@ class Connection:
         pgconn.enter_pipeline_mode()
         # Without a connection it reads and writes UTF-8, ISO dates and UTC, whatever the session's
         # settings were: the pinned ones are made for it.
-        self.session = Session(Transformer(), pgconn.server_version)
+        self.session = new_session(Transformer(), pgconn.server_version)
         self._pgconn = pgconn
         self._telemetry = telemetry
         # Made now: libpq cannot make one from a connection that was lost.
@@ -145,7 +145,7 @@ class Connection:
         """Pin the settings from now on whose values in this session are not fine."""
         names = ((survey.fname(i) or b"").decode() for i in range(survey.nfields))
         found = {name: (survey.get_value(0, i) or b"").decode() for i, name in enumerate(names)}
-        self.session = self.session._replace(pins=pins_for(found))
+        self.session = surveyed(self.session, found)
 
     def _noticed(self, notice: PGresult) -> None:
         self._ended = self._ended or is_fatal(notice)
@@ -213,22 +213,19 @@ class Connection:
 
     def _queue_one(self, bound: Bound, pending: list[_Key | None]) -> None:
         text, values, types, formats = bound
-        if name := self._prepared_name((text, types), pending):
+        key = (text, types)
+        if name := self._prepared.get(key) or self._prepare_now(key, pending):
             self._pgconn.send_query_prepared(name, values, formats)
         else:
             self._pgconn.send_query_params(text, values, types or None, formats)
         pending.append(None)
 
-    def _prepared_name(self, key: _Key, pending: list[_Key | None]) -> bytes | None:
-        """Return the name to execute by; its first use sends the statement along, in this trip.
+    def _prepare_now(self, key: _Key, pending: list[_Key | None]) -> bytes | None:
+        """Send the statement to be prepared in this trip, once; return the name to execute by.
 
         Return None if nothing more is prepared.
         """
-        if not self._prepare:
-            return None
-        if name := self._prepared.get(key):
-            return name
-        if len(self._prepared) >= _MOST_PREPARED:
+        if not self._prepare or len(self._prepared) >= _MOST_PREPARED:
             return None
         name = _name_of(*key)
         if key not in pending:
@@ -243,7 +240,8 @@ class Connection:
         """
         size = 0
         for each in batch:
-            size += sum(map(len, filter(None, each.values)))
+            if each.types:  # not the settings, which are small
+                size += sum(map(len, filter(None, each.values)))
         is_large = size > _LARGE_BYTES
         if is_large != self._is_patient and self._is_tcp:
             milliseconds = int(remaining(end) * 1000) + 1 if is_large else 0
@@ -311,13 +309,15 @@ class Connection:
         One more result than expected is an error of the commit itself (a deferred constraint).
         """
         failed = len(results)
-        if results and results[-1].status not in _FINE:  # after an error the rest is aborted
+        if results[-1].status not in _FINE:  # after an error the rest is aborted
             failed = next(n for n, each in enumerate(results) if each.status not in _FINE)
-        for key in filter(None, pending[:failed]):
-            self._prepared[key] = _name_of(*key)
+        if any(pending):
+            self._prepared |= {key: _name_of(*key) for key in pending[:failed] if key}
         if failed < len(results):
             raise self._error_of(results[failed], pending[:failed].count(None))
-        return [each for each, key in zip(results, pending, strict=True) if key is None]
+        if any(pending):
+            return [each for each, key in zip(results, pending, strict=True) if key is None]
+        return results
 
     def _error_of(self, result: PGresult, position: int) -> Exception:
         """Return the error for the statement at this position of the batch."""
@@ -329,6 +329,7 @@ class Connection:
     def stop_preparing(self) -> None:
         """Send every statement unprepared from here on."""
         self._prepare = False
+        self._prepared.clear()
 
     def rows(self, result: PGresult) -> list[Row]:
         """Return the result's rows as dicts; none for a statement that returns none."""

@@ -209,7 +209,7 @@ class Database:
         spare = margin(seconds)
         most = min(seconds - spare, seconds if unit.timeout is None else unit.timeout)
         until = time.monotonic() + min(most + spare, seconds - spare / 2)
-        is_first = connection.session.pins is None
+        is_first = connection.session.survey is not None
         guard = self._guard if is_first else None
         batch = unit.batch(connection.session, guard, most, spare)
         try:

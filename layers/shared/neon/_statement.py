@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import Literal, LiteralString, NamedTuple
@@ -43,15 +43,10 @@ _PINNED = {
     # one to 0.
     "transaction_timeout": ("0",),
 }
+# The server looks every second whether its client is still there.
 _CHECK = "set_config('client_connection_check_interval', '1000', true)"
 _CHECK_VERSION, _TRANSACTION_TIMEOUT_VERSION = 150000, 170000
 _READ_ONLY = "set_config('transaction_read_only', 'on', true)"
-_CONSTANT = {
-    (False, False): "",
-    (False, True): _READ_ONLY,
-    (True, False): _CHECK,  # the server looks every second whether its client is still there
-    (True, True): f"{_CHECK}, {_READ_ONLY}",
-}
 
 
 class Statement(NamedTuple):
@@ -85,11 +80,38 @@ class Bound(NamedTuple):
 
 
 class Session(NamedTuple):
-    """What a batch depends on; `pins` is SQL for the settings to make, None before the survey."""
+    """What a batch depends on. The survey is sent once, with the first batch."""
 
     transformer: Transformer
     version: int
-    pins: str | None = None
+    reading: str  # SQL that makes the settings which are the same for all reads
+    writing: str
+    survey: Bound | None = None
+
+
+def new_session(transformer: Transformer, version: int) -> Session:
+    """Return a session whose settings are unknown: its first batch makes and reads them all."""
+    names = _pinned(version)
+    columns = (f"current_setting('{name}') AS \"{name}\"" for name in names)
+    survey = Bound(f"SELECT {', '.join(columns)}".encode())
+    return _session(transformer, version, names)._replace(survey=survey)
+
+
+def surveyed(session: Session, found: Mapping[str, str]) -> Session:
+    """Return the session after its survey: it makes the pinned settings that are not fine."""
+    differing = [name for name, value in found.items() if value not in _PINNED[name]]
+    return _session(session.transformer, session.version, differing)
+
+
+def _session(transformer: Transformer, version: int, names: Iterable[str]) -> Session:
+    calls = [f"set_config('{name}', '{_PINNED[name][0]}', true)" for name in names]
+    calls += [_CHECK] if version >= _CHECK_VERSION else []
+    return Session(transformer, version, ", ".join([*calls, _READ_ONLY]), ", ".join(calls))
+
+
+def _pinned(version: int) -> list[str]:
+    has_timeout = version >= _TRANSACTION_TIMEOUT_VERSION
+    return [name for name in _PINNED if has_timeout or name != "transaction_timeout"]
 
 
 class _Compiled(NamedTuple):
@@ -126,12 +148,11 @@ class UnitOfWork:
 
         After half of the `spare` seconds the client gives up.
         """
-        limits, constant = self._limits(seconds, spare, session.version)
+        limits = _limits(seconds, spare, session.version)
+        constant = session.reading if self.effect is Effect.READ else session.writing
         batch = [_bind_isolation(self._isolation)] if self._isolation else []
-        if session.pins is None:
-            batch.append(_survey(session.version))
-        if pins := _pins(session):
-            constant = f"{pins}, {constant}" if constant else pins
+        if session.survey is not None:
+            batch.append(session.survey)
         if guard is None:
             limits.update(self._settings)
         batch.append(_bind_settings(limits, constant, self._lock))
@@ -151,18 +172,18 @@ class UnitOfWork:
         """Return the position of the guard in the first batch of a session."""
         return self.survey_position + 2
 
-    def _limits(self, seconds: float, spare: float, version: int) -> tuple[dict[str, str], str]:
-        """Return the limits by which the server ends a transaction that nobody waits for.
 
-        `transaction_timeout` comes later, because it ends the session, too, and a quarter of the
-        spare time before the client's end, so that the client reads why the session ended. The
-        second member is SQL for the settings that are always the same.
-        """
-        milliseconds = max(1, int(seconds * 1000))
-        limits = {"statement_timeout": str(milliseconds)}
-        if version >= _TRANSACTION_TIMEOUT_VERSION:
-            limits["transaction_timeout"] = str(milliseconds + 1 + int(spare * 250))
-        return limits, _CONSTANT[version >= _CHECK_VERSION, self.effect is Effect.READ]
+def _limits(seconds: float, spare: float, version: int) -> dict[str, str]:
+    """Return the limits by which the server ends a transaction that nobody waits for.
+
+    `transaction_timeout` comes later, because it ends the session, too, and a quarter of the
+    spare time before the client's end, so that the client reads why the session ended.
+    """
+    milliseconds = max(1, int(seconds * 1000))
+    limits = {"statement_timeout": str(milliseconds)}
+    if version >= _TRANSACTION_TIMEOUT_VERSION:
+        limits["transaction_timeout"] = str(milliseconds + 1 + int(spare * 250))
+    return limits
 
 
 def bind(statement: Statement, transformer: Transformer) -> Bound:
@@ -184,29 +205,6 @@ def bind(statement: Statement, transformer: Transformer) -> Bound:
         # From None: psycopg's own text, in a logged traceback, could hold the value.
         raise StatementError(f"a parameter cannot be bound ({type(error).__name__})") from None
     return Bound(text, dumped, tuple(transformer.types or ()), transformer.formats)
-
-
-def pins_for(found: Mapping[str, str]) -> str:
-    """Return SQL that makes each pinned setting whose value in a session is not fine."""
-    differing = [name for name, value in found.items() if value not in _PINNED[name]]
-    return ", ".join(f"set_config('{name}', '{_PINNED[name][0]}', true)" for name in differing)
-
-
-def _pins(session: Session) -> str:
-    if session.pins is not None:
-        return session.pins
-    return pins_for(dict.fromkeys(_pinned(session.version), ""))
-
-
-def _pinned(version: int) -> list[str]:
-    has_timeout = version >= _TRANSACTION_TIMEOUT_VERSION
-    return [name for name in _PINNED if has_timeout or name != "transaction_timeout"]
-
-
-def _survey(version: int) -> Bound:
-    """Return the statement that reads the pinned settings as the session has them."""
-    columns = (f"current_setting('{name}') AS \"{name}\"" for name in _pinned(version))
-    return Bound(f"SELECT {', '.join(columns)}".encode())
 
 
 def _bind_settings(settings: Mapping[str, str], constant: str = "", lock: str = "") -> Bound:
