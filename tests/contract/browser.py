@@ -112,12 +112,6 @@ class SwaggerUI:
         """Collapse an operation again."""
         self._click(f"#operations-tasks-{operation} .opblock-summary-control")
 
-    def screenshot(self, path: Path) -> None:
-        """Store a picture of the window, from the top of the page."""
-        path.parent.mkdir(exist_ok=True)
-        self._chrome.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
-        assert self._chrome.save_screenshot(str(path))
-
     def _find(self, selector: str) -> WebElement:
         there = expected.visibility_of_element_located((By.CSS_SELECTOR, selector))
         return self._wait.until(there, f"{selector} did not appear")

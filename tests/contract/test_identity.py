@@ -8,9 +8,7 @@ import jwt
 import pytest
 
 from tests.contract.client import Client, problem
-from tests.routes import ROUTES, TASK_ROUTES, Route
-
-_PUBLIC_ROUTES = [route for route in ROUTES if route.public]
+from tests.routes import TASK_ROUTES, Route
 
 
 def _path(client: Client, route: Route) -> str:
@@ -23,12 +21,6 @@ def test_every_task_route_without_a_token_is_401(client: Client, route: Route) -
     response = client.send(route.method, _path(client, route), headers={"Authorization": None})
     assert response.status_code == 401
     assert response.json() == {"message": "Unauthorized"}
-
-
-def test_only_three_routes_are_public_and_every_other_one_is_under_a_user() -> None:
-    public = {"GET /docs", "GET /health", "GET /openapi.json"}
-    assert {route.key for route in _PUBLIC_ROUTES} == public
-    assert all("{user_id}" in route.path for route in TASK_ROUTES)
 
 
 BAD: dict[str, Callable[[Client], str]] = {
@@ -75,16 +67,7 @@ def test_a_token_stops_working_when_it_expires_whatever_is_cached(client: Client
     assert problem(response, 401) == "The token has expired"
 
 
-@pytest.mark.parametrize("scheme", ["bearer", "BEARER"])
-def test_the_schemes_case_and_claims_that_no_setting_asks_for_do_not_matter(
-    client: Client, scheme: str
-) -> None:
-    token = client.token(iss="https://issuer.example", aud=["one", "two"], iat=int(time.time()))
-    headers = {"Authorization": f"{scheme} {token}"}
-    assert client.send("GET", client.path(), headers=headers).status_code == 200
-
-
-@pytest.mark.parametrize("route", _PUBLIC_ROUTES, ids=lambda route: route.key)
-def test_the_public_routes_need_no_token(client: Client, route: Route) -> None:
-    response = client.send(route.method, str(route.path), headers={"Authorization": None})
+@pytest.mark.parametrize("path", ["/docs", "/health", "/openapi.json"])
+def test_the_public_routes_need_no_token(client: Client, path: str) -> None:
+    response = client.send("GET", path, headers={"Authorization": None})
     assert response.status_code == 200
