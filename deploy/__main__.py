@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deploy.deployment import deploy, destroy, make_pipeline
 from deploy.environments import DeployError, Environment, find_region, read_environment
 from deploy.secret_store import replace_connection_strings, rotate_jwt
-from deploy.smoke import invoke_smoke, visit
+from deploy.smoke import invoke_smoke, visit_local
 from deploy.template import TemplateError
 
 _SECRET_VARIABLES = ("DATABASE_URL", "MIGRATION_URL", "JWT_SECRET")
@@ -33,7 +33,7 @@ def main() -> None:
     given, for_sam = parser.parse_known_args()
     try:
         if given.command == "smoke" and given.url:
-            visit(given.url)
+            visit_local(given.url)
         else:
             _run(given, read_environment(Path("samconfig.toml"), given.environment), for_sam)
     except (DeployError, TemplateError) as error:

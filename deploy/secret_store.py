@@ -5,15 +5,13 @@ an environment variable, a template parameter or a line of output.
 """
 
 import secrets
-import sys
 from contextlib import suppress
 from datetime import UTC
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import boto3
 
+import jwt_secret
 from deploy.database import check_connection_string, end_logins, new_login
 from deploy.environments import DeployError, Environment, ask, confirm
 from neon import ConfigurationError, parse_conninfo
@@ -21,7 +19,6 @@ from neon import ConfigurationError, parse_conninfo
 _JWT = "JwtSecretId"
 _CONNECTION_STRINGS = ("DatabaseSecret", "MigrationSecret")  # template parameters, as is _JWT
 _RECOVERY_DAYS = 7
-_AUTHORIZER = Path(__file__).resolve().parents[1] / "functions" / "authorizer"
 
 
 def replace_connection_strings(environment: Environment) -> None:
@@ -75,12 +72,10 @@ def rotate_jwt(environment: Environment) -> None:
     secret = ask("The new secret (empty for a random one):", is_secret=True)
     confirm(environment, "This replaces the secret that signs tokens.")
     if secret:
-        sys.path.insert(0, str(_AUTHORIZER))
-        settings = import_module("settings")
         try:
-            settings.check_secret(secret, "The secret")
-        except settings.SettingsError as error:
-            raise DeployError(f"{error}.") from None
+            jwt_secret.check(secret)
+        except jwt_secret.UnfitSecretError as error:
+            raise DeployError(f"The secret {error}.") from None
     client = boto3.client("secretsmanager")
     _put(client, environment.parameters[_JWT], secret or secrets.token_urlsafe(48))
     print("Tokens of the version before stay good until the next rotation")

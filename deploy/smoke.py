@@ -3,12 +3,13 @@
 import json
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import boto3
+from api import Api, token
 from botocore.config import Config
+from visit import visit
 
 from deploy.environments import DeployError, Environment, outputs
 
@@ -32,7 +33,7 @@ def invoke_smoke(environment: Environment) -> None:
         sys.exit(1)
 
 
-def visit(url: str) -> None:
+def visit_local(url: str) -> None:
     """Run Smoke's own code against the API at `url`, print each step, exit with 1 for a failure.
 
     The token is signed with JWT_SECRET, or with what `make run` made. Raises DeployError.
@@ -44,11 +45,8 @@ def visit(url: str) -> None:
         secret = _LOCAL_SECRET.read_text().strip()
     if not secret:
         raise DeployError("Start the API with `make run`, or set JWT_SECRET to the one it has.")
-    sys.path.insert(0, str(_ROOT / "functions" / "smoke"))
-    api, smoke = map(import_module, ("api", "visit"))
-    customer = api.Api(url.rstrip("/"), api.token(secret))
     failed = False
-    for step in smoke.visit(customer):
+    for step in visit(Api(url.rstrip("/"), token(secret))):
         print(f"{step.name:<9} {step.ms:>8.1f} ms  {step.error or 'ok'}", flush=True)
         failed = failed or bool(step.error)
     sys.exit(int(failed))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from local.specification.__main__ import _links
+from local.specification.document import _links
 from tasks.models import Task
 from tests.functions.handlers import Context
 from tests.running import ROOT

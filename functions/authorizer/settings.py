@@ -15,9 +15,8 @@ from typing import Any
 import strict_json
 
 import http_client
+import jwt_secret
 
-_SECRET_BYTES = 32  # RFC 7518, section 3.2: as long as HS256's hash
-_DISTINCT_CHARACTERS = 8  # 32 random hexadecimal digits have fewer once in 20 million
 _MAX_LEEWAY_SECONDS = 300
 _SHARED = "HS256"
 _ALGORITHMS = ("ES256", "EdDSA", _SHARED, "RS256")
@@ -102,16 +101,10 @@ def _entry(entry: object, where: str) -> Issuer:
 
 def check_secret(value: object, where: str) -> str:
     """Return a secret that is fit to sign tokens. Raise SettingsError, which names `where`."""
-    if not isinstance(value, str) or len(value.encode("utf-8", "replace")) < _SECRET_BYTES:
-        raise SettingsError(f"{where} has to be at least {_SECRET_BYTES} bytes long")
-    if len(set(value)) < _DISTINCT_CHARACTERS:
-        raise SettingsError(
-            f"{where} has to be random: it has fewer than {_DISTINCT_CHARACTERS}"
-            " different characters"
-        )
-    if value.lstrip().startswith(("-----BEGIN", "ssh-", "ecdsa-")):
-        raise SettingsError(f"{where} is a key that others may know; a secret is random text")
-    return value
+    try:
+        return jwt_secret.check(value)
+    except jwt_secret.UnfitSecretError as error:
+        raise SettingsError(f"{where} {error}") from error
 
 
 def _algorithms(named: object, where: str) -> frozenset[str]:

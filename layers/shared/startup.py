@@ -12,16 +12,17 @@ Elsewhere (in tests, while the specification is generated) importing a function 
 import gc
 import os
 
-IN_LAMBDA = "AWS_LAMBDA_RUNTIME_API" in os.environ
+from lambda_environment import is_lambda
+
 HAS_DATABASE = bool(os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_SECRET"))
 
-if IN_LAMBDA:
+if is_lambda():
     gc.disable()
 
 
 def begin() -> None:
     """Begin to open the connection, if the function has a database."""
-    if IN_LAMBDA and HAS_DATABASE:
+    if is_lambda() and HAS_DATABASE:
         from tasks.database import database
 
         database().start_warming()
@@ -33,7 +34,7 @@ def finish(*, database: bool = True) -> None:
     Collect garbage from here on, but never look again at what INIT has left. Raise
     neon.ConfigurationError when the function needs a database and none is set.
     """
-    if not IN_LAMBDA:
+    if not is_lambda():
         return
     if database:
         from tasks.database import database as shared

@@ -3,14 +3,12 @@
 Here are the routes of template.yaml, which the tests walk as well.
 """
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from deploy import template
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "layers" / "shared"))  # what the endpoints import
 
 
 class Route(NamedTuple):

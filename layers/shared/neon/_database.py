@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from threading import Lock, Thread
 
-from neon import _lifecycle
+from lambda_environment import is_lambda, is_snapshot
 from neon._address import url_source
 from neon._connect import Connector, backoff
 from neon._connection import Connection, ConnectionLostError, PreparedRefusedError, Row
@@ -20,6 +20,7 @@ from neon._errors import (
     TimedOutError,
     UnavailableError,
 )
+from neon._lifecycle import exit_on_sigterm, follow_snapshots, watch
 from neon._statement import Effect, Isolation, Statement, UnitOfWork
 from neon._telemetry import Telemetry
 
@@ -68,7 +69,7 @@ class Database:
         self._max_idle = max_idle
         self._max_lifetime = max_lifetime
         self._prepare = prepare
-        _lifecycle.watch(self)
+        watch(self)
 
     @classmethod
     def from_environment(cls, *, guard: Statement | None = None) -> Database:
@@ -86,7 +87,7 @@ class Database:
         frozen with the environment in the middle of a handshake, and holds the lock. Outside of
         Lambda, and where a SnapStart snapshot is being made, this does nothing.
         """
-        if self._warming is None and _lifecycle.is_lambda() and not _lifecycle.is_snapshot():
+        if self._warming is None and is_lambda() and not is_snapshot():
             self._warming = Thread(target=self._open_early, name="neon", daemon=True)
             self._warming.start()
 
@@ -95,11 +96,11 @@ class Database:
 
         Where a SnapStart snapshot is being made nothing is opened, but after its restore.
         """
-        if not _lifecycle.is_lambda():
+        if not is_lambda():
             return
-        _lifecycle.exit_on_sigterm()
-        if _lifecycle.is_snapshot():
-            _lifecycle.follow_snapshots(self)
+        exit_on_sigterm()
+        if is_snapshot():
+            follow_snapshots(self)
         elif self._warming:
             self._warming.join()
             self._warming = None

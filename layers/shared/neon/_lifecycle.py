@@ -29,16 +29,6 @@ def watch(database: Connected) -> None:
     _watched.add(database)
 
 
-def is_lambda() -> bool:
-    """Return whether this process runs under Lambda's Runtime API."""
-    return "AWS_LAMBDA_RUNTIME_API" in os.environ
-
-
-def is_snapshot() -> bool:
-    """Return whether a SnapStart snapshot is taken after INIT."""
-    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
-
-
 def follow_snapshots(database: Connected) -> None:
     """Close before the snapshot, open after the restore.
 
