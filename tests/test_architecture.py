@@ -47,7 +47,7 @@ def _files() -> Iterator[tuple[str, Path]]:
         yield from ((folder.name, path) for path in folder.rglob("*.py"))
 
 
-def _imports(path: Path) -> set[str]:
+def imports_of(path: Path) -> set[str]:
     """Return the modules that a file imports, and the names that it imports from them."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -60,7 +60,7 @@ def _imports(path: Path) -> set[str]:
 
 
 def _imported(path: Path) -> set[str]:
-    return {name.partition(".")[0] for name in _imports(path)}
+    return {name.partition(".")[0] for name in imports_of(path)}
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
@@ -75,7 +75,7 @@ def test_imports_point_one_way(room: str) -> None:
 def test_no_modules_import_each_other_in_a_circle(top: Path) -> None:
     modules = _modules(top)
     graph = {
-        name: {each for each in _imports(path) & modules.keys() if each != name}
+        name: {each for each in imports_of(path) & modules.keys() if each != name}
         for name, path in modules.items()
     }
     TopologicalSorter(graph).prepare()

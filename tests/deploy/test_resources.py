@@ -270,37 +270,6 @@ def test_the_way_out_asks_neither_an_alarm_nor_smoke() -> None:
     assert watched == set(source()["Parameters"]["Rollout"]["AllowedValues"]) - {"AllAtOnce"}
 
 
-REPORT = {"type": "platform.report", "record": {"requestId": "1", "metrics": {"durationMs": 2.5}}}
-
-
-@pytest.mark.parametrize(
-    ("line", "counts"),
-    [
-        ({"message": "request", "status": 500, "Errors": [1]}, True),
-        ({"message": "request", "status": 404, "Errors": [0]}, False),
-        ({"message": "counters", "Connects": [1]}, False),
-        # https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html#Status
-        (REPORT | {"record": REPORT["record"] | {"status": "success"}}, False),  # type: ignore[operator]
-        (REPORT | {"record": REPORT["record"] | {"status": "error"}}, True),  # type: ignore[operator]
-        (REPORT | {"record": REPORT["record"] | {"status": "timeout"}}, True),  # type: ignore[operator]
-        ({"type": "platform.start", "record": {"requestId": "1", "version": "7"}}, False),
-    ],
-)
-def test_a_failed_request_and_a_crash_count_as_failures(line: dict[str, Any], counts: bool) -> None:
-    """tests/functions/test_metrics.py shows that the line of a request has these members."""
-    pattern = source()["Resources"]["Failures"]["Properties"]["FilterPattern"]
-    python = re.sub(r"\$\.([\w.]+)(\[0\])?", r"_at('\1')\2", pattern.strip("{} "))
-    python = re.sub(r"(?<!!)=", "==", python).replace("&&", "and").replace("||", "or")
-
-    def _at(path: str) -> Any:
-        value: Any = line
-        for member in path.split("."):
-            value = value.get(member, [None]) if isinstance(value, dict) else [None]
-        return value
-
-    assert eval(python, {"_at": _at}) == counts  # noqa: S307 - our own pattern
-
-
 # -- watching ------------------------------------------------------------------------------------
 
 

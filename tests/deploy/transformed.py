@@ -140,3 +140,18 @@ def members_read(query: str) -> set[str]:
     text = re.sub(r'"[^"]*"|/.*/|\b(?<!\.)\d+', " ", query)
     made = set(re.findall(r"\bas (\w+)", text)) | set(re.findall(r"\(\?<(\w+)>", query))
     return set(re.findall(r"[A-Za-z_][\w.]*", _WORDS.sub(" ", text))) - made
+
+
+def counts(metric_filter: Document, line: Document) -> bool:
+    """Return whether a metric filter's pattern takes a line of the log."""
+    pattern = metric_filter["Properties"]["FilterPattern"].strip("{} ")
+    python = re.sub(r"\$\.([\w.]+)(\[0\])?", r"_at('\1')\2", pattern)
+    python = re.sub(r"(?<!!)=", "==", python).replace("&&", "and").replace("||", "or")
+
+    def _at(path: str) -> Any:
+        value: Any = line
+        for member in path.split("."):
+            value = value.get(member, [None]) if isinstance(value, dict) else [None]
+        return value
+
+    return bool(eval(python, {"_at": _at}))  # noqa: S307 - our own pattern
