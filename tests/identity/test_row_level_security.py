@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -291,24 +290,20 @@ def test_a_user_id_is_compared_and_never_read_as_sql_or_as_a_pattern() -> None:
         assert listed(name) == [made[name]]
 
 
-@pytest.mark.usefixtures("database")
-def test_role_and_user_travel_in_the_same_round_trip_as_the_statement(tmp_path: Path) -> None:
+def test_role_and_user_travel_in_the_same_round_trip_as_the_statement(
+    database: neon.Database, tmp_path: Path
+) -> None:
     one_each("alice")
-    (connection,) = open_connections()
+    assert database._connection is not None
+    pgconn = database._connection._pgconn
     path = tmp_path / "trace"
     with path.open("w") as trace:
-        connection.pgconn.trace(trace.fileno())
+        pgconn.trace(trace.fileno())
         assert listed("alice")
-        connection.pgconn.untrace()
+        pgconn.untrace()
     messages = [line.split("\t")[1:4:2] for line in path.read_text().splitlines()]
     assert messages.count(["F", "Sync"]) == 1
     assert messages.count(["B", "ReadyForQuery"]) == 1
-
-
-def open_connections() -> list[psycopg.Connection[Any]]:
-    """Return the connections that are open in this process, whichever object holds them."""
-    found = [each for each in gc.get_objects() if isinstance(each, psycopg.Connection)]
-    return [each for each in found if not each.closed]
 
 
 # --- the login role, alone -----------------------------------------------------------------------
