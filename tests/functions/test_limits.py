@@ -63,35 +63,26 @@ def test_a_list_that_takes_too_long_is_503_too_slow_and_no_failure_of_ours(
     assert "Unavailable" not in line
 
 
+def quota_exceeded(answer: dict[str, Any], line: dict[str, Any]) -> str:
+    """Check a refusal for a quota, and return its detail."""
+    problem = json.loads(answer["body"])
+    assert (answer["statusCode"], problem["type"]) == (403, "/problems/quota-exceeded")
+    assert (line["status"], line["Errors"], line["RoundTrips"]) == (403, [0], [1])
+    return str(problem["detail"])
+
+
 def test_beyond_a_quota_a_write_is_403_quota_exceeded_in_one_round_trip(
     user: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in range(2):
-        assert ask("create_task", create(user), capsys)[0]["statusCode"] == 201
+    task, _ = [json.loads(ask("create_task", create(user), capsys)[0]["body"]) for _ in range(2)]
     for key in (None, str(uuid4())):
-        answer, line = ask("create_task", create(user, key), capsys)
-        assert answer["statusCode"] == 403
-        problem = json.loads(answer["body"])
-        assert problem["type"] == "/problems/quota-exceeded"
-        assert problem["detail"].startswith("You have 2 tasks")
-        assert (line["status"], line["Errors"], line["RoundTrips"]) == (403, [0], [1])
-
-
-def test_beyond_the_quota_of_keys_a_write_with_a_key_is_403_and_one_without_is_done(
-    user: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    task = json.loads(ask("create_task", create(user), capsys)[0]["body"])
+        detail = quota_exceeded(*ask("create_task", create(user, key), capsys))
+        assert detail.startswith("You have 2 tasks")
     toggle = event("PATCH", f"{TASK}/complete", user=user, task_id=task["id"])
-    answers = [
-        ask("toggle_task", toggle | {"headers": {"idempotency-key": str(uuid4())}}, capsys)
-        for _ in range(3)
-    ]
-    assert [answer["statusCode"] for answer, _ in answers] == [200, 200, 403]
-    refused, line = answers[-1]
-    problem = json.loads(refused["body"])
-    assert problem["type"] == "/problems/quota-exceeded"
-    assert "keys" in problem["detail"]
-    assert (line["Errors"], line["RoundTrips"]) == ([0], [1])
+    keyed = [toggle | {"headers": {"idempotency-key": str(uuid4())}} for _ in range(3)]
+    *done, refused = [ask("toggle_task", each, capsys) for each in keyed]
+    assert [answer["statusCode"] for answer, _ in done] == [200, 200]
+    assert "keys" in quota_exceeded(*refused)
     assert ask("toggle_task", toggle, capsys)[0]["statusCode"] == 200
 
 

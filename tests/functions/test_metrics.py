@@ -12,7 +12,6 @@ import pytest
 import observability
 from deploy import template
 from observability import LambdaContext, metrics, observed
-from tasks.database import database
 from tests.deploy.transformed import members_read
 from tests.functions.handlers import TASKS, Context, event, handler, recorded
 from tests.running import ROOT
@@ -29,15 +28,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observability, "_is_cold", False)
 
 
-def _lines(
-    capsys: pytest.CaptureFixture[str], dimensions: list[str] = BY_ROUTE
-) -> list[dict[str, Any]]:
-    """Check that all lines of metrics are well formed, and return those with these dimensions."""
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    found = [line for line in lines if "_aws" in line]
-    return [line for line in found if _dimensions(line) == dimensions]
-
-
 def _dimensions(line: dict[str, Any]) -> list[str]:
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "TaskApi"
@@ -47,14 +37,22 @@ def _dimensions(line: dict[str, Any]) -> list[str]:
 
 
 def _line(capsys: pytest.CaptureFixture[str], dimensions: list[str] = BY_ROUTE) -> dict[str, Any]:
-    (line,) = _lines(capsys, dimensions)
-    return line
+    """Check that all lines of metrics are well formed, and return the one with these dimensions."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (line,) = [each for each in lines if "_aws" in each and _dimensions(each) == dimensions]
+    found: dict[str, Any] = line
+    return found
+
+
+def _units(line: dict[str, Any]) -> dict[str, str]:
+    """Return the unit of each metric that a line declares."""
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    return {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
 
 
 def _declared(line: dict[str, Any]) -> set[str]:
     """Check that a line has the values of the metrics that it declares, and return their names."""
-    (directive,) = line["_aws"]["CloudWatchMetrics"]
-    names = {metric["Name"] for metric in directive["Metrics"]}
+    names = set(_units(line))
     assert all(isinstance(value, float) for each in names for value in line[each])
     return names
 
@@ -72,36 +70,13 @@ def test_a_request_writes_one_line_and_a_second_one_only_if_something_rare_happe
     assert rare["Connects"] == [1]
     assert rare["ConnectTime"][0] > 0
     assert rare["function_request_id"] == first["function_request_id"]
+    units = _units(first) | _units(rare)
+    assert {name for name in units if units[name] != "Count"} == {"Latency", "ConnectTime"}
+    assert units["Latency"] == units["ConnectTime"] == "Milliseconds"
     handler("list_tasks")(listing, Context())
     again = _line(capsys)
     assert again["RoundTrips"] == [1]
     assert _declared(again) == ALWAYS
-
-
-def test_the_units_are_those_of_cloudwatch(user: str, capsys: pytest.CaptureFixture[str]) -> None:
-    handler("list_tasks")(event("GET", TASKS, user=user), Context())
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    directives = [each for line in lines for each in line["_aws"]["CloudWatchMetrics"]]
-    units = {each["Name"]: each["Unit"] for one in directives for each in one["Metrics"]}
-    assert {name for name, unit in units.items() if unit == "Milliseconds"} == {
-        "Latency",
-        "ConnectTime",
-    }
-    assert set(units.values()) == {"Milliseconds", "Count"}
-
-
-def test_an_unusable_database_is_counted_as_unavailable(
-    user: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hush@127.0.0.1:1/tasks")
-    database.cache_clear()
-    answer = handler("list_tasks")(event("GET", TASKS, user=user), Context(remaining=1.0))
-    assert answer["statusCode"] == 503
-    line, rare = (json.loads(line) for line in capsys.readouterr().out.splitlines())
-    assert line["Errors"] == [1]
-    assert _declared(rare) == {"Unavailable", "Retries"}
-    assert rare["Unavailable"] == [1]
-    assert rare["Retries"][0] > 0
 
 
 # --- handlers that are no endpoints ---
@@ -135,42 +110,48 @@ def test_the_first_invocation_of_any_function_counts_a_cold_start(
     assert (line["ColdStarts"], _declared(line)) == ([1], {"ColdStarts"})
 
 
-# --- what the template makes of it ---
+# --- what the templates make of it ---
 
 
-TEMPLATE = (ROOT / "template.yaml").read_text()
+TEMPLATES = [ROOT / "template.yaml", ROOT / "deploy" / "monitoring.yaml"]
 
 
 def _resources(type_: str) -> Iterator[dict[str, Any]]:
-    for each in template.parse(ROOT / "template.yaml")["Resources"].values():
-        if each["Type"] == type_:
-            yield each["Properties"]
+    for path in TEMPLATES:
+        for each in template.parse(path)["Resources"].values():
+            if each["Type"] == type_:
+                yield each["Properties"]
 
 
-def test_every_metric_that_the_template_looks_at_is_one_that_is_written() -> None:
-    """The sources are a request, Smoke, and a filter of the access log."""
+def test_every_metric_that_a_template_looks_at_is_one_that_is_written() -> None:
+    """The sources are a request, Smoke, and filters of the logs."""
     filtered = {
         metric["MetricName"]
         for each in _resources("AWS::Logs::MetricFilter")
         for metric in each["MetricTransformations"]
     }
-    assert filtered == {"Refused"}
+    assert filtered == {"Refused", "Failures"}
+    alarms = [each for each in _resources("AWS::CloudWatch::Alarm") if "MetricName" in each]
+    assert filtered == {
+        each["MetricName"] for each in alarms if "TaskApi/" in str(each["Namespace"])
+    }
     plain = {
         (each["MetricName"], *(dimension["Name"] for dimension in each["Dimensions"]))
-        for each in _resources("AWS::CloudWatch::Alarm")
-        if each.get("Namespace") == "TaskApi"
+        for each in alarms
+        if each["Namespace"] == "TaskApi"
     }
-    assert plain <= {(name, "service") for name in RARE | filtered}
-    selected = set(re.findall(r"SELECT \w+\((\w+)\) FROM SCHEMA\(TaskApi, (.+?)\)", TEMPLATE))
-    assert selected == {("Errors", "route, service")}
-    searched = set(re.findall(r"{TaskApi,(.+?)} .*?MetricName=.{2}(\w+)", TEMPLATE))
+    assert plain
+    assert plain <= {(name, "service") for name in RARE}
+    text = "".join(path.read_text() for path in TEMPLATES)
+    searched = set(re.findall(r"{TaskApi,(.+?)} .*?MetricName=.{2}(\w+)", text))
     assert {(name, dimensions) for dimensions, name in searched} == {
         ("Latency", "route,service"),
         ("RoundTrips", "route,service"),
         ("StepTime", "service,step"),
     }
-    shown = set(re.findall(r'"TaskApi", "(\w+)", "service"', TEMPLATE))
-    assert shown <= RARE | filtered
+    shown = set(re.findall(r'"TaskApi", "(\w+)", "service"', text))
+    assert shown
+    assert shown <= RARE
     for name in RARE | ALWAYS:  # the lines of this test count as written
         assert any(f'"{name}"' in path.read_text() for path in _WRITERS), name
 
