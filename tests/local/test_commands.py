@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import stat
 import time
 from pathlib import Path
 
@@ -27,8 +28,8 @@ def test_token_prints_a_token_and_nothing_else(folder: Path) -> None:
 
 def test_token_has_the_issuer_audience_and_life_that_are_set(folder: Path) -> None:
     settings = {"JWT_ISSUER": "me", "JWT_AUDIENCE": "you", "EXPIRES_IN": "60"}
+    kept = _kept_secret(folder)
     done = command(folder, "local", "token", "alice", **settings)
-    kept = (folder / ".local/jwt_secret").read_text()
     claims = jwt.decode(
         done.stdout.strip(), kept, algorithms=["HS256"], issuer="me", audience="you"
     )
@@ -36,9 +37,11 @@ def test_token_has_the_issuer_audience_and_life_that_are_set(folder: Path) -> No
 
 
 def test_a_token_is_for_the_api_that_is_running(folder: Path) -> None:
+    kept = _kept_secret(folder)
+
     def secret_of(**settings: str) -> str:
         token = command(folder, "local", "token", "alice", **settings).stdout.strip()
-        for secret in (FIRST, SECRET, (folder / ".local/jwt_secret").read_text()):
+        for secret in (FIRST, SECRET, kept):
             with contextlib.suppress(jwt.InvalidSignatureError):
                 jwt.decode(token, secret, algorithms=["HS256"])
                 return secret
@@ -48,7 +51,7 @@ def test_a_token_is_for_the_api_that_is_running(folder: Path) -> None:
         port = str(first.address[1])
         assert secret_of(PORT=port) == FIRST
         assert secret_of(PORT=port, JWT_SECRET=SECRET) == SECRET
-    assert secret_of(PORT=port) == (folder / ".local/jwt_secret").read_text()
+    assert secret_of(PORT=port) == kept
 
 
 @pytest.mark.parametrize(
@@ -162,10 +165,23 @@ def test_migrate_says_which_version_the_schema_has(tmp_path: Path, packages: Pat
 
 def test_migrate_of_a_database_that_is_not_there_says_so(tmp_path: Path, packages: Path) -> None:
     folder = write_product(tmp_path, packages)
-    done = command(folder, "local", "migrate", DATABASE_URL="postgresql://a:b@127.0.0.1:1/c")
+    done = command(
+        folder, "local", "migrate", DATABASE_URL="postgresql://a:pass-word@127.0.0.1:1/c"
+    )
     assert (done.returncode, done.stdout) == (1, "")
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("The schema cannot be applied to DATABASE_URL: ")
+    assert "pass-word" not in sentence
+
+
+def _kept_secret(folder: Path) -> str:
+    """Return the secret that a first command makes and keeps, for this user alone."""
+    command(folder, "local", "token", "alice")
+    path = folder / ".local/jwt_secret"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    secret = path.read_text()
+    assert len(secret) >= 32
+    return secret
 
 
 _PLAIN = {"isBase64Encoded": False}

@@ -2,7 +2,6 @@
 
 import base64
 import re
-import socket
 import time
 
 import httpx
@@ -23,6 +22,8 @@ def test_an_event_has_the_members_that_aws_gives_it(toy: Toy) -> None:
     assert event["pathParameters"] == {"name": "a"}
     assert event["isBase64Encoded"] is False
     assert not {"body", "stageVariables"} & event.keys()
+    empty = {"queryStringParameters", "cookies", "pathParameters", "body"}
+    assert not empty & toy.event("/echo/fixed").keys()
 
 
 def test_the_request_context_says_who_asked_what_and_when(toy: Toy) -> None:
@@ -47,11 +48,6 @@ def test_every_answer_names_its_request(toy: Toy) -> None:
     answer = toy.get("/echo/a")
     assert answer.headers["apigw-requestid"] == answer.json()["requestContext"]["requestId"]
     assert toy.get("/nothing").headers["apigw-requestid"]
-
-
-def test_members_without_content_are_absent(toy: Toy) -> None:
-    event = toy.event("/echo/fixed")
-    assert not {"queryStringParameters", "cookies", "pathParameters", "body"} & event.keys()
 
 
 def test_header_names_are_lower_case_and_duplicates_are_joined(toy: Toy) -> None:
@@ -126,19 +122,20 @@ def test_a_compressed_body_arrives_as_it_was_sent(toy: Toy) -> None:
     assert base64.b64decode(event["body"]) == b"no gzip at all"
 
 
-def test_a_body_beyond_ten_megabytes_is_413(toy: Toy) -> None:
-    too_much = b"x" * (10 * 1024 * 1024 + 1)
-    answer = httpx.post(f"{toy.url}/echo/a", content=too_much, timeout=30)
-    assert message(answer) == (413, "Request Entity Too Large")
-    in_pieces = (b"x" * 1024 * 1024 for _ in range(11))
-    answer = httpx.post(f"{toy.url}/echo/a", content=in_pieces, timeout=30)
-    assert message(answer) == (413, "Request Entity Too Large")
-
-
-def test_an_event_beyond_what_lambda_takes_is_413(toy: Toy) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x" * (10 * 1024 * 1024 + 1),
+        [b"x" * 1024 * 1024] * 11,  # in chunks, without a Content-Length
+        b"x" * 7_000_000,  # the gateway would take it, and Lambda would not
+    ],
+    ids=["whole", "chunked", "event"],
+)
+def test_a_body_that_is_too_large_is_413(toy: Toy, body: bytes | list[bytes]) -> None:
     headers = {"content-type": "text/plain"}
-    answer = httpx.post(f"{toy.url}/echo/a", content=b"x" * 7_000_000, headers=headers, timeout=30)
-    assert message(answer) == (413, "Request Entity Too Large")
+    content = body if isinstance(body, bytes) else iter(body)
+    response = httpx.post(f"{toy.url}/echo/a", content=content, headers=headers, timeout=30)
+    assert message(response) == (413, "Request Entity Too Large")
 
 
 def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(toy: Toy) -> None:
@@ -163,12 +160,6 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(toy: Toy) -> None
 def test_odd_http_is_answered_and_harms_nobody(toy: Toy, request_: bytes) -> None:
     status = int(toy.raw(request_).split()[1])
     assert status in (200, 400, 404)
-    assert toy.get("/echo/a").status_code == 200
-
-
-def test_a_client_that_goes_away_harms_nobody(toy: Toy) -> None:
-    with socket.create_connection(toy.address) as connection:
-        connection.sendall(b"POST /work HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\npa")
     assert toy.get("/echo/a").status_code == 200
 
 
@@ -231,12 +222,6 @@ def test_an_allowed_origin_finds_itself_on_every_answer(toy: Toy, path: str) -> 
     assert headers["vary"] == "Origin"
 
 
-def test_another_origin_does_not(toy: Toy) -> None:
-    headers = toy.get("/echo/a", origin="http://three.test").headers
-    assert not [name for name in headers if name.startswith("access-control-")]
-    assert headers["vary"] == "Origin"
-
-
 def test_preflight_is_answered_by_the_gateway(toy: Toy) -> None:
     asked = {"origin": "http://one.test", "access-control-request-method": "POST"}
     answer = httpx.options(f"{toy.url}/who", headers=asked)
@@ -247,8 +232,9 @@ def test_preflight_is_answered_by_the_gateway(toy: Toy) -> None:
     assert answer.headers["access-control-max-age"] == "60"
 
 
-def test_preflight_from_another_origin_permits_nothing(toy: Toy) -> None:
+@pytest.mark.parametrize(("method", "status"), [("GET", 200), ("OPTIONS", 204)])
+def test_another_origin_is_permitted_nothing(toy: Toy, method: str, status: int) -> None:
     asked = {"origin": "http://three.test", "access-control-request-method": "POST"}
-    answer = httpx.options(f"{toy.url}/who", headers=asked)
-    assert answer.status_code == 204
-    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    response = httpx.request(method, f"{toy.url}/echo/a", headers=asked)
+    assert (response.status_code, response.headers["vary"]) == (status, "Origin")
+    assert not [name for name in response.headers if name.startswith("access-control-")]
