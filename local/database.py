@@ -33,7 +33,7 @@ def embedded_postgres(
 
 
 def environ_with(settings: Settings, postgres: Postgres | None) -> Mapping[str, str]:
-    """Return what template parameters are taken from.
+    """Return the variables that set the parameters of the template.
 
     As on Neon, the API has a login that owns nothing; only Migrate is the database's owner.
     """
@@ -43,8 +43,8 @@ def environ_with(settings: Settings, postgres: Postgres | None) -> Mapping[str, 
     return {**settings.environ, "DATABASE_URL": api, "OWNER_DATABASE_URL": postgres.url}
 
 
-def let_the_api_in(postgres: Postgres) -> None:
-    """Make the API's login once the schema has made the role that it acts as."""
+def create_api_login(postgres: Postgres) -> None:
+    """Create the API's login after the schema has created the role of the API."""
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         known = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
         if _API_LOGIN not in known:
@@ -53,7 +53,7 @@ def let_the_api_in(postgres: Postgres) -> None:
 
 
 def place_of(url: str) -> str:
-    """Return the database and the host of a connection string, without the rest of it."""
+    """Return the database and the host of a connection string, and nothing secret."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
@@ -86,7 +86,7 @@ def check_database(settings: Settings) -> None:
 def psql(settings: Settings) -> int:
     """Open psql as the database's owner, and start the server for it where none runs.
 
-    Raises LocalError when there is no database yet.
+    Raise LocalError when there is no database yet.
     """
     postgres = _embedded(settings)
     if not postgres.exists():
@@ -99,7 +99,7 @@ def psql(settings: Settings) -> int:
 def reset(settings: Settings) -> int:
     """Delete the embedded database; the next start makes an empty one.
 
-    It asks first, unless YES=1 is set. Raises LocalError while something uses the database.
+    It asks first, unless YES=1 is set. Raise LocalError while something uses the database.
     """
     postgres = _embedded(settings)
     if not postgres.exists():

@@ -1,4 +1,4 @@
-"""What can go wrong, each with the one sentence that the user reads.
+"""The errors, each with the one sentence that the user reads.
 
 LocalError             cannot go on: a sentence on stderr, exit status 1
 InvocationError        a function did not answer
@@ -29,7 +29,7 @@ class InvocationError(Exception):
     traceback = ""
 
     def document(self) -> dict[str, Any]:
-        """Return what Lambda's Invoke API would answer."""
+        """Return the error document of Lambda's Invoke API."""
         return {"errorType": type(self).__name__, "errorMessage": str(self)}
 
 

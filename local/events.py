@@ -1,4 +1,4 @@
-"""Events and answers of an HTTP API, payload format 2.0, exactly as AWS shapes them.
+"""Events and responses of an HTTP API, payload format 2.0, exactly as AWS shapes them.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
@@ -25,7 +25,7 @@ from local.template import Route
 _API_ID = "local"
 _STAGE = "$default"
 
-# What a proxy uses up instead of passing it on (RFC 9110, section 7.6.1).
+# Headers that a proxy does not forward (RFC 9110, section 7.6.1).
 _HOP_BY_HOP = frozenset(
     (
         *("connection", "expect", "keep-alive", "proxy-authenticate", "proxy-authorization"),
@@ -43,7 +43,7 @@ class Request:
     """One HTTP request, decoded as far as an HTTP API decodes it.
 
     `headers` have lower-case names, duplicates joined by commas, no cookies; `path` is
-    percent-decoded once. `event` is what functions get of it, apart from route, identity and body.
+    percent-decoded once. `event` is a function's event without route, identity and body.
     """
 
     id: str
@@ -55,8 +55,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back to the client."""
+class Response:
+    """The HTTP response to the client."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
@@ -68,10 +68,10 @@ def trace_id() -> str:
     return f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)};Sampled=0"
 
 
-def message(status: int, text: str, *headers: tuple[str, str]) -> Answer:
-    """Return one of the gateway's own answers: `{"message": ...}`."""
+def message(status: int, text: str, *headers: tuple[str, str]) -> Response:
+    """Return one of the gateway's own responses: `{"message": ...}`."""
     body = json.dumps({"message": text}, separators=(",", ":")).encode()
-    return Answer(status, (("content-type", "application/json"), *headers), body)
+    return Response(status, (("content-type", "application/json"), *headers), body)
 
 
 def read_request(incoming: web.BaseRequest, body: bytes, port: int) -> Request:
@@ -115,7 +115,7 @@ def read_request(incoming: web.BaseRequest, body: bytes, port: int) -> Request:
 
 
 def routed(request: Request, route: Route, variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the authorizer's event and the function's both have."""
+    """Return the members that the authorizer's event and the function's share."""
     return {
         **request.event,
         "routeKey": route.key,
@@ -146,24 +146,24 @@ def add_body(event: dict[str, Any], request: Request) -> None:
     event["isBase64Encoded"] = True
 
 
-def read_answer(payload: bytes) -> Answer | None:
-    """Return the HTTP answer that a function's result stands for; None when it is malformed."""
+def read_response(payload: bytes) -> Response | None:
+    """Return the HTTP response in a function's result; None when it is malformed."""
     try:
         result = json.loads(payload)
         if not isinstance(result, dict) or "statusCode" not in result:
             body = result.encode() if isinstance(result, str) else payload
-            return Answer(200, (("content-type", "application/json"),), body)
+            return Response(200, (("content-type", "application/json"),), body)
         status, text = int(result["statusCode"]), result.get("body")
         text = "" if text is None else text
         body = b64decode(text, validate=True) if result.get("isBase64Encoded") else text.encode()
-        headers = _answer_headers(result.get("headers") or {}, result.get("cookies") or [])
+        headers = _response_headers(result.get("headers") or {}, result.get("cookies") or [])
     except (TypeError, ValueError, AttributeError, OverflowError):
         return None
     if not 200 <= status <= 599:
         return None
     if body and not any(name == "content-type" for name, _ in headers):
         headers.append(("content-type", "text/plain; charset=utf-8"))
-    return Answer(status, tuple(headers), b"" if status in _WITHOUT_BODY else body)
+    return Response(status, tuple(headers), b"" if status in _WITHOUT_BODY else body)
 
 
 def _headers(
@@ -189,7 +189,7 @@ def _as_sent(text: str) -> bytes:
     return text.encode(errors="surrogateescape")  # which is how bytes that are no ASCII arrive
 
 
-def _answer_headers(headers: Mapping[str, Any], cookies: list[str]) -> list[tuple[str, str]]:
+def _response_headers(headers: Mapping[str, Any], cookies: list[str]) -> list[tuple[str, str]]:
     pairs = [(str(name).lower(), _scalar(value)) for name, value in headers.items()]
     pairs += [("set-cookie", _scalar(cookie)) for cookie in cookies]
     for name, value in pairs:

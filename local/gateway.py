@@ -22,13 +22,13 @@ from multidict import CIMultiDict
 
 from local.errors import InvocationError, ThrottledError
 from local.events import (
-    Answer,
     Request,
+    Response,
     add_body,
     authorizer_event,
     message,
-    read_answer,
     read_request,
+    read_response,
     routed,
 )
 from local.http_api import find_route, is_preflight, with_cors
@@ -60,15 +60,15 @@ class Gateway:
     """Answers HTTP requests with the functions of a template.
 
     `template` gives the one to use right now; the terminal is told of each request, and why one
-    ended in the gateway's own 500 or 503. `page` answers what the template has no route for, or
-    returns None.
+    ended in the gateway's own 500 or 503. `page` responds on paths that
+    the template has no route for, or returns None.
     """
 
     runtime: Runtime
     template: Callable[[], Awaitable[Template]]
     terminal: Terminal
     port: int
-    page: Callable[[Request], Answer | None]
+    page: Callable[[Request], Response | None]
     _verdicts: dict[object, tuple[float, Deployed | None, dict[str, Any]]] = field(
         default_factory=dict
     )
@@ -79,25 +79,27 @@ class Gateway:
         template = await self.template()
         body, refusal = await _read_body(incoming)
         request = read_request(incoming, body, self.port)
-        answer = refusal or await self._answer(template, request)
-        answer = with_cors(answer, template.cors, request)
+        response = refusal or await self._respond(template, request)
+        response = with_cors(response, template.cors, request)
         seconds = time.perf_counter() - started
-        _detached(self._report(request, incoming.raw_path, answer, seconds))
-        headers = CIMultiDict([*answer.headers, ("apigw-requestid", request.id)])
-        response = web.Response(status=answer.status, headers=headers, body=answer.body or None)
+        _detached(self._report(request, incoming.raw_path, response, seconds))
+        headers = CIMultiDict([*response.headers, ("apigw-requestid", request.id)])
+        outgoing = web.Response(status=response.status, headers=headers, body=response.body or None)
         if refusal:
-            response.force_close()  # the rest of the body would be taken for a request
-        return response
+            outgoing.force_close()  # the rest of the body would be taken for a request
+        return outgoing
 
-    async def _report(self, request: Request, target: str, answer: Answer, seconds: float) -> None:
-        """Tell of the request after what its function wrote, which is in the pipe by now."""
+    async def _report(
+        self, request: Request, target: str, response: Response, seconds: float
+    ) -> None:
+        """Report the request after the lines of its function, which are in the pipe by now."""
         for _ in range(_TURNS_TO_READ):
             await asyncio.sleep(0)
-        self.terminal.answered(request.method, target.partition("?")[0], answer.status, seconds)
+        self.terminal.answered(request.method, target.partition("?")[0], response.status, seconds)
 
-    async def _answer(self, template: Template, request: Request) -> Answer:
+    async def _respond(self, template: Template, request: Request) -> Response:
         if template.cors and is_preflight(request):
-            return Answer(204)
+            return Response(204)
         found = find_route(template.routes, request.method, request.path)
         if found is None:
             return self.page(request) or _NOT_FOUND
@@ -107,7 +109,7 @@ class Gateway:
             self.terminal.complain(f"{failure}\n{failure.traceback}")
             return _UNAVAILABLE if isinstance(failure, ThrottledError) else _INTERNAL
 
-    async def _called(self, request: Request, route: Route, variables: dict[str, str]) -> Answer:
+    async def _called(self, request: Request, route: Route, variables: dict[str, str]) -> Response:
         event = routed(request, route, variables)
         if route.authorizer:
             identity = [request.headers.get(name, "") for name in route.authorizer.headers]
@@ -123,7 +125,7 @@ class Gateway:
     async def _verdict(
         self, authorizer: Authorizer, event: dict[str, Any], identity: list[str]
     ) -> dict[str, Any]:
-        """Return what the authorizer says of an identity; raises InvocationError when it fails.
+        """Return the authorizer's verdict on an identity; raise InvocationError when it fails.
 
         https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html
         """
@@ -146,7 +148,7 @@ class Gateway:
             raise InvocationError(f"{function} did not answer with isAuthorized")
         return verdict
 
-    async def _invoke(self, function: str, payload: bytes) -> Answer:
+    async def _invoke(self, function: str, payload: bytes) -> Response:
         if len(payload) > PAYLOAD_LIMIT:
             return _TOO_LARGE
         # The gateway gives up after its own limit; the function works on until its time-out.
@@ -154,10 +156,10 @@ class Gateway:
         await asyncio.wait([work], timeout=_INTEGRATION_SECONDS)
         if not work.done():
             raise ThrottledError(f"{function} takes longer than {_INTEGRATION_SECONDS:g} seconds")
-        answer = read_answer(work.result())
-        if answer is None:
-            raise InvocationError(f"{function}: its answer is not an HTTP response")
-        return answer
+        response = read_response(work.result())
+        if response is None:
+            raise InvocationError(f"{function}: its result is not an HTTP response")
+        return response
 
 
 def _detached(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -167,8 +169,8 @@ def _detached(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     return task
 
 
-async def _read_body(incoming: web.BaseRequest) -> tuple[bytes, Answer | None]:
-    """Return the body, and what to answer when it is too large or does not arrive."""
+async def _read_body(incoming: web.BaseRequest) -> tuple[bytes, Response | None]:
+    """Return the body, and the response when it is too large or does not arrive."""
     try:
         if incoming.headers.get("expect", "").lower() == "100-continue":
             await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -178,7 +180,7 @@ async def _read_body(incoming: web.BaseRequest) -> tuple[bytes, Answer | None]:
         return b"", _TOO_LARGE
     except (web.RequestPayloadError, TimeoutError):  # malformed chunks appear as either
         return b"", _BAD_REQUEST
-    except ConnectionError:  # the client is gone, and nobody reads the answer
+    except ConnectionError:  # the client is gone, and nobody reads the response
         return b"", _BAD_REQUEST
 
 
@@ -191,7 +193,7 @@ async def serving(
     server = web.Server(
         gateway,
         request_factory=partial(web.BaseRequest, loop=loop, client_max_size=_BODY_LIMIT),
-        auto_decompress=False,  # functions get what was sent
+        auto_decompress=False,  # functions get the body as it was sent
         max_line_size=_HEAD_LIMIT,
         max_field_size=_HEAD_LIMIT,
     )

@@ -1,4 +1,4 @@
-"""What an HTTP API decides by its configuration alone: the route of a request, and CORS."""
+"""The decisions of an HTTP API's configuration: the route of a request, and CORS headers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from local.events import Answer, Request
+from local.events import Request, Response
 from local.template import Route
 
 
@@ -47,21 +47,21 @@ def is_preflight(request: Request) -> bool:
     return request.method == "OPTIONS" and asked <= request.headers.keys()
 
 
-def with_cors(answer: Answer, cors: Mapping[str, Any], request: Request) -> Answer:
-    """Return the answer with the CORS headers of the API, and never with a function's own.
+def with_cors(response: Response, cors: Mapping[str, Any], request: Request) -> Response:
+    """Return the response with the CORS headers of the API, and never with a function's own.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
     """
     if not cors:
-        return answer
-    headers = [pair for pair in answer.headers if not pair[0].startswith("access-control-")]
-    return Answer(answer.status, (*headers, *_cors_headers(cors, request)), answer.body)
+        return response
+    headers = [pair for pair in response.headers if not pair[0].startswith("access-control-")]
+    return Response(response.status, (*headers, *_cors_headers(cors, request)), response.body)
 
 
 def _cors_headers(cors: Mapping[str, Any], request: Request) -> Iterator[tuple[str, str]]:
     origin, origins = request.headers.get("origin", ""), cors.get("AllowOrigins", ())
     if "*" not in origins:
-        yield "vary", "Origin"  # have caches keep answers for different origins apart
+        yield "vary", "Origin"  # caches keep the responses to different origins apart
     if not origin or not any(_allows(allowed, origin) for allowed in origins):
         return
     yield "access-control-allow-origin", "*" if "*" in origins else origin

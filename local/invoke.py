@@ -22,7 +22,7 @@ import psycopg
 from deploy.template import functions, parse, variable_name
 from local.database import check_database
 from local.errors import InvocationError, LocalError
-from local.events import Answer, Request
+from local.events import Request, Response
 from local.postgres import Postgres
 from local.settings import Settings
 from local.stack import Api, serving_api
@@ -48,9 +48,9 @@ _STACK = """
 
 
 async def migrate(settings: Settings) -> int:
-    """Apply the schema to DATABASE_URL, or to the embedded database, and print what was done.
+    """Apply the schema to DATABASE_URL or the embedded database, and print Migrate's report.
 
-    Raises LocalError when it cannot be applied.
+    Raise LocalError when it cannot be applied.
     """
     async with _player(settings) as player:
         print(json.dumps(json.loads(player.api.migrated), indent=2))
@@ -58,9 +58,9 @@ async def migrate(settings: Settings) -> int:
 
 
 def invoke(settings: Settings, function: str = "", given: str = "") -> Coroutine[Any, Any, int]:
-    """Play one event to a function and print the answer; return 1 when it failed.
+    """Play one event to a function and print the result; return 1 when it failed.
 
-    Raises LocalError when there is no such function or event.
+    Raise LocalError when there is no such function or event.
     """
     path = find_event(settings, function, given)
     if not given:
@@ -104,7 +104,7 @@ async def _play_all(settings: Settings) -> int:
 def find_event(settings: Settings, function: str, given: str) -> Path:
     """Return the event that was named, or the one that is named after the function.
 
-    Raises LocalError with the functions' or the events' names when there is none, and when the
+    Raise LocalError with the functions' or the events' names when there is none, and when the
     event is not JSON.
     """
     known = functions(parse(settings.template))
@@ -131,7 +131,7 @@ def _events(settings: Settings) -> Mapping[Path, str]:
 
 
 def _names_of_events(settings: Settings, function: str) -> list[str]:
-    """Return what E=... may be for a function."""
+    """Return the events that E=... can name for a function."""
     events = _events(settings).items()
     return [str(path.relative_to(settings.root)) for path, name in events if name == function]
 
@@ -142,9 +142,9 @@ def _snake_case(function: str) -> str:
 
 
 class _Player:
-    """Plays events to the functions of `api`, and is CloudFormation as far as they need it.
+    """Plays events to the functions of `api`, and stands in for CloudFormation.
 
-    It takes what custom resources respond, and knows one stack, which says where the API is.
+    It takes the responses of custom resources, and knows one stack, whose output is the API's URL.
     """
 
     api: Api
@@ -152,19 +152,19 @@ class _Player:
     def __init__(self) -> None:
         self._response: Any = None
 
-    def answer(self, request: Request, _: Mapping[str, str]) -> Answer | None:
-        """Answer what functions send to CloudFormation; None for every other request."""
+    def answer(self, request: Request, _: Mapping[str, str]) -> Response | None:
+        """Respond as CloudFormation to a function's request; None for every other request."""
         match request.method, request.path:
             case "POST", path if path.startswith(_CLOUDFORMATION):  # to describe the stack
                 stack = _STACK.format(host=request.headers["host"])
-                return Answer(200, (("content-type", "text/xml"),), stack.encode())
+                return Response(200, (("content-type", "text/xml"),), stack.encode())
             case "PUT", path if path.startswith(_CLOUDFORMATION):
                 self._response = json.loads(request.body)
-                return Answer(200)
+                return Response(200)
         return None
 
     async def play(self, function: str, path: Path) -> tuple[Any, bool]:
-        """Return the function's answer, or its error, and whether it failed."""
+        """Return the function's result, or its error, and whether it failed."""
         event = _read(path, make_token("alice", self.api.environ))
         if self.api.postgres:
             _insert_task(event, self.api.postgres)
@@ -186,7 +186,7 @@ class _Player:
 
 @contextlib.asynccontextmanager
 async def _player(settings: Settings) -> AsyncIterator[_Player]:
-    """Give what plays events, with the API on a port of its own; what is said goes to stderr."""
+    """Yield a player with the API on a port of its own; messages go to stderr."""
     player = _Player()
     with Terminal(settings, sys.stderr, quiet=True) as terminal:
         async with serving_api(
@@ -204,7 +204,7 @@ async def _player(settings: Settings) -> AsyncIterator[_Player]:
 
 
 def _read(path: Path, token: str = "") -> Any:
-    """Return an event, with a token where one waits to be signed; raises LocalError."""
+    """Return an event, with a token where one waits to be signed; raise LocalError."""
     try:
         return json.loads(_UNSIGNED_TOKEN.sub(token, path.read_text()))
     except ValueError as error:
@@ -212,7 +212,7 @@ def _read(path: Path, token: str = "") -> Any:
 
 
 def _insert_task(event: Any, postgres: Postgres) -> None:
-    """Have the task that the event's path names, unless the path is meant to be wrong."""
+    """Insert the task that the event's path names, unless the path is meant to be wrong."""
     path = event.get("pathParameters", {}) if isinstance(event, dict) else {}
     try:
         row = (path["user_id"], UUID(path["task_id"]))
@@ -227,7 +227,7 @@ def _insert_task(event: Any, postgres: Postgres) -> None:
 
 
 def _outcome(answer: Any, *, failed: bool) -> tuple[str, bool]:
-    """Return in a few words what an event led to, and whether that is a failure."""
+    """Return the outcome of an event in a few words, and whether it is a failure."""
     text = "ok"
     answer = answer if isinstance(answer, dict) else {}
     context = answer.get("context") or {}

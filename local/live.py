@@ -1,4 +1,4 @@
-"""What follows the files: made of them, and made again before the next request after an edit."""
+"""Values that are made from files, and made again before the next request after an edit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Live(Generic[T]):
-    """A value that `make` makes of a file or a folder.
+    """A value that `make` builds from a file or a folder.
 
     When that fails after an edit, the last good value stays and `complain` gets one sentence.
     """
@@ -34,7 +34,7 @@ class Live(Generic[T]):
         self._value: T
 
     async def load(self) -> T:
-        """Make the value; raises LocalError or TemplateError."""
+        """Make the value; raise LocalError or TemplateError."""
         self._seen = fingerprint_of(self._path)
         self._value = await self._make()
         return self._value

@@ -25,13 +25,13 @@ _UV = Path(__file__).parents[1] / "requirements" / "uv"
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """Where a function's imports come from; what is missing is installed.
+    """The folders of a function's imports; missing packages are installed.
 
     The layer's dependencies are those of `requirements/layer.txt`, a function's own those of the
     file that is named like its folder, and Lambda's own runtime is `requirements/runtime.txt`.
 
-    All that installs checks hashes and raises LocalError with the installer's last line when it
-    fails, for instance without network; nothing half-installed is ever used.
+    Every installation checks hashes. Raise LocalError with the installer's last line when one
+    fails, for instance without network; a half-installed folder is never used.
     """
 
     root: Path

@@ -47,9 +47,10 @@ _OPTIONS = (
 class Postgres:
     """The server whose data is in `directory`; a context manager that starts and stops it.
 
-    `url` is known before the start. `progress` is told what takes longer than a moment. A `shared`
-    one may be another process' server: that is used as it is, and left running. `options` are more
-    arguments of the server, `port` is in the name of its socket, and `rules` are its pg_hba.conf.
+    `url` is known before the start. `progress` is told of steps that take longer than a moment. A
+    `shared` one may be another process' server: that is used as it is, and left running. `options`
+    are more arguments of the server, `port` is in the name of its socket, and `rules` are its
+    pg_hba.conf.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """Where the database `tasks` is, for its superuser."""
+        """The connection string of the database `tasks` for its superuser."""
         return self.url_for("postgres", "tasks")
 
     def url_for(self, user: str, database: str) -> str:
@@ -98,7 +99,7 @@ class Postgres:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other user of the data away; raises LocalError when there is one."""
+        """Keep every other user of the data away; raise LocalError when there is one."""
         self._data.parent.mkdir(parents=True, exist_ok=True)
         # The server does not inherit the lock: once we are killed, the next gateway gets it.
         with self._data.with_name(f"{self._data.name}.lock").open("a+") as lock:
@@ -124,7 +125,7 @@ class Postgres:
     def start(self) -> None:
         """Create the database when there is none, and start the server or take over a running one.
 
-        Raises LocalError with one sentence when that fails; data is never deleted.
+        Raise LocalError with one sentence when that fails; data is never deleted.
         """
         with contextlib.ExitStack() as ending:
             try:

@@ -61,7 +61,7 @@ _END_WITH_PARENT: Callable[[], object] | None = None
 if sys.platform == "linux":
     _END_WITH_PARENT = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
 
-# awslambdaric's client. It would post what goes wrong at the start in Latin-1, and fail with an
+# awslambdaric's client. It would post an error at the start in Latin-1, and fail with an
 # error of its own when that cannot hold a path, a source line or the name of an exception.
 _CLIENT = """
 import sys
@@ -93,7 +93,7 @@ class Runtime:
     async def use(self, functions: Mapping[str, Function]) -> None:
         """Serve these functions from now on; those that did not change keep their environments.
 
-        Raises LocalError when their dependencies cannot be installed; nothing has changed then.
+        Raise LocalError when their dependencies cannot be installed; nothing has changed then.
         """
         if self._settings.debug in functions:  # others export DEBUG=true
             program = str(await self._packages.install_debugger() / "debugpy")
@@ -105,9 +105,9 @@ class Runtime:
         }
 
     async def invoke(self, name: str, payload: bytes) -> bytes:
-        """Run one function with one event (JSON) and return its answer's JSON.
+        """Run one function with one event (JSON) and return its result's JSON.
 
-        Raises InvocationError: FunctionError, CrashedError, TimedOutError, or ThrottledError.
+        Raise InvocationError: FunctionError, CrashedError, TimedOutError, or ThrottledError.
         """
         pool = self._pool(name)
         try:
@@ -137,7 +137,7 @@ class Runtime:
         return self._pools.setdefault(name, _Pool(limit))
 
     def deployed(self, name: str) -> Deployed:
-        """Return what a function is right now; raises InvocationError when there is none."""
+        """Return the function's current state; raise InvocationError when there is none."""
         if name not in self._functions:
             raise InvocationError(f"{name} is not in template.yaml, or no longer")
         function, path = self._functions[name]
@@ -174,7 +174,7 @@ class _Pool:
         self.idle: list[Environment] = []
 
     def idle_one(self, deployed: Deployed) -> Environment | None:
-        """Return an idle environment, the last used; end those that run what was before an edit."""
+        """Return the idle environment that was used last; end those from before an edit."""
         for each in [each for each in self.idle if each.is_over or each.deployed != deployed]:
             self.idle.remove(each)
             each.end()
@@ -182,7 +182,7 @@ class _Pool:
 
 
 class Deployed(NamedTuple):
-    """What an environment runs; when any of it changes, another environment is needed."""
+    """The code and settings of an environment; after a change another environment is needed."""
 
     function: Function
     path: list[Path]
@@ -205,7 +205,7 @@ class Environment:
         self._timeout = _DAY if debugger else deployed.function.timeout
         self._on_line = on_line
         self._events: asyncio.Queue[web.Response] = asyncio.Queue()
-        # What the process reports: once that it is ready, and then an answer to each event.
+        # The process' reports: first that it is ready, and then the result of each event.
         self._reports: asyncio.Queue[bytes | InvocationError] = asyncio.Queue()
         self._is_ready = False
         self._last_line = ""
@@ -217,14 +217,14 @@ class Environment:
     async def start(self) -> None:
         """Wait until the handler is imported.
 
-        Raises FunctionError, CrashedError, or TimedOutError; the process ends then.
+        Raise FunctionError, CrashedError, or TimedOutError; the process ends then.
         """
         await self._reported(max(self._timeout, _INIT_SECONDS))
 
     async def invoke(self, payload: bytes) -> bytes:
-        """Hand over one event and return the answer's JSON.
+        """Hand over one event and return the result's JSON.
 
-        Raises FunctionError, CrashedError, or TimedOutError; with the last two `is_over` is True.
+        Raise FunctionError, CrashedError, or TimedOutError; with the last two `is_over` is True.
         """
         self._request_id = str(uuid.uuid4())
         headers = {
@@ -238,11 +238,11 @@ class Environment:
         return await self._reported(self._timeout)
 
     def end(self) -> None:
-        """Kill the process and what it started; Lambda gives no notice either."""
+        """Kill the process and its children; Lambda gives no notice either."""
         self.is_over = True
         if self._process is None:
             self.life.cancel()
-        elif not self.life.done():  # what it started may outlive it, and hold its pipe open
+        elif not self.life.done():  # its children may outlive it, and hold its pipe open
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -336,7 +336,7 @@ class Environment:
         return web.json_response({"status": "OK"}, status=202)
 
     def _is_from_process(self, request: web.BaseRequest) -> bool:
-        """Tell the process from whoever else can reach the port: it owns the connection's end."""
+        """Tell whether the process owns the other end, because any program can reach the port."""
         connection = request.transport
         if connection in self._known:
             return True

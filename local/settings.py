@@ -1,4 +1,4 @@
-"""What the user can set: PORT, DATABASE_URL, JWT_SECRET, CONCURRENCY, DEBUG, DEBUG_PORT.
+"""The settings of a user: PORT, DATABASE_URL, JWT_SECRET, CONCURRENCY, DEBUG, DEBUG_PORT.
 
 Every parameter of template.yaml is set in the same way, by an environment variable of its name in
 upper case with underscores (`CorsOrigins` by CORS_ORIGINS); the template's own rules say which
@@ -19,7 +19,7 @@ from deploy.template import parse, variable_name
 from local.errors import LocalError
 
 HOST = "127.0.0.1"
-# What is set beside the template's parameters.
+# Settings that are no parameters of the template.
 _NAMES = {
     *("PORT", "CONCURRENCY", "DEBUG", "DEBUG_PORT", "EXPIRES_IN", "USER", "YES", "F", "E"),
     *("JWT_PREVIOUS_SECRET", "PYTHON", "SAM_OPTIONS"),
@@ -29,7 +29,7 @@ _CLOSE = 0.9  # CORS_ORIGIN is as close to CORS_ORIGINS
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of one run. `environ` has what template parameters are taken from."""
+    """The settings of one run. `environ` sets the template's parameters."""
 
     root: Path
     port: int

@@ -20,13 +20,13 @@ from deploy.template import parse
 from local import page
 from local.database import (
     check_database,
+    create_api_login,
     embedded_postgres,
     environ_with,
-    let_the_api_in,
     place_of,
 )
 from local.errors import InvocationError, LocalError
-from local.events import Answer, Request
+from local.events import Request, Response
 from local.gateway import Gateway, serving
 from local.live import Live
 from local.postgres import Postgres
@@ -41,14 +41,14 @@ DATABASE = "DatabaseUrl"  # the template parameter that an embedded Postgres sta
 MIGRATE = "Migrate"
 _GRACE_SECONDS = 4.0
 
-Page = Callable[[Request, Mapping[str, str]], Answer | None]
+Page = Callable[[Request, Mapping[str, str]], Response | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
     """The served API; `postgres` is the embedded one, unless DATABASE_URL names another.
 
-    `migrated` is what Migrate answered when the schema was applied.
+    `migrated` is the result of Migrate when the schema was applied.
     """
 
     address: str
@@ -104,8 +104,8 @@ async def serving_api(
 ) -> AsyncIterator[Api]:
     """Bring everything up in order, serve on `port` (0 takes a free one), and take it all down.
 
-    With `shared`, the embedded Postgres of another process is used, too. `answer` has the page of
-    what the template has no route for. Raises LocalError with one sentence when something is
+    With `shared`, the embedded Postgres of another process is used, too. `answer` responds on the
+    paths that the template has no route for. Raise LocalError with one sentence when something is
     missing.
     """
     async with AsyncExitStack() as stack:
@@ -179,8 +179,8 @@ def _listener(port: int) -> socket.socket:
 async def _migrate(
     runtime: Runtime, settings: Settings, postgres: Postgres | None, terminal: Terminal
 ) -> bytes:
-    """Apply the schema by the function that does it; raises LocalError when it cannot."""
-    terminal.shows_functions = False  # what goes wrong here is told in one sentence
+    """Apply the schema with the function Migrate; raise LocalError when it cannot."""
+    terminal.shows_functions = False  # an error here becomes one sentence
     try:
         answer = await runtime.invoke(MIGRATE, b"{}")
     except InvocationError as failure:
@@ -190,5 +190,5 @@ async def _migrate(
     finally:
         terminal.shows_functions = True
     if postgres:
-        await asyncio.to_thread(let_the_api_in, postgres)
+        await asyncio.to_thread(create_api_login, postgres)
     return answer

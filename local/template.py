@@ -1,6 +1,6 @@
-"""What the local API takes from template.yaml: functions, routes, authorizer, CORS.
+"""The parts of template.yaml that are served: functions, routes, authorizer, CORS.
 
-It comes from there and from nowhere else, so what is served is what would be deployed.
+Nothing else configures the local API, so it serves the API that would be deployed.
 """
 
 from __future__ import annotations

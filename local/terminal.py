@@ -1,4 +1,4 @@
-"""What the terminal shows of the functions at work, and the log file that has the rest."""
+"""The lines of functions and requests in the terminal, and the log file with all lines."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Terminal(contextlib.AbstractContextManager["Terminal"]):
         _print(text, self._out)
 
     def complain(self, text: str) -> None:
-        """Print what went wrong: a sentence, and a traceback if there is one."""
+        """Print an error: a sentence, and a traceback if there is one."""
         for line in text.splitlines():
             _print(coloured(printable(line), RED, sys.stderr), sys.stderr)
 
@@ -73,7 +73,7 @@ class Terminal(contextlib.AbstractContextManager["Terminal"]):
     def _gateway_failed(self, record: logging.LogRecord) -> bool:
         """Show where the gateway itself failed, without the message, which may hold a header.
 
-        What clients send malformed is left out.
+        Malformed requests are left out.
         """
         kind, error, trace = record.exc_info or (None, None, None)
         if kind is not None and not isinstance(error, HttpProcessingError):
@@ -105,7 +105,7 @@ def _log(settings: Settings) -> Path:
 
 
 def shown_lines(function: str, line: str, stream: TextIO) -> Iterator[str]:
-    """Yield what people see of one entry in a function's log, which is nothing of metrics.
+    """Yield the lines that the terminal shows of one log entry: none for metrics.
 
     The entry is a line of the function's own, or JSON of Powertools' Logger or of Lambda's.
     """
@@ -154,7 +154,7 @@ def _traceback(record: dict[str, Any]) -> str:
 
 
 def _is_crash(line: str) -> bool:
-    """Tell what awslambdaric writes about an unhandled exception from what the function logs."""
+    """Tell whether awslambdaric wrote this line about an unhandled exception."""
     record = _record(line)
     if record:
         text = str(record.get("message", ""))

@@ -1,4 +1,4 @@
-"""The page at `/`: an example of a browser client, and the tokens that it signs in with.
+"""The page at `/`: an example of a browser client, and the tokens for it to sign in.
 
 Only `make run` serves it; nothing of it is deployed. Everybody who can reach the port on this
 machine can sign in as any user, as they can with the token that `make run` prints.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from local.events import Answer, Request, message
+from local.events import Request, Response, message
 from local.token import make_token
 
 _HTML = Path(__file__).parent / "index.html"
@@ -19,7 +19,7 @@ _POLICY = "default-src 'self' 'unsafe-inline' data:; base-uri 'none'; frame-ance
 _LONGEST_USER = 255
 
 
-def answer(request: Request, environ: Mapping[str, str]) -> Answer | None:
+def answer(request: Request, environ: Mapping[str, str]) -> Response | None:
     """Return the page, or a token for the page; None for every other request."""
     match request.method, request.path:
         case "GET", "/":
@@ -27,13 +27,13 @@ def answer(request: Request, environ: Mapping[str, str]) -> Answer | None:
                 ("content-type", "text/html; charset=utf-8"),
                 ("content-security-policy", _POLICY),
             )
-            return Answer(200, headers, _html())
+            return Response(200, headers, _html())
         case "POST", "/local/token":
             return _token(request, environ)
     return None
 
 
-def _token(request: Request, environ: Mapping[str, str]) -> Answer:
+def _token(request: Request, environ: Mapping[str, str]) -> Response:
     """Return a token for the user that the body names, to this very page alone."""
     host = request.headers.get("host", "")
     is_ours = host.partition(":")[0] in _HOSTS
@@ -42,7 +42,7 @@ def _token(request: Request, environ: Mapping[str, str]) -> Answer:
     user = request.body.decode(errors="replace").strip()
     if not 0 < len(user) <= _LONGEST_USER or "\0" in user:
         return message(422, f"A user's name has 1 to {_LONGEST_USER} characters")
-    return Answer(200, (("content-type", "text/plain"),), make_token(user, environ).encode())
+    return Response(200, (("content-type", "text/plain"),), make_token(user, environ).encode())
 
 
 @cache

@@ -95,6 +95,7 @@ def test_an_error_at_the_start_in_another_alphabet_is_seen_once(
     output = seen(folder, lambda url: httpx.get(f"{url}/echo/a"))
     assert output.count(said) == 1
     assert "Unicode" not in output
+    assert "LAMBDA_WARNING" not in output
 
 
 def test_a_client_that_goes_away_is_no_failure_of_the_gateway(folder: Path) -> None:
