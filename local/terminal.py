@@ -159,7 +159,7 @@ def _is_crash(line: str) -> bool:
     if record:
         text = str(record.get("message", ""))
         return text.startswith(_UNHANDLED) or (not text and "errorType" in record)
-    return "\n" in line or line.startswith(("[ERROR] ", _UNHANDLED))
+    return "\n" in line or line.startswith("[ERROR] ") or _UNHANDLED in line
 
 
 def _print(text: str, stream: TextIO) -> None:
