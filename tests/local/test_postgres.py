@@ -67,15 +67,6 @@ def test_no_other_account_gets_in_and_none_inherits_roots_rights(data: Path, acc
         assert set(re.findall(r"Cap(?:Inh|Prm|Eff|Bnd|Amb):\t(\w+)", status)) == {"0" * 16}
 
 
-def test_a_database_that_let_everybody_in_lets_in_nobody_else_any_more(data: Path) -> None:
-    with Postgres(data):
-        pass
-    (data / "pg_hba.conf").write_text("local all all trust\n")
-    with Postgres(data) as server, psycopg.connect(server.url) as connection:
-        rules = connection.execute("SELECT auth_method FROM pg_hba_file_rules").fetchall()
-        assert rules == [("peer",)]
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another account")
 def test_root_in_a_folder_that_nobody_else_may_enter_has_a_postgres(
     data: Path, monkeypatch: pytest.MonkeyPatch
@@ -190,24 +181,6 @@ def test_making_a_database_that_was_interrupted_starts_afresh(data: Path) -> Non
     with Postgres(data) as server:
         assert server.is_running()
     assert not unfinished.exists()
-
-
-def test_a_deletion_that_is_interrupted_leaves_no_part_of_a_database(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(folder: Path, **_: object) -> None:
-        (folder / "PG_VERSION").unlink(missing_ok=True)
-        if folder.exists():
-            raise KeyboardInterrupt
-
-    with Postgres(data) as server:
-        pass
-    with monkeypatch.context() as patched, server.locked():
-        patched.setattr(shutil, "rmtree", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            server.delete()
-    with Postgres(data) as server:
-        assert server.is_running()
 
 
 def test_data_of_another_version_is_refused_and_kept(data: Path) -> None:
