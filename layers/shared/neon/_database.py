@@ -160,6 +160,7 @@ class Database:
                 return self._send(unit, end)
             except ConnectionLostError as lost:
                 unanswered += lost.sent
+                unit.is_resent = bool(unanswered)
                 failure = self._wait_to_resend(lost, unit.effect, tries, end)
             except DatabaseError as error:
                 failure = error

@@ -124,7 +124,8 @@ class UnitOfWork:
     """Statements that make one transaction and one round trip, and how they are run.
 
     All attempts at one that may be sent again take its lock first, a random number, so each one
-    waits until the one before has ended.
+    waits until the one before has ended. Once a response was lost, the statements find the setting
+    `neon.resent` to be `yes`.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class UnitOfWork:
     ) -> None:
         self.statements, self.effect, self.timeout = statements, effect, timeout
         self._settings, self._isolation = settings or {}, isolation
+        self.is_resent = False
         self._lock = ""
         if effect is Effect.REPEATABLE:
             self._lock = str(int.from_bytes(os.urandom(8), signed=True))
@@ -149,6 +151,8 @@ class UnitOfWork:
         After half of the `spare` seconds the client gives up.
         """
         limits = _limits(seconds, spare, session.version)
+        if self.is_resent:
+            limits["neon.resent"] = "yes"
         constant = session.reading if self.effect is Effect.READ else session.writing
         batch = [_bind_isolation(self._isolation)] if self._isolation else []
         if session.survey is not None:
