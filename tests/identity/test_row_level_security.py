@@ -397,6 +397,24 @@ def test_a_login_that_row_level_security_does_not_bind_is_refused(
     tasks_database.ping()
 
 
+@pytest.mark.parametrize("allow_owner_login", ["", "true"])
+def test_a_login_whose_search_path_hides_the_tasks_is_refused(
+    connected_as: Callable[..., neon.Database],
+    urls: dict[str, str],
+    server: Cluster,
+    allow_owner_login: str,
+) -> None:
+    made = "CREATE ROLE lost LOGIN NOINHERIT IN ROLE task_api"
+    execute(urls["superuser"], made, "ALTER ROLE lost SET search_path = elsewhere")
+    connected_as(server.url_for("lost", "shop"), allow_owner_login=allow_owner_login)
+    try:
+        with pytest.raises(neon.ConfigurationError, match="search_path may be wrong"):
+            tasks_database.ping()
+    finally:
+        forget()
+        execute(urls["superuser"], "DROP ROLE lost")
+
+
 @pytest.mark.parametrize(
     "excess",
     [

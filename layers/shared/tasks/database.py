@@ -14,7 +14,7 @@ def database() -> Database:
 
     Raise neon.ConfigurationError when the environment names none, or for a bad setting.
     """
-    return Database.from_environment(guard=None if settings().allow_owner_login else _GUARD)
+    return Database.from_environment(guard=_FOUND if settings().allow_owner_login else _GUARD)
 
 
 def run_as(
@@ -45,5 +45,7 @@ def telemetry() -> Telemetry:
 
 _shared = database
 
-# With the first statements of each connection: row-level security binds no such login.
-_GUARD = Statement("SELECT public.refuse_privileged_login()")
+# With the first statements of each connection. The search_path of the login has to find the tasks,
+# and row-level security has to bind it.
+_FOUND = Statement("SELECT 'tasks'::regclass")
+_GUARD = Statement("SELECT public.refuse_privileged_login(), 'tasks'::regclass")
