@@ -33,10 +33,16 @@ def served(database: str) -> Iterator[Running]:
         yield api
 
 
-@pytest.fixture
-def client(request: pytest.FixtureRequest) -> Client:
-    """Return a new user of the API under test."""
+@pytest.fixture(scope="session")
+def api(request: pytest.FixtureRequest) -> Client:
+    """Return a user of the API under test, which serves all tests."""
     url = os.environ.get("CONTRACT_URL")
     if url:
         return Client(url, os.environ["JWT_SECRET"])
     return Client(request.getfixturevalue("served").url, SECRET)
+
+
+@pytest.fixture
+def client(api: Client) -> Client:
+    """Return a new user of the API under test."""
+    return api.other()

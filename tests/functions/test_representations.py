@@ -4,9 +4,8 @@ import json
 from urllib.parse import urlsplit
 
 import psycopg
-import pytest
 
-from tests.functions.handlers import TASKS, Context, event, handler, recorded
+from tests.functions.handlers import TASKS, Context, event, handler
 
 HEADER_BYTES = 8_000
 
@@ -31,9 +30,3 @@ def test_no_header_passes_8_kb_whatever_the_tasks_and_the_query_are(database_url
     shown = [json.loads(answer["body"])[0]["id"] for answer in (first, second)]
     assert len(set(shown)) == 2
     assert "Link" not in second["headers"]
-
-
-@pytest.mark.parametrize("name", ["list_tasks", "docs", "health"])
-def test_every_response_asks_for_https(name: str) -> None:
-    answer = handler(name)(recorded(name), Context())
-    assert answer["headers"]["Strict-Transport-Security"] == "max-age=63072000"
