@@ -36,23 +36,6 @@ def in_lambda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # -- INIT and SnapStart --------------------------------------------------------------------------
 
 
-def test_warm_does_nothing_outside_of_lambda(connect: Connect, proxy: Proxy) -> None:
-    connect(through(proxy)).warm()
-    assert proxy.accepted == 0
-
-
-@pytest.mark.usefixtures("in_lambda")
-def test_warm_opens_the_connection_that_the_first_request_uses(
-    connect: Connect, proxy: Proxy
-) -> None:
-    database = connect(through(proxy))
-    database.warm()
-    assert database.telemetry.connects == 1
-    before = proxy.round_trips
-    database.run(ONE, effect=READ)
-    assert proxy.round_trips - before == 1
-
-
 @pytest.mark.usefixtures("in_lambda")
 @pytest.mark.parametrize("text", ["Couldn't connect to compute node", "endpoint is disabled"])
 def test_warm_leaves_failures_to_the_first_request(
@@ -68,21 +51,6 @@ def test_warm_leaves_failures_to_the_first_request(
 
 
 @pytest.mark.usefixtures("in_lambda")
-def test_warming_goes_on_while_the_caller_does_something_else(
-    connect: Connect, proxy: Proxy
-) -> None:
-    database = connect(through(proxy))
-    database.start_warming()
-    until(lambda: database.telemetry.connects == 1)
-    database.warm()
-    assert proxy.accepted == 1
-    assert "neon" not in {thread.name for thread in threading.enumerate()}
-    before = proxy.round_trips
-    database.run(ONE, effect=READ)
-    assert proxy.round_trips - before == 1
-
-
-@pytest.mark.usefixtures("in_lambda")
 def test_a_unit_of_work_waits_for_the_connection_that_is_being_opened(
     connect: Connect, proxy: Proxy
 ) -> None:
@@ -95,12 +63,19 @@ def test_a_unit_of_work_waits_for_the_connection_that_is_being_opened(
 
 
 @pytest.mark.usefixtures("in_lambda")
-def test_warm_opens_again_after_a_close(connect: Connect, proxy: Proxy) -> None:
+@pytest.mark.parametrize("early", [True, False])
+def test_warm_opens_the_connection_that_the_first_request_uses(
+    connect: Connect, proxy: Proxy, early: bool
+) -> None:
     database = connect(through(proxy))
-    database.start_warming()
-    database.start_warming()
+    for _ in range(2 if early else 0):
+        database.start_warming()
     database.warm()
-    assert proxy.accepted == 1
+    assert (proxy.accepted, database.telemetry.connects) == (1, 1)
+    assert "neon" not in {thread.name for thread in threading.enumerate()}
+    before = proxy.round_trips
+    database.run(ONE, effect=READ)
+    assert proxy.round_trips - before == 1
     database.close()
     database.warm()
     assert database.telemetry.connects == 2
@@ -113,8 +88,11 @@ def test_nothing_is_warmed_outside_of_lambda_or_in_a_snapshot(
     for name, value in environment.items():
         monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
         monkeypatch.setenv(name, value)
-    connect(through(proxy)).start_warming()
+    database = connect(through(proxy))
+    database.start_warming()
     assert "neon" not in {thread.name for thread in threading.enumerate()}
+    if not environment:
+        database.warm()
     assert proxy.accepted == 0
 
 

@@ -153,22 +153,20 @@ def test_a_unit_of_work_cannot_leave_a_transaction_open(
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
 
 
-def test_a_statement_stops_at_the_invocations_remaining_time(
-    connect: Connect, postgres: Postgres
+@pytest.mark.parametrize("inner", [0.5, 60])
+def test_a_statement_stops_at_the_nearer_one_of_two_deadlines(
+    connect: Connect, postgres: Postgres, inner: float
 ) -> None:
     database = connect(postgres.url)
-    with deadline(0.5), pytest.raises(UnavailableError, match="the server stopped"):
+    with (
+        deadline(60 if inner < 1 else 0.5),
+        deadline(inner),
+        pytest.raises(UnavailableError, match="the server stopped"),
+    ):
         database.run(Statement("SELECT pg_sleep(60)"), effect=ONCE)
     assert database.telemetry.connects == 1
     rows = database.run(Statement("SHOW statement_timeout"), effect=READ)
     assert rows[0][0]["statement_timeout"] not in ("0", "450ms")
-
-
-def test_a_deadline_inside_another_can_only_shorten_it(
-    connect: Connect, postgres: Postgres
-) -> None:
-    with deadline(0.5), deadline(60), pytest.raises(UnavailableError):
-        connect(postgres.url).run(Statement("SELECT pg_sleep(60)"), effect=READ)
 
 
 @pytest.mark.usefixtures("table")
