@@ -28,7 +28,7 @@ pytestmark = pytest.mark.campaign
 
 STACK, PRODUCTION = "task-api-dev", "task-api-prod"
 URL = "postgresql://owner:hush@ep-x-1-pooler.eu-central-1.aws.neon.tech/tasks?sslmode=require"
-SHARED = ("Makefile", "deploy", "local", "layers", "template.yaml")
+SHARED = ("Makefile", "deploy", "functions", "local", "layers", "template.yaml")
 INSTALLED = (".venv", ".venv-sam", "requirements")
 
 
