@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import boto3
 import pytest
@@ -270,7 +271,7 @@ def _write_toy(project: Path) -> None:
     (project / "toy" / "Makefile").write_text("build-Toy:\n\tcp app.py $(ARTIFACTS_DIR)\n")
 
 
-def test_a_deployment_ignores_exported_secrets_and_hands_none_of_them_to_sam(
+def test_a_deployment_ignores_exported_secrets_and_names_the_version_of_the_stored_one(
     project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
 ) -> None:
     runtime_python()  # this deployment builds, too
@@ -284,22 +285,11 @@ def test_a_deployment_ignores_exported_secrets_and_hands_none_of_them_to_sam(
     seen = (project / "seen").read_text()
     assert "leaked" not in seen + result.stdout + result.stderr
     assert {"build", "deploy", "ARCHITECTURE=x86_64"} <= set(seen.splitlines())
-    assert secrets_manager.text("task-api/dev/database") == URL
-    assert account.protected == {}
-
-
-def test_a_deployment_names_the_version_of_the_secret_that_migrate_reads(
-    project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
-) -> None:
-    _deployed(STACK, secrets_manager)
     described = secrets_manager.client.describe_secret(SecretId="task-api/dev/database")
     (current,) = described["VersionIdsToStages"]
-    result = _make(project, "deploy", "ENV=dev", "BUILT=1", f"SAM={telling_sam}")
-    assert result.returncode == 0, result.stdout + result.stderr
-    seen = (project / "seen").read_text()
-    (given,) = _given(seen)
-    assert re.fullmatch(rf"[\d-]+T[\d:]+Z/{current}", given["DatabaseSecretVersion"])
-    assert "\nbuild\n" not in seen
+    (passed,) = _given(seen)
+    assert re.fullmatch(rf"[\d-]+T[\d:]+Z/{current}", passed["DatabaseSecretVersion"])
+    assert secrets_manager.text("task-api/dev/database") == URL
     assert account.protected == {}
 
 
@@ -313,6 +303,7 @@ def test_production_is_protected_and_monitored_once_it_is_deployed(
     assert result.returncode == 0, result.stdout + result.stderr
     seen = (project / "seen").read_text()
     assert "\n--no-confirm-changeset\n" in seen
+    assert "\nbuild\n" not in seen
     assert account.protected == {PRODUCTION: True}
     own, beside = _given(seen)
     assert own["Rollout"] == "Canary10Percent5Minutes"
@@ -405,17 +396,6 @@ def test_a_first_deployment_without_a_connection_string_changes_nothing(
     assert _stacks() == _secrets(secrets_manager) == set()
 
 
-@pytest.mark.parametrize("target", ["deploy", "secrets", "destroy", "pipeline"])
-def test_a_secret_on_makes_command_line_is_refused_and_not_repeated(
-    project: Path, account: Account, secrets_manager: SecretsManager, target: str
-) -> None:
-    result = _make(project, target, "ENV=dev", f"DATABASE_URL={URL}")
-    assert "A secret does not belong on the command line" in result.stderr
-    assert "hush" not in result.stdout + result.stderr
-    assert account.invoked == []
-    assert _secrets(secrets_manager) == set()
-
-
 # -- where ---------------------------------------------------------------------------------------
 
 
@@ -459,18 +439,42 @@ def test_make_secrets_reads_standard_input_and_shows_no_secret(
     assert account.invoked == []
 
 
-def test_make_secrets_replaces_productions_only_after_the_stacks_name(
-    project: Path, account: Account, secrets_manager: SecretsManager
+NEW = URL.replace("hush", "new")
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "left"),
+    [
+        (("secrets",), f"{NEW}\n", {"database": NEW, "jwt": "x" * 64}),
+        (("secrets", "ROTATE=jwt"), "\n", {"database": URL, "jwt": ANY}),
+        (("destroy",), "", {}),
+    ],
+    ids=["connection string", "tokens' secret", "destroy"],
+)
+def test_what_customers_use_changes_only_after_the_stacks_name(
+    project: Path,
+    account: Account,
+    secrets_manager: SecretsManager,
+    command: tuple[str, ...],
+    typed: str,
+    left: dict[str, Any],
 ) -> None:
+    def state() -> tuple[bool, dict[str, str]]:
+        names = _secrets(secrets_manager)
+        texts = {name.rpartition("/")[2]: secrets_manager.text(name) for name in names}
+        return PRODUCTION in _stacks(), texts
+
     _deployed(PRODUCTION, secrets_manager)
-    changed = URL.replace("hush", "new")
-    result = _make(project, "secrets", "ENV=prod", typed=f"{changed}\nyes\n")
+    before = state()
+    result = _make(project, *command, "ENV=prod", typed=f"{typed}yes\n")
     assert result.stderr.startswith(f"Nothing was changed: the answer was not {PRODUCTION}.")
-    assert secrets_manager.text("task-api/prod/database") == URL
-    result = _make(project, "secrets", "ENV=prod", typed=f"{changed}\n{PRODUCTION}\n")
-    assert result.returncode == 0, result.stderr
-    assert secrets_manager.text("task-api/prod/database") == changed
-    assert account.protected == {}
+    assert (state(), account.protected) == (before, {})
+    result = _make(project, *command, "ENV=prod", typed=f"{typed}{PRODUCTION}\n")
+    assert result.returncode == 0, result.stdout + result.stderr
+    after = state()
+    assert after == (bool(left), left)
+    assert after != before  # which ANY alone would not show
+    assert account.protected == ({} if left else {PRODUCTION: False})
 
 
 def test_a_rotation_keeps_the_tokens_former_secret_as_the_version_before(
@@ -505,34 +509,6 @@ def test_a_tokens_secret_that_the_authorizer_would_refuse_is_not_stored_and_not_
     assert "hush" not in result.stdout + result.stderr
     assert secrets_manager.text("task-api/dev/jwt") == "x" * 64
     assert account.invoked == []
-
-
-def test_productions_tokens_secret_is_rotated_only_after_the_stacks_name(
-    project: Path, account: Account, secrets_manager: SecretsManager
-) -> None:
-    _deployed(PRODUCTION, secrets_manager)
-    result = _make(project, "secrets", "ENV=prod", "ROTATE=jwt", typed="\nyes\n")
-    assert result.stderr.startswith(f"Nothing was changed: the answer was not {PRODUCTION}.")
-    assert secrets_manager.text("task-api/prod/jwt") == "x" * 64
-    assert account.invoked == []
-
-
-# -- destroy -------------------------------------------------------------------------------------
-
-
-def test_destroy_takes_production_away_only_after_the_stacks_name(
-    project: Path, account: Account, secrets_manager: SecretsManager
-) -> None:
-    _deployed(PRODUCTION, secrets_manager)
-    result = _make(project, "destroy", "ENV=prod", typed="y\n")
-    assert f"the answer was not {PRODUCTION}" in result.stderr
-    assert PRODUCTION in _stacks()
-    assert account.protected == {}
-    result = _make(project, "destroy", "ENV=prod", typed=f"{PRODUCTION}\n")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert PRODUCTION not in _stacks()
-    assert account.protected == {PRODUCTION: False}
-    assert "Secret task-api/prod/database is deleted; it can be restored" in result.stdout
 
 
 # -- pipeline ------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_no_value_is_expanded(folder: Path, goal: str, name: str) -> None:
     assert not (folder / "made").exists()
 
 
-@pytest.mark.parametrize("goal", ["adopt", "migrate", "secrets", "deploy"])
+@pytest.mark.parametrize("goal", ["adopt", "migrate", "secrets", "deploy", "destroy", "pipeline"])
 def test_a_connection_string_on_the_command_line_is_refused(folder: Path, goal: str) -> None:
     done = _make(folder, goal, "DATABASE_URL=postgresql://u:hush@h/db")
     assert "A secret does not belong on the command line" in done.stderr
