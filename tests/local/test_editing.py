@@ -80,7 +80,7 @@ def test_a_new_migration_is_applied_on_the_next_request(tmp_path: Path, packages
     migrations = tmp_path / "functions/migrate/migrations"
     number = max(int(path.name[:4]) for path in migrations.glob("*.sql")) + 1
     with running({**environment({}), "JWT_SECRET": SECRET}, tmp_path) as api:
-        (migrations / f"{number:04}_mood.sql").write_text("CREATE TABLE mood ();\n")
+        (migrations / f"{number:04}_mood.sql").write_text("CREATE TABLE public.mood ();\n")
         assert httpx.get(f"{api.url}/health", timeout=30).status_code == 200
         with psycopg.connect(Postgres(tmp_path / ".local/postgres").url) as connection:
             assert connection.execute("SELECT FROM mood").fetchall() == []
