@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,13 @@ from bench.servers import (
 from neon import (
     ConfigurationError,
     Database,
+    DatabaseError,
     Effect,
     Statement,
     UnavailableError,
     _address,
     deadline,
+    direct_connection,
 )
 from neon._connect import backoff
 from tests.neon.conftest import HOST, _issued, through, verified
@@ -203,7 +206,7 @@ PERMANENT = [
     "This IP address 203.0.113.9 is not allowed to connect to this endpoint.",
     "unsupported startup parameter in options: statement_timeout",
     "Endpoint ID is not specified. Either please upgrade the postgres client library",
-    'database "tasks" does not exist',
+    "database does not exist",
 ]
 TRANSIENT = [
     "The project already has running operations, scheduling of new ones is prohibited",
@@ -239,6 +242,24 @@ def test_a_wrong_password_is_tried_once(connect: Connect, proxy: Proxy) -> None:
         connect(url).run(ONE, effect=READ)
     assert proxy.accepted == 1
     assert "a-wrong-one" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("/postgres", "/hunter2"), "database does not exist"),
+        (("/postgres", "/postgres?sslmode=hunter2"), "invalid sslmode value"),
+        ((f"{USER}:", "hunter2:"), "password authentication failed for user"),
+    ],
+)
+def test_no_refusal_repeats_a_part_of_the_connection_string(
+    connect: Connect, postgres: Postgres, change: tuple[str, str], reason: str
+) -> None:
+    url = postgres.url.replace(*change)
+    for attempt in (partial(connect(url).run, ONE, effect=READ), partial(direct_connection, url)):
+        with pytest.raises(DatabaseError, match=reason) as caught:
+            attempt()
+        assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", TRANSIENT + BUSY)

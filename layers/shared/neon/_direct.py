@@ -4,12 +4,11 @@
 are read and written, which table a name means, or when a statement ends.
 """
 
-import re
-
 import psycopg
 
 from neon._address import direct_conninfo
 from neon._errors import UnavailableError
+from neon._refusal import said, without_quoted
 
 _CONNECT_SECONDS = 15
 # What a role or a database has set goes back to Postgres' own default.
@@ -20,10 +19,6 @@ WHERE source IN ('database', 'user', 'database user') AND context = 'user'
 _SEARCH_PATH = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)"
 # A proxy may have dropped the encoding on the way.
 _ENCODING = "SELECT set_config('client_encoding', 'UTF8', false)"
-
-
-# What libpq and the server quote in their messages: hosts, users and databases.
-_QUOTED = re.compile(r"""\s*("[^"]*"|'[^']*')(\s*\([^)]*\))?""")
 
 
 def direct_connection(url: str) -> psycopg.Connection:
@@ -39,8 +34,8 @@ def direct_connection(url: str) -> psycopg.Connection:
             direct_conninfo(url), autocommit=True, connect_timeout=_CONNECT_SECONDS
         )
     except psycopg.OperationalError as error:
-        reason = _QUOTED.sub("", str(error).partition("\n")[0])
-        raise UnavailableError(reason.rpartition("failed: ")[2]) from None
+        text = str(error).partition("\n")[0].removeprefix("connection failed: ")
+        raise UnavailableError(without_quoted(said(text))) from None
     try:
         for statement in (_SEARCH_PATH, _UNDO, _ENCODING, _SEARCH_PATH):
             connection.execute(statement)

@@ -28,7 +28,7 @@ class ConnectFailedError(Exception):
     """One attempt to connect failed; never leaves this package."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
+        super().__init__(without_quoted(text))
         self.refusal = classify(text)
 
 
@@ -82,6 +82,9 @@ _TEXTS = (
 )
 
 
+# What libpq and the server quote: hosts, users, databases and parameters' values. A quotation mark
+# within a word is an apostrophe.
+_QUOTED = re.compile(r"""\s*("[^"]*"|(?<!\w)'[^']*')(\s*\([^)]*\))?""")
 # libpq writes the severity of a server's message so, in the server's language.
 _BY_SERVER = re.compile(r"\w+:\s\s|(fatal|error):")
 
@@ -90,6 +93,11 @@ def said(text: str) -> str:
     """Return libpq's text without its prefix: that names the host, which is no evidence."""
     before, _, after = text.partition(" failed: ")
     return after if before.startswith("connection to server") else text
+
+
+def without_quoted(text: str) -> str:
+    """Return a message without what it quotes, which may be a part of the connection string."""
+    return _QUOTED.sub("", text)
 
 
 def classify(text: str) -> Refusal:
