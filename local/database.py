@@ -58,6 +58,8 @@ def place_of(url: str) -> str:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         return "the one in DATABASE_URL"
+    if "@" in f"{parts.get('dbname')}{parts.get('host')}":  # a part of the password
+        return "the one in DATABASE_URL"
     return f"{parts.get('dbname')} on {parts.get('host')}"
 
 

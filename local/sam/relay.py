@@ -16,7 +16,10 @@ from ipaddress import IPv4Address, IPv4Interface
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from local.sam.docker import DESKTOP
 
@@ -29,22 +32,19 @@ def reachable(url: str, bridge: IPv4Interface) -> Iterator[str]:
 
     It is `url` itself when that names another machine.
     """
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
-    host = query.pop("host", None) or parts.hostname or ""
-    port = int(query.pop("port", None) or parts.port or 5432)
+    try:
+        parameters = conninfo_to_dict(url)
+        host, port = str(parameters.get("host") or ""), int(parameters.get("port") or 5432)
+    except (ProgrammingError, ValueError):  # the functions say what is wrong with it
+        host = ""
     if not (host.startswith("/") or host in ("localhost", "127.0.0.1", "::1")):
         yield url
         return
     with _Relay(host, port, bridge) as relay:
         Thread(target=relay.serve_forever, name="relay", daemon=True).start()
-        user = parts.netloc.rpartition("@")[0]
-        here = parts._replace(
-            netloc=f"{user}@localhost:{relay.server_address[1]}",
-            query=urlencode(query, quote_via=quote),
-        )
+        here = {**parameters, "host": "localhost", "port": relay.server_address[1]}
         try:
-            yield here.geturl()
+            yield f"postgresql://?{urlencode(here, quote_via=quote)}"
         finally:
             relay.shutdown()
 

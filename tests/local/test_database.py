@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from local.database import place_of
 from local.postgres import Postgres
 from tests.local.toy import command, environment
 from tests.running import start, stop, until_ready
@@ -87,3 +88,9 @@ def test_another_database_is_never_opened_or_emptied(database: Path, name: str) 
     done = command(database, "local", name, YES="1", DATABASE_URL="postgresql://a@127.0.0.1:1/b")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("DATABASE_URL names another database")
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:1/hunter2@h/b", "postgresql://u:1@hunter2@h/b"])
+def test_no_part_of_a_password_is_taken_for_the_databases_place(url: str) -> None:
+    assert place_of(url) == "the one in DATABASE_URL"
+    assert place_of("postgresql://u:1@h/b") == "b on h"

@@ -16,9 +16,9 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from subprocess import PIPE, STDOUT, CompletedProcess
 from threading import Thread
-from urllib.parse import urlsplit
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from local.errors import LocalError
 from local.sam import commands, docker
@@ -197,12 +197,12 @@ def _greeter() -> Iterator[str]:
     with socket.create_server((HOST, 0)) as server:
         thread = Thread(target=greet)
         thread.start()
-        yield f"postgresql://u@{HOST}:{server.getsockname()[1]}/db"
+        yield f"postgresql://u:a#b@{HOST}:{server.getsockname()[1]}/db"
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
 def _first_bytes(url: str, source: str = HOST) -> bytes:
-    address = (HOST, urlsplit(url).port)
+    address = (HOST, int(conninfo_to_dict(url)["port"] or 0))
     with socket.create_connection(address, timeout=20, source_address=(source, 0)) as client:
         return client.recv(5)
