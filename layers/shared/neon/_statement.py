@@ -60,9 +60,9 @@ class Effect(Enum):
     """What sending a unit of work a second time would do.
 
     READ: nothing, because it writes nothing; the server refuses its writes. REPEATABLE: it leaves
-    the same state and gives an answer that is as good (`ON CONFLICT DO NOTHING`, `SET done =
-    true`; not `SET n = n + 1`, and no update that could undo what another client wrote in
-    between). ONCE: it would happen twice.
+    the same state and gives an answer that is as good (a write with an idempotency key in the same
+    transaction; not `SET n = n + 1`, and nothing that could undo what another client did in
+    between, such as an insert of a row that was deleted since). ONCE: it would happen twice.
     """
 
     READ = "read"
