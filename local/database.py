@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -16,6 +17,7 @@ from local.settings import Settings
 _API_ROLE = "task_api"  # made by the schema
 _API_LOGIN = "task_login"
 _CONNECT_SECONDS = 10
+_VERIFYING = ("require", "verify-ca", "verify-full")
 _STATE = """
     SELECT EXISTS (SELECT FROM information_schema.columns
                    WHERE table_name = 'schema_migrations' AND column_name = 'checksum'),
@@ -73,7 +75,7 @@ def check_database(settings: Settings) -> None:
         return
     url = settings.environ.get("OWNER_DATABASE_URL", settings.database_url)
     try:
-        with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS) as connection:
+        with psycopg.connect(url, **_encrypted(url)) as connection:
             is_ours, has_tasks = connection.execute(_STATE).fetchone() or (True, False)
     except psycopg.Error:
         return
@@ -83,6 +85,18 @@ def check_database(settings: Settings) -> None:
         )
     if not is_ours and settings.environ.get("YES") != "1":
         _confirm(f"Create the tables of this API in {place_of(url)}?", "nothing was created")
+
+
+def _encrypted(url: str) -> dict[str, Any]:
+    """Return the options with which a password crosses no network in the clear.
+
+    Migrate, which connects next, also verifies who answers.
+    """
+    given = conninfo_to_dict(url)
+    host, mode = str(given.get("host") or ""), given.get("sslmode")
+    is_local = host.startswith("/") or host in ("", "localhost", "127.0.0.1", "::1")
+    options = {} if is_local or mode in _VERIFYING else {"sslmode": "require"}
+    return {"connect_timeout": _CONNECT_SECONDS, "sslcertmode": "disable", **options}
 
 
 def psql(settings: Settings) -> int:

@@ -1,14 +1,20 @@
 """`make psql` and `make reset`, while an API runs and while none does."""
 
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import psycopg
 import pytest
 
-from local.database import place_of
+from local.database import check_database, place_of
 from local.postgres import Postgres
+from local.settings import Settings
 from tests.local.toy import command, environment
 from tests.running import start, stop, until_ready
 
@@ -94,3 +100,17 @@ def test_another_database_is_never_opened_or_emptied(database: Path, name: str) 
 def test_no_part_of_a_password_is_taken_for_the_databases_place(url: str) -> None:
     assert place_of(url) == "the one in DATABASE_URL"
     assert place_of("postgresql://u:1@h/b") == "b on h"
+
+
+def test_the_look_into_anothers_database_sends_nothing_before_tls() -> None:
+    """127.0.0.2 stands for another machine; its server answers that it has no TLS."""
+    with socket.create_server(("127.0.0.2", 0)) as server, ThreadPoolExecutor() as threads:
+        url = f"postgresql://u:secret@127.0.0.2:{server.getsockname()[1]}/shop"
+        settings = cast("Settings", SimpleNamespace(database_url=url, environ={}))
+        looking = threads.submit(check_database, settings)
+        client, _ = server.accept()
+        with client:
+            assert client.recv(8) == struct.pack("!ii", 8, 80877103)  # SSLRequest
+            client.sendall(b"N")
+            assert client.recv(1) == b""
+        looking.result()
