@@ -49,11 +49,12 @@ class Page:
         # The page replaces a task after each response, and shows a button only when it has a use.
         not_yet = [StaleElementReferenceException, ElementNotInteractableException]
         self._wait = WebDriverWait(chrome, 30, ignored_exceptions=not_yet)
-        chrome.get(url + "/")
-        chrome.execute_script("sessionStorage.clear()")  # a reload stays signed in otherwise
+        # A tab keeps who is signed in, and a page that is still at work would store it again.
+        chrome.switch_to.new_window("tab")
         chrome.get(url + "/")
         self.type('[name="user"]', user)
         self.press("Sign in")
+        self._wait.until(lambda _: self._shown('[name="title"]'), "not signed in")
 
     def type(self, selector: str, text: str) -> None:
         """Replace the contents of a field."""
