@@ -20,6 +20,7 @@ def built() -> dict[str, Contender]:
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        contenders.runtime_client()  # which every one of them is started with
         return {each.name: each for each in contenders.build()}
 
 
