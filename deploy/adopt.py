@@ -24,7 +24,7 @@ from runner import MigrationError, Runner, check_database, migrations
 
 from deploy.connection_string import read_connection_string
 from deploy.migrate import MIGRATIONS
-from neon import ConfigurationError, UnavailableError, direct_connection
+from neon import ConfigurationError, UnavailableError, direct_connection, direct_transaction
 from tasks.models import Task
 
 _WITHOUT_ZONE = "timestamp without time zone"
@@ -261,7 +261,6 @@ def main() -> None:
     try:
         runner = Runner("", migrations(MIGRATIONS))
         with direct_connection(read_connection_string()) as connection:
-            check_database(connection)
             _adopt_or_explain(connection, runner)
     except UnavailableError as error:
         sys.exit(f"The database cannot be reached: {error}. Nothing was changed.")
@@ -273,18 +272,20 @@ def main() -> None:
 
 
 def _adopt_or_explain(connection: psycopg.Connection, runner: Runner) -> None:
-    if connection.execute(_ADOPTED).rowcount:
-        print("This database is adopted already; make migrate brings its schema up to date.")
-        return
     new_ids, zone = os.environ.get("IDS") == "new", os.environ.get("ZONE") or "UTC"
-    adoption = plan(connection, new_ids=new_ids, zone=zone)
-    # The old system goes on working while the question is open.
-    rehearse(connection, adoption, runner)
+    with direct_transaction(connection):
+        check_database(connection)
+        if connection.execute(_ADOPTED).rowcount:
+            print("This database is adopted already; make migrate brings its schema up to date.")
+            return
+        adoption = plan(connection, new_ids=new_ids, zone=zone)
+        rehearse(connection, adoption, runner)
+    # No transaction is open while the question is: the old system goes on working.
     print(f"Adopting the database {connection.info.dbname}:\n{adoption}", flush=True)
     if os.environ.get("YES") != "1" and not _agrees():
         print("Nothing was changed. Answer yes, or say YES=1, to adopt it.")
         return
-    with connection.transaction():
+    with direct_transaction(connection):
         connection.execute("LOCK TABLE public.tasks IN ACCESS EXCLUSIVE MODE")
         adopt(connection, plan(connection, new_ids=new_ids, zone=zone), runner)
     print("Done: the database is adopted.")

@@ -21,6 +21,7 @@ from neon import (
     UnavailableError,
     direct_connection,
     direct_conninfo,
+    direct_transaction,
     format_url,
     parse_conninfo,
 )
@@ -189,7 +190,7 @@ def _close(connection: psycopg.Connection, name: str) -> bool:
 def _connected(url: str) -> Iterator[psycopg.Connection]:
     """Open one transaction on the direct host. Raise DeployError when Postgres refuses."""
     try:
-        with direct_connection(url) as connection, connection.transaction():
+        with direct_connection(url) as connection, direct_transaction(connection):
             yield connection
     except (psycopg.Error, UnavailableError) as error:
         # Without `from`: a statement that failed may be quoted with its password.

@@ -13,7 +13,12 @@ from typing import Any
 import custom_resource
 from runner import Runner, limit_time, migrations
 
-from neon import ConfigurationError, direct_connection, url_from_environment
+from neon import (
+    ConfigurationError,
+    direct_connection,
+    direct_transaction,
+    url_from_environment,
+)
 from observability import LambdaContext, logger, observed
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -50,7 +55,7 @@ def _purge(seconds: float) -> dict[str, Any]:
     end, purged, portion = time.monotonic() + seconds, 0, 1
     with direct_connection(url_from_environment()) as connection:
         while portion and time.monotonic() < end:
-            with connection.transaction():
+            with direct_transaction(connection):
                 limit_time(connection, end)
                 row = connection.execute("SELECT public.purge_expired_keys()").fetchone()
             portion = row[0] if row else 0

@@ -19,7 +19,7 @@ from typing import LiteralString, NamedTuple
 
 import psycopg
 
-from neon import UnavailableError, direct_connection
+from neon import UnavailableError, direct_connection, direct_transaction
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,8 @@ class Runner:
 
     def run_on(self, connection: psycopg.Connection) -> list[str]:
         """Do the same over an open direct connection, inside its transaction if it has one."""
-        check_database(connection)
+        with direct_transaction(connection):
+            check_database(connection)
         self._create_table(connection)
         applied: list[str] = []
         while name := self._step(connection):
@@ -148,7 +149,7 @@ class Runner:
         of Postgres' own checks comes next. The failed runner needs the table, not its own success.
         """
         try:
-            with connection.transaction():
+            with direct_transaction(connection):
                 limit_time(connection, self._end)
                 connection.execute(_TABLE)
                 for role in _roles(connection, _STRANGERS):
@@ -156,9 +157,9 @@ class Runner:
                         f"REVOKE ALL ON TABLE public.schema_migrations FROM {role} CASCADE".encode()
                     )
         except psycopg.Error:
-            if not connection.execute(_EXISTS).rowcount:
+            if not _finds(connection, _EXISTS):
                 raise
-        if not connection.execute(_IS_OURS).rowcount:
+        if not _finds(connection, _IS_OURS):
             raise MigrationError(
                 "public.schema_migrations was made by another role, or has triggers or rules;"
                 " migrate as the role that owns it"
@@ -166,7 +167,7 @@ class Runner:
 
     def _step(self, connection: psycopg.Connection) -> str | None:
         """Apply the next migration, if there is one, as one transaction."""
-        with connection.transaction():
+        with direct_transaction(connection):
             limit_time(connection, self._end)
             connection.execute(_LOCK)
             pending = self._migrations[len(self._recorded(connection)) :]
@@ -200,6 +201,11 @@ class Runner:
             "INSERT INTO public.schema_migrations (version, name, checksum) VALUES (%s, %s, %s)",
             (int(migration.name[:4]), migration.name, migration.checksum),
         )
+
+
+def _finds(connection: psycopg.Connection, query: LiteralString) -> bool:
+    with direct_transaction(connection):
+        return connection.execute(query).rowcount > 0
 
 
 def _roles(connection: psycopg.Connection, query: LiteralString) -> list[str]:

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from local.postgres import Postgres
-from neon import direct_connection
+from neon import direct_connection, direct_transaction
 from tests.functions.handlers import modules
 from tests.planted import plant, uproot
 from tests.running import ROOT
@@ -177,7 +177,8 @@ def test_first_runs_of_one_empty_database_at_the_same_time_all_succeed(
         )
         second = stack.enter_context(direct_connection(url))
         # What these two look up in pg_type is in their caches before it is locked.
-        runner.check_database(second)
+        with direct_transaction(second):
+            runner.check_database(second)
         second.execute(runner._TABLE.replace("public.schema_migrations", "pg_temp.like_it"))
         _is_blocked(watcher, second)
         first.execute(runner._TABLE)

@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from bench.proxy import Proxy
-from bench.servers import QUOTED, USER, Postgres
+from bench.servers import QUOTED, USER, PgBouncer, Postgres
 from neon import (
     ConfigurationError,
     Database,
@@ -27,7 +28,9 @@ from neon import (
     TimedOutError,
     UnavailableError,
     _address,
+    direct_connection,
     direct_conninfo,
+    direct_transaction,
 )
 from neon._address import Target
 from neon._connection import Connection
@@ -152,6 +155,19 @@ def test_a_guard_that_the_search_path_hides_is_said(
     database = connect(postgres.url, guard=Statement("SELECT refuse_privileged_login()"))
     with pytest.raises(ConfigurationError, match="search_path may be wrong"):
         database.run(ONE, effect=READ)
+
+
+def test_a_direct_transaction_leaves_nothing_in_a_session_that_a_pooler_shares(
+    new_pooler: Callable[..., PgBouncer],
+) -> None:
+    """A pooler that is not Neon's gives the session of a migration to the next client."""
+    pooler, shown = new_pooler(), "SELECT pg_backend_pid(), current_setting('search_path')"
+    with direct_connection(pooler.url()) as connection:
+        with direct_transaction(connection):
+            (pid, inside) = connection.execute(shown).fetchone() or ()
+        assert inside == "pg_catalog, pg_temp"
+        with psycopg.connect(pooler.url()) as other:
+            assert other.execute(shown).fetchone() == (pid, '"$user", public')
 
 
 @pytest.mark.usefixtures("table")

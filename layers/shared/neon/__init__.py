@@ -8,7 +8,7 @@ from neon._connection import Row
 from neon._conninfo import format_url, parse_conninfo
 from neon._database import Database
 from neon._deadline import deadline
-from neon._direct import direct_connection
+from neon._direct import direct_connection, direct_transaction
 from neon._errors import (
     ConfigurationError,
     ConflictError,
@@ -40,6 +40,7 @@ __all__ = [
     "deadline",
     "direct_connection",
     "direct_conninfo",
+    "direct_transaction",
     "format_url",
     "parse_conninfo",
     "url_from_environment",
