@@ -16,7 +16,7 @@ from typing import NamedTuple
 import psycopg
 
 from bench import servers
-from bench.contenders import OURS, run
+from bench.contenders import OURS, ROOT, run
 from bench.proxy import Proxy
 from bench.servers import PASSWORD, QUOTED, Authority, PgBouncer, Postgres
 
@@ -102,7 +102,8 @@ def new_database(server: Postgres, name: str) -> str:
     """Make a database with the product's schema and return its superuser's connection string."""
     server.admin(f"CREATE DATABASE {name}")
     url = server.admin_url.replace("/postgres?", f"/{name}?")
-    run([sys.executable, "-m", "local", "migrate"], DATABASE_URL=url, OWNER_DATABASE_URL=url)
+    path = ":".join(str(ROOT / each) for each in ("layers/shared", "functions/migrate"))
+    run([sys.executable, "-m", "deploy.migrate"], DATABASE_URL=url, PYTHONPATH=path)
     return url
 
 

@@ -50,7 +50,6 @@ def _command(name: str, arguments: list[str]) -> int:
         "reset": database.reset,
         "invoke": invoke.invoke,
         "events": invoke.play_all,
-        "migrate": invoke.migrate,
         "sam-local": sam.serve,
         "sam-invoke": sam.invoke,
     }

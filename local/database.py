@@ -88,9 +88,9 @@ def check_database(settings: Settings) -> None:
 
 
 def _encrypted(url: str) -> dict[str, Any]:
-    """Return the options with which a password crosses no network in the clear.
+    """Return connection options that encrypt every connection to another machine.
 
-    Migrate, which connects next, also verifies who answers.
+    Migrate connects next and also verifies the server's certificate.
     """
     given = conninfo_to_dict(url)
     host, mode = str(given.get("host") or ""), given.get("sslmode")

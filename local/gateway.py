@@ -1,8 +1,7 @@
 """The HTTP API: from a socket to a function's event and back.
 
-Not SAM CLI's own local gateway: its one request method decides in one place what an HTTP API does
-differently (404 for unknown routes, trailing slashes, bodies that are not UTF-8, preflight, the
-authorizer's cache), so there would be nothing left of it to use.
+SAM CLI's local gateway differs from an HTTP API in unknown routes, trailing slashes, bodies that
+are not UTF-8, preflight and the authorizer's cache (docs/sam-local.md).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -41,9 +40,6 @@ _BODY_LIMIT = 10 * 1024 * 1024
 _HEAD_LIMIT = 10_240
 _INTEGRATION_SECONDS = 30.0
 
-# Of the event loop: one to find the pipe readable, one to read it, one to be on the safe side.
-_TURNS_TO_READ = 3
-
 _REMEMBERED = 1000  # verdicts
 
 _BAD_REQUEST = message(400, "Bad Request")
@@ -59,9 +55,9 @@ _UNAVAILABLE = message(503, "Service Unavailable", ("retry-after", "1"))
 class Gateway:
     """Answers HTTP requests with the functions of a template.
 
-    `template` gives the one to use right now; the terminal is told of each request, and why one
-    ended in the gateway's own 500 or 503. `page` responds on paths that
-    the template has no route for, or returns None.
+    `template` returns the template to use right now. The terminal shows each request, and the
+    reason for the gateway's own 500 and 503. `page` responds on paths that the template has no
+    route for, or returns None.
     """
 
     runtime: Runtime
@@ -81,21 +77,13 @@ class Gateway:
         request = read_request(incoming, body, self.port)
         response = refusal or await self._respond(template, request)
         response = with_cors(response, template.cors, request)
-        seconds = time.perf_counter() - started
-        _detached(self._report(request, incoming.raw_path, response, seconds))
+        path, seconds = incoming.raw_path.partition("?")[0], time.perf_counter() - started
+        self.terminal.answered(request.method, path, response.status, seconds)
         headers = CIMultiDict([*response.headers, ("apigw-requestid", request.id)])
         outgoing = web.Response(status=response.status, headers=headers, body=response.body or None)
         if refusal:
             outgoing.force_close()  # the rest of the body would be taken for a request
         return outgoing
-
-    async def _report(
-        self, request: Request, target: str, response: Response, seconds: float
-    ) -> None:
-        """Report the request after the lines of its function, which are in the pipe by now."""
-        for _ in range(_TURNS_TO_READ):
-            await asyncio.sleep(0)
-        self.terminal.answered(request.method, target.partition("?")[0], response.status, seconds)
 
     async def _respond(self, template: Template, request: Request) -> Response:
         if template.cors and is_preflight(request):
@@ -152,7 +140,8 @@ class Gateway:
         if len(payload) > PAYLOAD_LIMIT:
             return _TOO_LARGE
         # The gateway gives up after its own limit; the function works on until its time-out.
-        work = _detached(self.runtime.invoke(function, payload))
+        work = asyncio.create_task(self.runtime.invoke(function, payload))
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.wait([work], timeout=_INTEGRATION_SECONDS)
         if not work.done():
             raise ThrottledError(f"{function} takes longer than {_INTEGRATION_SECONDS:g} seconds")
@@ -160,13 +149,6 @@ class Gateway:
         if response is None:
             raise InvocationError(f"{function}: its result is not an HTTP response")
         return response
-
-
-def _detached(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """Start work that goes on, and may fail unnoticed, when nobody waits for it any more."""
-    task = asyncio.create_task(work)
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return task
 
 
 async def _read_body(incoming: web.BaseRequest) -> tuple[bytes, Response | None]:

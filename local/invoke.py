@@ -1,4 +1,4 @@
-"""`make invoke`, `make events` and `make migrate`: functions, once, with the events of events/.
+"""`make invoke` and `make events`: functions, once, with the events of events/.
 
 An event's name begins with its function's name: `create_task_blank_title` is for CreateTask. The
 rest of the name says whether the event is meant to fail.
@@ -45,16 +45,6 @@ _STACK = """
   </member></Stacks></DescribeStacksResult>
 </DescribeStacksResponse>
 """
-
-
-async def migrate(settings: Settings) -> int:
-    """Apply the schema to DATABASE_URL or the embedded database, and print Migrate's report.
-
-    Raise LocalError when it cannot be applied.
-    """
-    async with _player(settings) as player:
-        print(json.dumps(json.loads(player.api.migrated), indent=2))
-    return 0
 
 
 def invoke(settings: Settings, function: str = "", given: str = "") -> Coroutine[Any, Any, int]:
@@ -177,10 +167,9 @@ class _Player:
             answer = await self.api.runtime.invoke(function, json.dumps(event).encode())
         except InvocationError as failure:
             return failure.document(), True
-        if is_custom_resource and self._response is None:
-            return {"errorMessage": f"{function} sent CloudFormation no response"}, True
         if is_custom_resource:
-            return self._response, self._response["Status"] == "FAILED"
+            response = self._response or {"Status": "FAILED", "Reason": "It sent no response"}
+            return response, response["Status"] == "FAILED"
         return json.loads(answer), False
 
 

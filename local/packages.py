@@ -1,7 +1,7 @@
 """The locked dependencies of functions, each set in a folder of its own under .local/packages.
 
-A handler sees what is deployed with it and nothing else: not the virtual environment that the
-gateway runs in, so a dependency that was never locked fails here before it fails in AWS.
+A handler can import its deployed packages and nothing else, not even the gateway's virtual
+environment. So a dependency that was never locked fails here before it fails in AWS.
 """
 
 from __future__ import annotations
@@ -43,11 +43,6 @@ class Packages:
         layer = await self._installed("layer") if function.layers else []
         runtime = await self._installed("runtime")
         return [function.code, *own, *function.layers, *layer, *runtime]
-
-    async def install_debugger(self) -> Path:
-        """Return the folder that the debugger is in."""
-        (folder,) = await self._installed("debug")
-        return folder
 
     async def _installed(self, name: str) -> list[Path]:
         """Return the folder of `requirements/<name>.txt`; nothing when there is no such file."""

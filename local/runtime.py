@@ -7,7 +7,7 @@ nothing, so a busy one never delays another.
 An environment is a process with the real awslambdaric, and the Runtime API that it polls
 (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html): it imports the handler, asks for
 the next invocation, posts its response, and asks again. awslambdaric takes a host and a port,
-without a path, so each environment has a port of its own, and the kernel says who calls it.
+without a path, so each environment has a port of its own. Only its process may call it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -48,36 +48,20 @@ from local.template import Function
 # the envelope.
 PAYLOAD_LIMIT = 6_291_556
 _LINE_LIMIT = 16 * 1024 * 1024
-_INIT_SECONDS = 10.0  # what Lambda gives the import of a handler
+_INIT_SECONDS = 10.0  # Lambda's limit for the import of a handler
 _SECONDS_IN_LINE = 10.0
-_DAY = 86_400.0
 # More starts at a time than processors only make each of them slower.
 _STARTS_AT_A_TIME = os.cpu_count() or 1
 
 _PR_SET_PDEATHSIG = 1
-# Has the kernel end a process when the gateway is gone, however it went (Linux). Elsewhere
-# awslambdaric ends by itself, once its poll of the Runtime API fails.
-_END_WITH_PARENT: Callable[[], object] | None = None
-if sys.platform == "linux":
-    _END_WITH_PARENT = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
-
-# awslambdaric's client. It would post an error at the start in Latin-1, and fail with an
-# error of its own when that cannot hold a path, a source line or the name of an exception.
-_CLIENT = """
-import sys
-from awslambdaric import __main__, lambda_runtime_client as client
-to_json, Client = client.to_json, client.LambdaRuntimeClient
-post = Client.post_init_error
-client.to_json = lambda value: to_json(value).encode(errors="backslashreplace")
-Client.post_init_error = lambda self, error, *_: post(self, error, "Unhandled")
-__main__.main(sys.argv)
-"""
+# Has the kernel end a process when the gateway is gone, however it ended.
+_END_WITH_PARENT = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 OnLine = Callable[[str, str], None]
 
 
 class Runtime:
-    """Invokes functions by name; `use()` tells it which there are, and again when they change."""
+    """Invokes functions by name. Call `use` with all functions first, and again after an edit."""
 
     def __init__(
         self, settings: Settings, progress: Callable[[str], None], on_line: OnLine
@@ -85,7 +69,6 @@ class Runtime:
         self._settings = settings
         self._packages = Packages(settings.root, progress)
         self._on_line = on_line
-        self._debugger: list[str] = []
         self._functions: dict[str, tuple[Function, list[Path]]] = {}
         self._pools: dict[str, _Pool] = {}
         self._all: set[Environment] = set()
@@ -95,10 +78,6 @@ class Runtime:
 
         Raise LocalError when their dependencies cannot be installed; nothing has changed then.
         """
-        if self._settings.debug in functions:  # others export DEBUG=true
-            program = str(await self._packages.install_debugger() / "debugpy")
-            address = f"127.0.0.1:{self._settings.debug_port}"
-            self._debugger = ["-X", "frozen_modules=off", program, "--listen", address]
         self._functions = {
             name: (function, await self._packages.import_path(function))
             for name, function in functions.items()
@@ -132,9 +111,7 @@ class Runtime:
         pool.idle.append(await self._started(name, pool))
 
     def _pool(self, name: str) -> _Pool:
-        # A debugger listens on one port, so it has one process.
-        limit = 1 if name == self._settings.debug else self._settings.concurrency
-        return self._pools.setdefault(name, _Pool(limit))
+        return self._pools.setdefault(name, _Pool(self._settings.concurrency))
 
     def deployed(self, name: str) -> Deployed:
         """Return the function's current state; raise InvocationError when there is none."""
@@ -156,8 +133,7 @@ class Runtime:
             deployed = self.deployed(name)
             if environment := pool.idle_one(deployed):  # another request has finished meanwhile
                 return environment
-            debugger = self._debugger if name == self._settings.debug else ()
-            environment = Environment(deployed, debugger, self._on_line)
+            environment = Environment(deployed, self._on_line)
             self._all.add(environment)
             environment.life.add_done_callback(lambda _: self._all.discard(environment))
             await environment.start()
@@ -192,17 +168,15 @@ class Deployed(NamedTuple):
 class Environment:
     """A process of one function; it takes one invocation at a time.
 
-    Call `start` once, then `invoke` as long as `is_over` is False, then `end`. `debugger` are
-    Python's arguments that start one; `on_line` is called for each line of the process' output.
+    Call `start` once, then `invoke` as long as `is_over` is False, then `end`. `on_line` is called
+    for each line of the process' output.
     """
 
-    def __init__(self, deployed: Deployed, debugger: Sequence[str], on_line: OnLine) -> None:
+    def __init__(self, deployed: Deployed, on_line: OnLine) -> None:
         self.deployed = deployed
         self.is_over = False
         self._function = deployed.function
-        self._debugger = debugger
-        # Whoever looks at a line of a program takes longer than any program may.
-        self._timeout = _DAY if debugger else deployed.function.timeout
+        self._timeout = deployed.function.timeout
         self._on_line = on_line
         self._events: asyncio.Queue[web.Response] = asyncio.Queue()
         # The process' reports: first that it is ready, and then the result of each event.
@@ -281,7 +255,7 @@ class Environment:
         # code, which is valid for any source of the same size and second: it could outlive an edit.
         python = getattr(sys, "_base_executable", sys.executable)
         self._process = await asyncio.create_subprocess_exec(
-            *(python, "-S", "-B", *self._debugger, "-c", _CLIENT, self._function.handler),
+            *(python, "-S", "-B", "-m", "awslambdaric", self._function.handler),
             cwd=self._function.code,
             env={
                 **_platform_variables(self._function),

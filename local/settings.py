@@ -1,4 +1,4 @@
-"""The settings of a user: PORT, DATABASE_URL, JWT_SECRET, CONCURRENCY, DEBUG, DEBUG_PORT.
+"""The settings of a user: PORT, DATABASE_URL, JWT_SECRET, CONCURRENCY.
 
 Every parameter of template.yaml is set in the same way, by an environment variable of its name in
 upper case with underscores (`CorsOrigins` by CORS_ORIGINS); the template's own rules say which
@@ -21,8 +21,8 @@ from local.errors import LocalError
 HOST = "127.0.0.1"
 # Settings that are no parameters of the template.
 _NAMES = {
-    *("PORT", "CONCURRENCY", "DEBUG", "DEBUG_PORT", "EXPIRES_IN", "USER", "YES", "F", "E"),
-    *("JWT_PREVIOUS_SECRET", "PYTHON", "SAM_OPTIONS"),
+    *("PORT", "CONCURRENCY", "USER", "YES", "F", "E", "JWT_PREVIOUS_SECRET", "PYTHON"),
+    "SAM_OPTIONS",
 }
 _CLOSE = 0.9  # CORS_ORIGIN is as close to CORS_ORIGINS
 
@@ -35,8 +35,6 @@ class Settings:
     port: int
     concurrency: int
     database_url: str | None
-    debug: str | None
-    debug_port: int
     environ: Mapping[str, str]
 
     @property
@@ -69,8 +67,6 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         port=_number(given, "PORT", default=8000, least=0, most=65535),
         concurrency=_number(given, "CONCURRENCY", default=10, least=1, most=1000),
         database_url=given.get("DATABASE_URL"),
-        debug=given.get("DEBUG"),
-        debug_port=_number(given, "DEBUG_PORT", default=5890, least=1, most=65535),
         environ=given,
     )
 
@@ -95,14 +91,14 @@ def near_misses(settings: Settings) -> list[str]:
 
 def in_force(settings: Settings) -> list[str]:
     """Return the parameters that differ from their defaults, without the values of secrets."""
-    found = {}
+    found = []
     for name, definition in parse(settings.template).get("Parameters", {}).items():
         variable = variable_name(name)
-        value = os.environ.get(variable) or definition.get("Default")
-        if str(value) != str(definition.get("Default")):
+        value = os.environ.get(variable)
+        if value and value != str(definition.get("Default")):
             is_secret = definition.get("NoEcho") or name == "JwtIssuers"
-            found[variable] = f"{variable} is set" if is_secret else f"{variable}={value}"
-    return [found[variable] for variable in sorted(found)]
+            found.append(f"{variable} is set" if is_secret else f"{variable}={value}")
+    return sorted(found)
 
 
 def private(path: str, flags: int) -> int:

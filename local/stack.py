@@ -1,6 +1,6 @@
 """The whole API on this machine: packages, database, schema, functions and gateway.
 
-`make run` serves it until Ctrl-C; `make invoke`, `make events` and `make migrate` for a moment.
+`make run` serves it until Ctrl-C; `make invoke` and `make events` for a moment.
 """
 
 from __future__ import annotations
@@ -46,17 +46,13 @@ Page = Callable[[Request, Mapping[str, str]], Response | None]
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The served API; `postgres` is the embedded one, unless DATABASE_URL names another.
-
-    `migrated` is the result of Migrate when the schema was applied.
-    """
+    """The served API; `postgres` is the embedded one, unless DATABASE_URL names another."""
 
     address: str
     template: Template
     runtime: Runtime
     postgres: Postgres | None
     environ: Mapping[str, str]
-    migrated: bytes
 
 
 def run(settings: Settings) -> Coroutine[Any, Any, int]:
@@ -128,12 +124,12 @@ async def serving_api(
             stack.enter_context(postgres)
         stack.push_async_callback(runtime.close)  # before Postgres ends
         checked = asyncio.gather(*(_check(runtime, name) for name in _authorizers(template)))
-        schema, migrated = None, b"null"
+        schema = None
         if MIGRATE in template.functions:
             apply = partial(_migrate, runtime, settings, postgres, terminal)
             folder = template.functions[MIGRATE].code
             schema = Live(folder, apply, complain=terminal.complain)
-            migrated, _ = await asyncio.gather(schema.load(), checked)
+            await asyncio.gather(schema.load(), checked)
         await checked
 
         async def current() -> Template:
@@ -149,7 +145,7 @@ async def serving_api(
             page=lambda request: answer(request, environ),
         )
         await stack.enter_async_context(serving(gateway, listener, grace=_GRACE_SECONDS))
-        yield Api(address, template, runtime, postgres, environ, migrated)
+        yield Api(address, template, runtime, postgres, environ)
 
 
 def _authorizers(template: Template) -> set[str]:
@@ -178,11 +174,11 @@ def _listener(port: int) -> socket.socket:
 
 async def _migrate(
     runtime: Runtime, settings: Settings, postgres: Postgres | None, terminal: Terminal
-) -> bytes:
+) -> None:
     """Apply the schema with the function Migrate; raise LocalError when it cannot."""
     terminal.shows_functions = False  # an error here becomes one sentence
     try:
-        answer = await runtime.invoke(MIGRATE, b"{}")
+        await runtime.invoke(MIGRATE, b"{}")
     except InvocationError as failure:
         reason = " ".join(str(failure).split())
         database = "DATABASE_URL" if settings.database_url else "the embedded database"
@@ -191,4 +187,3 @@ async def _migrate(
         terminal.shows_functions = True
     if postgres:
         await asyncio.to_thread(create_api_login, postgres)
-    return answer

@@ -71,9 +71,9 @@ class Terminal(contextlib.AbstractContextManager["Terminal"]):
                 self.say(shown)
 
     def _gateway_failed(self, record: logging.LogRecord) -> bool:
-        """Show where the gateway itself failed, without the message, which may hold a header.
+        """Show the traceback of a failure in the gateway, but no message: it may hold a header.
 
-        Malformed requests are left out.
+        Malformed requests are no failures of the gateway.
         """
         kind, error, trace = record.exc_info or (None, None, None)
         if kind is not None and not isinstance(error, HttpProcessingError):
@@ -132,7 +132,7 @@ def coloured(text: str, colour: str, stream: TextIO) -> str:
 
 
 def printable(text: str) -> str:
-    """Return one line without control characters: what clients send must not steer a terminal."""
+    """Return one line without control characters: a client's text must not control the terminal."""
     cleaned = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
     is_long = len(cleaned) > _SHOWN_CHARACTERS
     return f"{cleaned[:_SHOWN_CHARACTERS]}..." if is_long else cleaned

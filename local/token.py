@@ -1,4 +1,4 @@
-"""Tokens for the API that runs."""
+"""`make token`: tokens for the local API."""
 
 from __future__ import annotations
 
@@ -18,16 +18,9 @@ _RESPONSE_SECONDS = 5
 
 
 def make_token(user: str, environ: Mapping[str, str]) -> str:
-    """Return a token that JWT_SECRET signs, with JWT_ISSUER and JWT_AUDIENCE where they are set.
-
-    EXPIRES_IN is its life in seconds. Raise LocalError when that is not a whole number.
-    """
+    """Return a token that JWT_SECRET signs, with JWT_ISSUER and JWT_AUDIENCE where they are set."""
     now = int(time.time())
-    try:
-        life = int(environ.get("EXPIRES_IN") or _TWELVE_HOURS)
-    except ValueError:
-        raise LocalError("EXPIRES_IN has to be a whole number of seconds.") from None
-    claims: dict[str, Any] = {"sub": user, "iat": now, "exp": now + life}
+    claims: dict[str, Any] = {"sub": user, "iat": now, "exp": now + _TWELVE_HOURS}
     for claim, variable in (("iss", "JWT_ISSUER"), ("aud", "JWT_AUDIENCE")):
         if environ.get(variable):
             claims[claim] = environ[variable]
@@ -35,12 +28,14 @@ def make_token(user: str, environ: Mapping[str, str]) -> str:
 
 
 def token(settings: Settings, user: str = "") -> int:
-    """Print a token: for JWT_SECRET if it is given, else for the API that runs, if one does."""
+    """Print a token, signed with JWT_SECRET if it is set, else by the running API if there is one.
+
+    Without either, the secret that `make run` keeps signs it.
+    """
     if not user:
         raise LocalError("Name the user that the token is for: make token USER=alice")
     made = make_token(user, settings.environ)
-    given = os.environ.get("JWT_SECRET") or os.environ.get("EXPIRES_IN")
-    print(made if given else _from_running(settings.port, user) or made)
+    print(made if os.environ.get("JWT_SECRET") else _from_running(settings.port, user) or made)
     return 0
 
 

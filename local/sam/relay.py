@@ -62,15 +62,15 @@ class _Relay(ThreadingTCPServer):
         super().__init__((str(bridge.ip), 0), BaseRequestHandler)
 
     def verify_request(self, _: Any, client_address: Any) -> bool:
-        """Tell containers from programs of this machine, which call from the bridge's address.
+        """Accept containers only. Programs of this machine call from the bridge's own address.
 
-        On Docker Desktop, where that is loopback, they cannot be told apart.
+        On Docker Desktop that address is loopback, so everybody on this machine is accepted.
         """
         client, bridge = IPv4Address(client_address[0]), self._bridge
         return client in bridge.network and (client != bridge.ip or bridge == DESKTOP)
 
     def finish_request(self, request: Any, _: Any) -> None:
-        """Forward one connection, which has a thread of its own, until it ends."""
+        """Forward one connection, in its own thread, until it ends."""
         with self._connect() as database:
             answers = Thread(target=_copy, args=[database, request], daemon=True)
             answers.start()

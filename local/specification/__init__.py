@@ -1,6 +1,6 @@
-"""The OpenAPI document, generated from the endpoints. No function imports this.
+"""The OpenAPI document, generated from the endpoints, and the routes of template.yaml.
 
-Here are the routes of template.yaml, which the tests walk as well.
+No function imports this.
 """
 
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Make the OpenAPI document; `python -m local.specification` runs this.
 
 Powertools makes it: each endpoint is added to a resolver of Powertools', with its parameters
-declared as that resolver wants them. What an endpoint may return follows from what it takes.
+declared as that resolver wants them. An endpoint's possible responses follow from its
+parameters.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def _endpoints() -> Iterator[tuple[Endpoint, pathlib.Path]]:
 
 
 def _parts(endpoint: Endpoint) -> set[str]:
-    """Return its parameters, `body` and the body's members; `new` and `too_slow` if it is so."""
+    """Return the names of parameters and body members, with `body`, `new` and `too_slow` if so."""
     found = {"new"} if endpoint.status == 201 else set()
     found |= {"too_slow"} if endpoint.too_slow else set()
     for name, (hint, parameter, _) in parameters(endpoint.function).items():
@@ -153,7 +154,7 @@ def _parts(endpoint: Endpoint) -> set[str]:
 
 
 def _signature(endpoint: Endpoint, bodies: dict[str, Any]) -> Callable[..., Any]:
-    """Return a function with its signature, in which the parameters are Powertools' own."""
+    """Return a stand-in with the endpoint's signature, declared by Powertools' parameters."""
 
     def stand_in() -> None: ...
 
@@ -244,7 +245,7 @@ def _completed(document: dict[str, Any], examples: dict[str, dict[str, Any]]) ->
 
 
 def _complete(parameter: dict[str, Any], examples: dict[str, Any]) -> None:
-    """Say that it may be absent, and not null, which a URL or a header cannot be."""
+    """Make the parameter optional instead of nullable: a URL or a header has no null."""
     schema = parameter["schema"]
     for choice in schema.pop("anyOf", []):
         schema |= choice if choice != {"type": "null"} else {}

@@ -26,7 +26,7 @@ TASK = {
     "created_at": "2026-11-21T09:30:00.123456Z",
     "updated_at": "2026-11-21T09:30:00.123456Z",
 }
-"""The task of all examples; an endpoint's examples say what is different in them."""
+"""The task of all examples; an endpoint's own examples have the differences only."""
 
 
 def _wrong(where: str, type_: str, message: str) -> ProblemError:

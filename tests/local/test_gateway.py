@@ -1,6 +1,5 @@
 """HTTP requests become events of payload format 2.0, and back, as in an HTTP API of AWS."""
 
-import base64
 import re
 import time
 
@@ -11,7 +10,8 @@ from tests.local.toy import Toy, message
 
 
 def test_an_event_has_the_members_that_aws_gives_it(toy: Toy) -> None:
-    event = toy.event("/echo/a?x=1&x=2&y=%20&z", **{"User-Agent": "me", "Cookie": "a=1; b=2"})
+    sent = {"User-Agent": "me", "Cookie": "a=1; b=2", "X-Forwarded-For": "1.2.3.4"}
+    event = toy.event("/echo/a?x=1&x=2&y=%20&z", **sent)
     assert event["version"] == "2.0"
     assert event["routeKey"] == "ANY /echo/{name}"
     assert event["rawPath"] == "/echo/a"
@@ -19,15 +19,17 @@ def test_an_event_has_the_members_that_aws_gives_it(toy: Toy) -> None:
     assert event["queryStringParameters"] == {"x": "1,2", "y": " ", "z": ""}
     assert event["cookies"] == ["a=1", "b=2"]
     assert "cookie" not in event["headers"]
+    assert event["headers"]["x-forwarded-for"] == "1.2.3.4, 127.0.0.1"
+    assert event["headers"]["x-amzn-trace-id"].startswith("Root=1-")
     assert event["pathParameters"] == {"name": "a"}
     assert event["isBase64Encoded"] is False
-    assert not {"body", "stageVariables"} & event.keys()
     empty = {"queryStringParameters", "cookies", "pathParameters", "body"}
     assert not empty & toy.event("/echo/fixed").keys()
 
 
 def test_the_request_context_says_who_asked_what_and_when(toy: Toy) -> None:
-    context = toy.event("/echo/a", **{"User-Agent": "me"})["requestContext"]
+    answer = toy.get("/echo/a", **{"User-Agent": "me"})
+    context = answer.json()["requestContext"]
     assert context["http"] == {
         "method": "GET",
         "path": "/echo/a",
@@ -40,14 +42,8 @@ def test_the_request_context_says_who_asked_what_and_when(toy: Toy) -> None:
     assert context["stage"] == "$default"
     assert context["domainName"] == "127.0.0.1"
     assert context["routeKey"] == "ANY /echo/{name}"
+    assert context["requestId"] == answer.headers["apigw-requestid"]
     assert "authorizer" not in context
-    assert {"accountId", "apiId", "domainPrefix", "requestId"} <= context.keys()
-
-
-def test_every_answer_names_its_request(toy: Toy) -> None:
-    answer = toy.get("/echo/a")
-    assert answer.headers["apigw-requestid"] == answer.json()["requestContext"]["requestId"]
-    assert toy.get("/nothing").headers["apigw-requestid"]
 
 
 def test_header_names_are_lower_case_and_duplicates_are_joined(toy: Toy) -> None:
@@ -58,16 +54,8 @@ def test_header_names_are_lower_case_and_duplicates_are_joined(toy: Toy) -> None
     assert b'"domainName": "h.test"' in answer
 
 
-def test_what_a_proxy_knows_is_in_the_headers(toy: Toy) -> None:
-    headers = toy.event("/echo/a", **{"X-Forwarded-For": "1.2.3.4"})["headers"]
-    assert headers["x-forwarded-for"] == "1.2.3.4, 127.0.0.1"
-    assert headers["x-forwarded-proto"] == "http"
-    assert headers["x-amzn-trace-id"].startswith("Root=1-")
-
-
 @pytest.mark.parametrize(
-    ("sent", "name"),
-    [("a%40b.c", "a@b.c"), ("%25", "%"), ("%C3%A9", "é"), ("%FF", "\ufffd"), ("a+b", "a+b")],
+    ("sent", "name"), [("%25a%40b", "%a@b"), ("%FF", "\ufffd"), ("a+b", "a+b")]
 )
 def test_a_path_is_decoded_once(toy: Toy, sent: str, name: str) -> None:
     event = toy.event(f"/echo/{sent}")
@@ -75,36 +63,17 @@ def test_a_path_is_decoded_once(toy: Toy, sent: str, name: str) -> None:
     assert event["rawPath"] == f"/echo/{name}"
 
 
-@pytest.mark.parametrize(
-    "path", ["/echo", "/echo/", "/echo/a/", "/echo/a/b", "/echo/a%2Fb", "/rest/", "/ECHO/a"]
-)
-def test_a_path_that_no_route_has_is_404(toy: Toy, path: str) -> None:
+@pytest.mark.parametrize("path", ["/echo/", "/echo/a/", "/echo/a%2Fb", "/work"])
+def test_a_path_or_method_without_a_route_is_404(toy: Toy, path: str) -> None:
     assert message(toy.get(path)) == (404, "Not Found")
-
-
-def test_a_method_that_no_route_has_is_404(toy: Toy) -> None:
-    assert message(httpx.post(f"{toy.url}/who")) == (404, "Not Found")
-    assert httpx.head(f"{toy.url}/who").status_code == 404
-
-
-def test_a_literal_route_goes_before_a_variable_and_a_greedy_one_takes_the_rest(toy: Toy) -> None:
-    assert toy.event("/echo/fixed")["routeKey"] == "GET /echo/fixed"
-    assert toy.event("/rest/a/b%20c")["pathParameters"] == {"rest": "a/b c"}
-
-
-def test_an_answer_to_head_has_no_body(toy: Toy) -> None:
-    answer = httpx.head(f"{toy.url}/echo/a")
-    assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.parametrize(
     ("kind", "sent", "body", "is_base64"),
     [
-        ("application/json", b'{"a":1}', '{"a":1}', False),
         ("application/merge-patch+json", b"{}", "{}", False),
         ("text/plain", "é".encode(), "é", False),
         ("text/plain", b"\xff", "/w==", True),
-        ("application/octet-stream", b"a", "YQ==", True),
         ("", b"a", "YQ==", True),
     ],
 )
@@ -116,20 +85,13 @@ def test_a_body_is_text_only_where_it_is_text(
     assert (event["body"], event["isBase64Encoded"]) == (body, is_base64)
 
 
-def test_a_compressed_body_arrives_as_it_was_sent(toy: Toy) -> None:
-    headers = {"content-type": "text/plain", "content-encoding": "gzip"}
-    event = httpx.post(f"{toy.url}/echo/a", content=b"no gzip at all", headers=headers).json()
-    assert base64.b64decode(event["body"]) == b"no gzip at all"
-
-
 @pytest.mark.parametrize(
     "body",
     [
-        b"x" * (10 * 1024 * 1024 + 1),
         [b"x" * 1024 * 1024] * 11,  # in chunks, without a Content-Length
         b"x" * 7_000_000,  # the gateway would take it, and Lambda would not
     ],
-    ids=["whole", "chunked", "event"],
+    ids=["chunked", "event"],
 )
 def test_a_body_that_is_too_large_is_413(toy: Toy, body: bytes | list[bytes]) -> None:
     headers = {"content-type": "text/plain"}
@@ -138,23 +100,12 @@ def test_a_body_that_is_too_large_is_413(toy: Toy, body: bytes | list[bytes]) ->
     assert message(response) == (413, "Request Entity Too Large")
 
 
-def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(toy: Toy) -> None:
-    head = "POST /work HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-    answer = toy.raw(f"{head}Content-Length: 4\r\nExpect: 100-continue\r\n\r\npass".encode())
-    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200")
-
-
 @pytest.mark.parametrize(
     "request_",
     [
         b"\x16\x03\x01 this is TLS\r\n\r\n",
-        b"GET\r\n\r\n",
-        b"GET /echo/\xff HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-        b"GET /echo/a HTTP/1.1\r\nHost: \xff\r\nX: \xfe\r\nConnection: close\r\n\r\n",
-        b"GET http://h/echo/a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-        b"OPTIONS * HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        b"GET /echo/\xff HTTP/1.1\r\nHost: \xff\r\nConnection: close\r\n\r\n",
         b"POST /work HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
     ],
 )
 def test_odd_http_is_answered_and_harms_nobody(toy: Toy, request_: bytes) -> None:
@@ -166,43 +117,31 @@ def test_odd_http_is_answered_and_harms_nobody(toy: Toy, request_: bytes) -> Non
 @pytest.mark.parametrize(
     ("answer", "status", "kind", "body"),
     [
-        ('"text"', 200, "application/json", b"text"),
         ('{"a": [1]}', 200, "application/json", b'{"a": [1]}'),
         ('{"statusCode": 201, "body": "x"}', 201, "text/plain; charset=utf-8", b"x"),
-        ('{"statusCode": "202", "headers": {"Content-Type": "a/b"}}', 202, "a/b", b""),
-        ('{"statusCode": 200, "body": "AP8=", "isBase64Encoded": True}', 200, None, b"\x00\xff"),
+        (
+            '{"statusCode": "202", "body": "AP8=", "isBase64Encoded": True, "cookies": ["a=1"]}',
+            202,
+            "text/plain; charset=utf-8",
+            b"\x00\xff",
+        ),
     ],
 )
 def test_an_answer_is_read_as_an_http_api_reads_it(
-    toy: Toy, answer: str, status: int, kind: str | None, body: bytes
+    toy: Toy, answer: str, status: int, kind: str, body: bytes
 ) -> None:
     response = toy.work(f"answer = {answer}")
     assert (response.status_code, response.content) == (status, body)
-    assert kind in (None, response.headers["content-type"])
-
-
-def test_cookies_and_headers_of_an_answer_arrive(toy: Toy) -> None:
-    response = toy.work(
-        "answer = {'statusCode': 204, 'cookies': ['a=1', 'b=2'],"
-        " 'headers': {'X-N': 1, 'X-B': True}}"
-    )
-    assert response.headers.get_list("set-cookie") == ["a=1", "b=2"]
-    assert (response.headers["x-n"], response.headers["x-b"]) == ("1", "true")
-    assert response.status_code == 204
+    assert response.headers["content-type"] == kind
+    assert response.headers.get_list("set-cookie") == ["a=1"] * ("cookies" in answer)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
         '{"statusCode": "many"}',
-        '{"statusCode": 99}',
-        '{"statusCode": float("inf")}',
-        'b"not JSON"',
         '{"statusCode": 200, "body": {}}',
         '{"statusCode": 200, "headers": {"a": "b\\r\\nc: d"}}',
-        '{"statusCode": 200, "headers": {"a b": "c"}}',
-        '{"statusCode": 200, "headers": ["a"]}',
-        '{"statusCode": 200, "body": "?", "isBase64Encoded": True}',
         '{"statusCode": 200, "body": "x" * 7000000}',
     ],
 )
@@ -210,11 +149,7 @@ def test_an_answer_that_is_none_is_500(toy: Toy, answer: str) -> None:
     assert message(toy.work(f"answer = {answer}")) == (500, "Internal Server Error")
 
 
-def test_the_functions_own_cors_headers_are_ignored(toy: Toy) -> None:
-    assert "access-control-allow-origin" not in toy.get("/echo/a").headers
-
-
-@pytest.mark.parametrize("path", ["/echo/a", "/who", "/nothing"])
+@pytest.mark.parametrize("path", ["/who", "/nothing"])
 def test_an_allowed_origin_finds_itself_on_every_answer(toy: Toy, path: str) -> None:
     headers = toy.get(path, origin="http://two.test").headers
     assert headers["access-control-allow-origin"] == "http://two.test"
@@ -233,7 +168,9 @@ def test_preflight_is_answered_by_the_gateway(toy: Toy) -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 200), ("OPTIONS", 204)])
-def test_another_origin_is_permitted_nothing(toy: Toy, method: str, status: int) -> None:
+def test_another_origin_is_permitted_nothing_even_by_the_function(
+    toy: Toy, method: str, status: int
+) -> None:
     asked = {"origin": "http://three.test", "access-control-request-method": "POST"}
     response = httpx.request(method, f"{toy.url}/echo/a", headers=asked)
     assert (response.status_code, response.headers["vary"]) == (status, "Origin")

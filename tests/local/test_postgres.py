@@ -27,35 +27,28 @@ def data(tmp_path: Path) -> Iterator[Path]:
     private = tmp_path / "a private place"
     private.mkdir(mode=0o700)
     yield private / ("long-" * 30) / "postgres"
-    for process in psutil.process_iter(["name"]):
-        if process.info["name"] == "postgres" and str(tmp_path) in _folder(process):
-            process.kill()
+    if left := _server(private / ("long-" * 30) / "postgres"):
+        os.kill(left, signal.SIGKILL)
 
 
-def test_a_database_is_made_once_and_keeps_what_is_written(data: Path) -> None:
+def test_a_database_is_private_and_keeps_what_is_written(data: Path) -> None:
     with Postgres(data) as server, psycopg.connect(server.url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 'é' AS word")
+        folder = _socket_folder(server)
+        for private in (folder, data, data.parents[1]):
+            assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    assert not folder.exists()
     with Postgres(data) as server, psycopg.connect(server.url) as connection:
         assert connection.execute("SELECT upper(word) FROM kept").fetchall() == [("É",)]
 
 
-def test_nobody_else_reaches_its_socket_or_its_data(data: Path) -> None:
-    with Postgres(data) as server:
-        folder = _socket_folder(server)
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert stat.S_IMODE(data.stat().st_mode) == 0o700
-        assert stat.S_IMODE(data.parents[1].stat().st_mode) == 0o700  # nothing was opened for it
-    assert not folder.exists()
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-@pytest.mark.parametrize("account", ["nobody", "postgres"])
-def test_no_other_account_gets_in_and_none_inherits_roots_rights(data: Path, account: str) -> None:
+def test_no_other_account_gets_in_and_none_inherits_roots_rights(data: Path) -> None:
     with Postgres(data) as server:
         _socket_folder(server).chmod(0o755)  # the folder is one barrier, this is about the other
         asked = subprocess.run(
             [BINARIES / "psql", server.url, "-c", "SELECT 1"],
-            user=account,
+            user="nobody",
             cwd="/",
             capture_output=True,
             text=True,
@@ -87,16 +80,6 @@ def test_root_in_a_folder_that_nobody_else_may_enter_has_a_postgres(
         postgres._binaries.cache_clear()
 
 
-def test_a_socket_folder_that_was_there_before_is_not_used(data: Path) -> None:
-    folder = _socket_folder(Postgres(data))
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    (folder / "planted").touch()
-    with Postgres(data):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert not (folder / "planted").exists()
-
-
 def test_a_socket_folder_that_leads_elsewhere_is_neither_used_nor_emptied(
     data: Path, tmp_path: Path
 ) -> None:
@@ -110,55 +93,34 @@ def test_a_socket_folder_that_leads_elsewhere_is_neither_used_nor_emptied(
         folder.unlink()
 
 
-def test_a_shared_server_is_used_and_left_running(data: Path) -> None:
+def test_two_use_the_same_data_only_if_they_share_it(data: Path) -> None:
     with Postgres(data) as first:
+        with pytest.raises(LocalError, match=f"in use by process {os.getpid()}; stop it first"):
+            Postgres(data).start()
         with Postgres(data, shared=True) as second, psycopg.connect(second.url):
             pass
         assert first.is_running()
 
 
-def test_a_shared_server_of_a_killed_process_is_taken_over_and_stopped(data: Path) -> None:
-    _, process = _left_behind(data)
-    with Postgres(data, shared=True) as server:
-        assert server.is_running()
-    assert not _is_alive(process)
-
-
-def test_two_cannot_use_the_same_data(data: Path) -> None:
-    with Postgres(data) as first:
-        with pytest.raises(LocalError, match=f"in use by process {os.getpid()}; stop it first"):
-            Postgres(data).start()
-        assert first.is_running()
-
-
-def test_a_server_that_was_left_behind_is_adopted(data: Path) -> None:
-    url, process = _left_behind(data)
+@pytest.mark.parametrize("has_socket", [True, False], ids=["whole", "without its socket"])
+def test_a_server_that_was_left_behind_is_taken_over_or_replaced(
+    data: Path, has_socket: bool
+) -> None:
+    process = _left_behind(data)
+    if not has_socket:
+        shutil.rmtree(_socket_folder(Postgres(data)))
     with Postgres(data) as server:
-        assert server.url == url
-        assert _server(data) == process
-    assert not _is_alive(process)
-
-
-def test_a_server_without_its_socket_is_replaced(data: Path) -> None:
-    _, process = _left_behind(data)
-    shutil.rmtree(_socket_folder(Postgres(data)))
-    with Postgres(data) as server:
-        assert _server(data) != process
+        assert (_server(data) == process) is has_socket
         assert server.is_running()
+    assert _server(data) == 0
 
 
-def test_after_a_crash_it_recovers_what_was_committed(data: Path) -> None:
-    url, process = _left_behind(data)
-    with psycopg.connect(url) as connection:
+def test_after_a_crash_it_recovers_and_leaves_the_program_with_its_number_alone(
+    data: Path,
+) -> None:
+    process = _left_behind(data)
+    with psycopg.connect(Postgres(data).url) as connection:
         connection.execute("CREATE TABLE kept ()")
-    os.kill(process, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(process)] if _is_alive(process) else [], timeout=10)
-    with Postgres(data) as server, psycopg.connect(server.url) as connection:
-        assert connection.execute("SELECT FROM kept").fetchall() == []
-
-
-def test_another_program_with_the_number_of_a_crashed_server_is_left_alone(data: Path) -> None:
-    _, process = _left_behind(data)
     os.kill(process, signal.SIGKILL)
     lock = _socket_folder(Postgres(data)) / ".s.PGSQL.5432.lock"
     account = (data / "postmaster.pid").stat().st_uid if os.geteuid() == 0 else None
@@ -167,20 +129,11 @@ def test_another_program_with_the_number_of_a_crashed_server_is_left_alone(data:
             _, *lines = file.read_text().splitlines()
             file.write_text("\n".join([str(other.pid), *lines]) + "\n")
         try:
-            with Postgres(data) as server:
-                assert server.is_running()
+            with Postgres(data) as server, psycopg.connect(server.url) as connection:
+                assert connection.execute("SELECT FROM kept").fetchall() == []
             assert other.poll() is None
         finally:
             other.kill()
-
-
-def test_making_a_database_that_was_interrupted_starts_afresh(data: Path) -> None:
-    unfinished = data.with_name("postgres.unfinished")
-    unfinished.mkdir(parents=True)
-    (unfinished / "PG_VERSION").write_text("18\n")
-    with Postgres(data) as server:
-        assert server.is_running()
-    assert not unfinished.exists()
 
 
 def test_data_of_another_version_is_refused_and_kept(data: Path) -> None:
@@ -191,15 +144,10 @@ def test_data_of_another_version_is_refused_and_kept(data: Path) -> None:
     assert (data / "PG_VERSION").read_text() == "9\n"
 
 
-def test_a_folder_with_something_else_is_refused_and_kept(data: Path) -> None:
-    data.mkdir(parents=True)
-    (data / "letters").touch()
-    with pytest.raises(LocalError, match="is not a Postgres database"):
-        Postgres(data).start()
-    assert (data / "letters").exists()
-
-
 def test_a_start_that_fails_says_why_and_a_later_one_succeeds(data: Path) -> None:
+    unfinished = data.with_name("postgres.unfinished")
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")  # an earlier start was interrupted
     with Postgres(data):
         pass
     configuration = data / "postgresql.conf"
@@ -212,8 +160,8 @@ def test_a_start_that_fails_says_why_and_a_later_one_succeeds(data: Path) -> Non
         assert server.is_running()
 
 
-def _left_behind(data: Path) -> tuple[str, int]:
-    """Start a server from a process that is then killed; return its socket and its process id."""
+def _left_behind(data: Path) -> int:
+    """Start a server from a process that is then killed, and return the server's process id."""
     code = f"""
 import os, pathlib, signal
 from local.postgres import Postgres
@@ -221,25 +169,15 @@ Postgres(pathlib.Path({str(data)!r})).start()
 os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", code], check=False)
-    return Postgres(data).url, _server(data)
+    return _server(data)
 
 
 def _server(data: Path) -> int:
-    return int((data / "postmaster.pid").read_text().split()[0])
-
-
-def _is_alive(process: int) -> bool:
-    # The server has lost its parent, and init may reap it only after a while.
-    is_there = psutil.pid_exists(process)
-    return is_there and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    """Return the process id of the server, 0 if there is none."""
+    pid_file = data / "postmaster.pid"
+    pid = int(pid_file.read_text().split()[0]) if pid_file.exists() else 0
+    return pid if pid and psutil.pid_exists(pid) else 0
 
 
 def _socket_folder(server: Postgres) -> Path:
     return Path(unquote(server.url.partition("host=")[2]))
-
-
-def _folder(process: psutil.Process) -> str:
-    try:
-        return process.cwd()
-    except psutil.Error:
-        return ""

@@ -4,20 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from deploy.template import Resolver, TemplateError, variable_name
+from deploy.template import TemplateError, variable_name
 from local.errors import SENTENCES
 from local.http_api import find_route
 from local.settings import read_settings
-from local.template import Route, Template, read_template
+from local.template import Route, read_template
 from tests.deploy.transformed import document, resolved, resources
 from tests.running import ROOT
 
 GOOD = {"DATABASE_URL": "postgresql://x", "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes"}
-
-
-@pytest.fixture
-def product() -> Template:
-    return read_template(ROOT / "template.yaml", GOOD)
 
 
 def test_what_is_served_is_what_sam_makes_of_the_template() -> None:
@@ -50,9 +45,9 @@ def test_what_is_served_is_what_sam_makes_of_the_template() -> None:
     }
 
 
-def test_the_ports_of_the_api_and_of_a_front_end_do_not_collide(product: Template) -> None:
+def test_a_front_end_on_its_usual_port_may_call_the_api() -> None:
+    product = read_template(ROOT / "template.yaml", GOOD)
     assert read_settings(ROOT, {}).port == 8000
-    assert product.cors
     assert product.cors["AllowOrigins"] == ["http://localhost:3000", "http://127.0.0.1:3000"]
 
 
@@ -61,8 +56,6 @@ def test_the_ports_of_the_api_and_of_a_front_end_do_not_collide(product: Templat
     [
         ({**GOOD, "ARCHITECTURE": "mips"}, "ARCHITECTURE has to be one of x86_64, arm64"),
         ({**GOOD, "LIST_TIMEOUT": "11"}, "LIST_TIMEOUT has to be a number from 0.1 to 10"),
-        ({**GOOD, "LIST_TIMEOUT": "soon"}, "LIST_TIMEOUT has to be a number from 0.1 to 10"),
-        ({**GOOD, "DATABASE_URL": "sqlite://"}, "DATABASE_URL has to be a connection string"),
         ({**GOOD, "JWT_SECRET": "secret"}, "JWT_SECRET has to be at least 32 characters"),
     ],
 )
@@ -75,23 +68,12 @@ def test_a_value_that_breaks_the_rules_is_refused_without_repeating_it(
 
 
 @pytest.mark.parametrize(
-    ("value", "named"),
-    [({"Fn::ImportValue": "x"}, "Fn::ImportValue"), ({"Ref": "Nobody"}, "Nobody")],
-)
-def test_what_cannot_be_resolved_is_refused_by_its_name(value: object, named: str) -> None:
-    with pytest.raises(TemplateError, match=f"^template.yaml .*{named}"):
-        Resolver({"Resources": {}}, {}).resolve(value)
-
-
-@pytest.mark.parametrize(
     ("method", "path", "key"),
     [
         ("GET", "/a/b", "GET /a/b"),
-        ("POST", "/a/b", "ANY /a/{x}"),
         ("GET", "/a/c", "GET /a/{x}"),
         ("PUT", "/a/c", "ANY /a/{x}"),
         ("GET", "/a/c/d", "ANY /a/{rest+}"),
-        ("GET", "/elsewhere", None),
         ("GET", "/a/", None),
     ],
 )
@@ -107,9 +89,6 @@ def test_the_most_specific_route_wins(method: str, path: str, key: str | None) -
     ("content", "said"),
     [
         ("a: [", "template.yaml is not valid YAML: "),
-        ("a: b", "template.yaml has no Resources."),
-        ("Resources: {F: }", "template.yaml: Resources has a name without a definition."),
-        ("{Parameters: , Resources: {}}", "template.yaml: Parameters has a name without a"),
         (
             "Resources: {F: {Type: 'AWS::Serverless::Function', Properties: }}",
             "template.yaml cannot be read: KeyError: 'CodeUri'",
