@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -20,7 +19,6 @@ pytestmark = pytest.mark.campaign
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 SECRET = "a-secret-that-only-these-tests-know-0123456789"
-SUMMARY = "GET /api/{user_id}/summary"
 QUIET = ("-q", "-p", "no:cacheprovider")
 FENCE = re.compile(
     r"(?:^`(?P<path>[\w/.]+)`(?:, (?P<place>[^\n]+))?\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$",
@@ -45,14 +43,10 @@ class Walk(NamedTuple):
         self.python("-m", "ruff", "check", "--quiet", "--fix", "layers", "functions", "tests")
         self.python("-m", "local.specification")
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Python in the checkout."""
-        command = [sys.executable, *arguments]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
-
     def python(self, *arguments: str) -> str:
         """Run Python in the checkout, and return what it prints. Fail the test if it fails."""
-        done = self.run(*arguments)
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -95,7 +89,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def _walk(title: str, folder: Path) -> Walk:
-    """Return the section of the page, and a copy of the files that git has or would add."""
+    """Do what a section of the page says in a copy of the files that git has or would add."""
     _, _, rest = PAGE.partition(f"\n## {title}\n")
     section, _, _ = rest.partition("\n## ")
     for name in _git(ROOT, "ls-files", "-co", "--exclude-standard").splitlines():
@@ -107,32 +101,28 @@ def _walk(title: str, folder: Path) -> Walk:
     _git(folder, "init", "--quiet")
     _git(folder, "add", "--all")
     _git(folder, "commit", "--quiet", "--message", "As it was")
-    return Walk(section, folder)
+    walk = Walk(section, folder)
+    walk.do()
+    return walk
 
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """Return a checkout after the first walk."""
-    walk = _walk("Walk 1: a new endpoint", tmp_path_factory.mktemp("endpoint"))
-    walk.do()
-    return walk
+    return _walk("Walk 1: a new endpoint", tmp_path_factory.mktemp("endpoint"))
 
 
 @pytest.fixture(scope="module")
 def member(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """Return a checkout after the second walk."""
-    walk = _walk("Walk 2: a new member of a task", tmp_path_factory.mktemp("member"))
-    walk.do()
-    return walk
+    return _walk("Walk 2: a new member of a task", tmp_path_factory.mktemp("member"))
 
 
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     """Return a checkout after the third walk."""
     title = "Walk 3: a setting, a sort, and a write of many tasks"
-    walk = _walk(title, tmp_path_factory.mktemp("setting"))
-    walk.do()
-    return walk
+    return _walk(title, tmp_path_factory.mktemp("setting"))
 
 
 # --- the first walk ------------------------------------------------------------------------------
@@ -161,95 +151,17 @@ def test_a_new_endpoint_is_built(endpoint: Walk) -> None:
     assert (built / "app.py").is_file()
 
 
-def test_a_new_endpoint_passes_the_tests_that_walk_the_routes(endpoint: Walk) -> None:
+def test_a_new_endpoint_passes_the_tests_that_walk_the_routes_and_the_stack(endpoint: Walk) -> None:
     """All but the thousand odd requests, which take longer than the rest together."""
     tests = (
         "tests/test_architecture.py",
         "tests/functions",
         "tests/identity/test_authorization.py",
+        "tests/identity/test_attacks.py",
     )
     passed = endpoint.python("-m", "pytest", *QUIET, "-k", "summar and not every_event", *tests)
     assert re.search(r"^\d{2,} passed", passed, re.M), passed
-
-
-def test_a_new_endpoint_is_all_that_the_stack_needs(endpoint: Walk) -> None:
-    chosen = "waits or judged or canary or rollout or production or share_a_role or role_allows"
-    endpoint.python("-m", "pytest", *QUIET, "-k", chosen, "tests/deploy/test_resources.py")
-
-
-def test_an_endpoint_without_an_event_fails_the_test_of_the_events(endpoint: Walk) -> None:
-    event = endpoint.folder / "events" / "summarize_tasks.json"
-    kept = event.rename(endpoint.folder / "kept.json")
-    try:
-        failed = endpoint.run(
-            "-m", "pytest", "-q", "-k", "has_an_event", "tests/functions/test_events.py"
-        )
-    finally:
-        kept.rename(event)
-    assert failed.returncode == 1
-    assert "AssertionError: events/" in failed.stdout
-
-
-class Table(NamedTuple):
-    """A test with a case for every endpoint, and what its cases are named after."""
-
-    test: str
-    named_after: str
-
-
-TABLES = {
-    "attacks": Table(
-        "tests/identity/test_attacks.py::test_every_route_refuses_an_attack",
-        "folders",
-    ),
-    "gates": Table(
-        "tests/identity/test_attacks.py::test_every_route_has_the_same_gate",
-        "folders",
-    ),
-    "round trips": Table(
-        "tests/functions/test_round_trips.py::test_a_request_costs_one_round_trip", "keys"
-    ),
-    "fuzzing": Table(
-        "tests/functions/test_arbitrary_events.py::"
-        "test_every_event_is_answered_and_none_is_the_servers_fault",
-        "keys",
-    ),
-    "import budgets": Table(
-        "tests/bench/test_imports.py::test_a_function_imports_the_packages_that_it_needs_and_no_other",
-        "functions",
-    ),
-}
-
-_NAMES = """
-import json
-from tests.routes import FUNCTIONS, ROUTES, TASK_ROUTES
-print(json.dumps({
-    "folders": [route.folder for route in TASK_ROUTES],
-    "keys": [route.key for route in ROUTES],
-    "functions": [*FUNCTIONS],
-}))
-"""
-
-
-@pytest.fixture(scope="module")
-def collected(endpoint: Walk) -> list[str]:
-    """Return the cases of all tables, with the new endpoint."""
-    tests = (table.test for table in TABLES.values())
-    return endpoint.python("-m", "pytest", "-q", "--collect-only", *tests).splitlines()
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_has_every_endpoint(name: str, endpoint: Walk, collected: list[str]) -> None:
-    table = TABLES[name]
-    names = json.loads(endpoint.python("-c", _NAMES))[table.named_after]
-    assert {"folders": "summarize_tasks", "keys": SUMMARY, "functions": "SummarizeTasks"}[
-        table.named_after
-    ] in names
-    cases = [case.removeprefix(table.test) for case in collected if case.startswith(table.test)]
-    found = {
-        each for each in names if any(re.search(rf"[\[-]{re.escape(each)}[\]-]", c) for c in cases)
-    }
-    assert found == set(names), f"the table of {name} ({table.test})"
+    endpoint.python("-m", "pytest", *QUIET, "tests/deploy/test_resources.py")
 
 
 # --- the second walk -----------------------------------------------------------------------------
