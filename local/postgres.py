@@ -2,7 +2,7 @@
 
 It listens on a Unix socket in a private folder only, so it never gets in the way of another
 Postgres on this machine. Peer authentication lets in this account alone. Postgres' own `pg_ctl`
-starts and stops it. The server outlives a gateway that is killed; the next gateway takes it over.
+starts and stops it. The server outlives a gateway that is killed; the next gateway replaces it.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Postgres:
         shutil.rmtree(self._data.rename(self._unfinished))
 
     def start(self) -> None:
-        """Create the database when there is none, and start the server or take over a running one.
+        """Create the database when there is none, and start the server; replace a running one.
 
         Raise LocalError with one sentence when that fails; data is never deleted.
         """
@@ -135,8 +135,7 @@ class Postgres:
                 raise
             self._create_if_missing()
             ending.callback(self._stop_server)
-            if not (self._has_server() and self.is_running()):
-                self._start_server()
+            self._start_server()
             self._ending = ending.pop_all()
 
     def stop(self) -> None:
@@ -195,7 +194,7 @@ class Postgres:
         self._unfinished.rename(self._data)
 
     def _start_server(self) -> None:
-        self._stop_server()  # one may run whose socket was swept away with other temporary files
+        self._stop_server()  # that of a process that was killed
         make_anew(self._socket_folder)
         owner = pwd.getpwuid(os.geteuid()).pw_name
         files = {

@@ -41,7 +41,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     left = Postgres(folder / ".local" / "postgres")
     if left.is_running():
         with left:
-            pass  # take its server over, and stop it
+            pass  # replace its server, and stop that
 
 
 def _kill(api: Running) -> None:

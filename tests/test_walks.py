@@ -154,10 +154,9 @@ def test_a_new_endpoint_is_built(endpoint: Walk) -> None:
 def test_a_new_endpoint_passes_the_tests_that_walk_the_routes_and_the_stack(endpoint: Walk) -> None:
     """All but the thousand odd requests, which take longer than the rest together."""
     tests = (
-        "tests/test_architecture.py",
         "tests/functions",
-        "tests/identity/test_authorization.py",
-        "tests/identity/test_attacks.py",
+        "tests/identity",
+        "tests/test_architecture.py",
     )
     passed = endpoint.python("-m", "pytest", *QUIET, "-k", "summar and not every_event", *tests)
     assert re.search(r"^\d{2,} passed", passed, re.M), passed
