@@ -15,7 +15,7 @@ import pytest
 from local.database import check_database, place_of
 from local.postgres import Postgres
 from local.settings import Settings
-from tests.local.toy import command, environment
+from tests.local.toy import add_database, command, environment
 from tests.running import start, stop, until_ready
 
 COUNT = "SELECT 'tasks: ' || count(*) FROM kept"
@@ -32,9 +32,7 @@ def database(folder: Path) -> Path:
 @pytest.fixture
 def in_use(database: Path) -> Iterator[Path]:
     """Return the same, while an API uses the database."""
-    template = database / "template.yaml"
-    parameter = "Parameters:\n  DatabaseUrl: {Type: String}"
-    template.write_text(template.read_text().replace("Parameters:", parameter, 1))
+    add_database(database)
     process = start(environment({}), cwd=database)
     until_ready(process)
     yield database

@@ -25,17 +25,9 @@ def test_a_function_sees_the_variables_of_lambda_and_of_the_template_alone(toy: 
     assert seen["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
     assert seen["TZ"] == ":UTC"
     assert not {"MINE", "AWS_PROFILE", "HOME", "PORT", "VIRTUAL_ENV"} & seen.keys()
-
-
-def test_a_context_says_which_function_it_is_and_how_long_it_may_take(toy: Toy) -> None:
-    answer = toy.work(
-        "answer = [context.function_name, context.invoked_function_arn, context.aws_request_id,"
-        " context.get_remaining_time_in_millis()]"
-    )
-    name, arn, request_id, remaining = answer.json()
-    assert name == "Work"
+    context = "[context.invoked_function_arn, context.get_remaining_time_in_millis()]"
+    arn, remaining = toy.work(f"answer = {context}").json()
     assert arn == "arn:aws:lambda:us-east-1:123456789012:function:Work"
-    assert len(request_id) == 36
     assert 15_000 < remaining <= 20_000
 
 
@@ -82,11 +74,13 @@ def test_a_request_takes_whichever_environment_is_free_first(
     assert [_status(each) for each in [*busy, *waiting]] == [200] * 22
 
 
-def test_a_function_that_takes_too_long_is_ended(toy: Toy, gate: Gate) -> None:
-    process = toy.work("answer = os.getpid()", "/short").json()
+def test_a_function_that_takes_too_long_is_ended_with_its_children(toy: Toy, gate: Gate) -> None:
+    child = "import subprocess; child = subprocess.Popen(['sleep', '1000'])"
+    processes = toy.work(f"{child}; answer = [os.getpid(), child.pid]", "/short").json()
     assert message(toy.work(gate.code, "/short")) == (500, "Internal Server Error")
-    _wait_for_end(process)
-    assert toy.work("answer = os.getpid()", "/short").json() != process
+    for process in processes:
+        _wait_for_end(process)
+    assert toy.work("answer = os.getpid()", "/short").json() not in processes
 
 
 @pytest.mark.parametrize(
@@ -102,14 +96,6 @@ def test_a_function_that_fails_is_500_and_the_next_request_is_not(toy: Toy, code
     assert message(toy.work(code)) == (500, "Internal Server Error")
     assert toy.work("pass").status_code == 200
     assert message(toy.get("/broken")) == (500, "Internal Server Error")
-
-
-def test_what_a_dead_function_left_running_ends_as_well(toy: Toy) -> None:
-    child = "import subprocess; child = subprocess.Popen(['sleep', '1000'])"
-    process = toy.work(f"{child}; answer = child.pid", "/short").json()
-    assert message(toy.work("os._exit(3)", "/short")) == (500, "Internal Server Error")
-    _wait_for_end(process)
-    assert toy.work("pass", "/short").status_code == 200
 
 
 def test_a_stranger_gets_no_event_and_answers_none(toy: Toy) -> None:

@@ -1,8 +1,6 @@
 """What a developer sees of the functions: in the terminal of `make run`, and by `make logs`."""
 
 import json
-import os
-import pty
 import re
 import signal
 import stat
@@ -59,16 +57,6 @@ def test_an_unhandled_error_is_seen_once_with_its_file_and_line(folder: Path) ->
     output = seen(folder, lambda url: work(url, "1 / 0"))
     assert output.count("ZeroDivisionError: division by zero") == 1
     assert re.search(r'File "\S*functions/worker/app\.py", line \d+, in handler', output)
-
-
-def test_colours_are_for_terminals_only() -> None:
-    main, side = pty.openpty()
-    with os.fdopen(side, "w") as terminal, open(os.devnull, "w") as file:
-        (coloured,) = shown_lines("F", '{"level": "WARNING", "message": "careful"}', terminal)
-        (plain,) = shown_lines("F", '{"level": "WARNING", "message": "careful"}', file)
-    os.close(main)
-    assert coloured == "\x1b[2mF:\x1b[0m \x1b[33mWARNING careful\x1b[0m"
-    assert plain == "F: WARNING careful"
 
 
 def test_what_a_function_writes_cannot_steer_the_terminal() -> None:

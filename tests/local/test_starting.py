@@ -15,35 +15,16 @@ import psycopg
 import pytest
 
 from bench.servers import until
-from tests.local.toy import Gate, command, environment, refused, served, write_product
+from tests.local.toy import (
+    Gate,
+    add_database,
+    command,
+    environment,
+    refused,
+    served,
+    write_product,
+)
 from tests.running import ROOT, running, start
-
-WITH_DATABASE = """
-  DatabaseUrl: {Type: String, AllowedPattern: "^postgresql://.+$", ConstraintDescription: is wrong}
-"""
-MIGRATE = """
-  Migrate:
-    Type: AWS::Serverless::Function
-    Properties:
-      CodeUri: functions/worker
-      Handler: migrate.handler
-      Environment: {Variables: {DATABASE_URL: !Ref DatabaseUrl}}
-"""
-
-
-@pytest.fixture
-def with_database(folder: Path) -> Path:
-    """Write a toy with a database and a Migrate function that can be told to fail."""
-    template = (folder / "template.yaml").read_text()
-    template = template.replace("Parameters:\n", f"Parameters:{WITH_DATABASE}", 1)
-    (folder / "template.yaml").write_text(template + MIGRATE.lstrip("\n"))
-    (folder / "functions/worker/migrate.py").write_text(
-        "import os\n\ndef handler(event, context):\n"
-        '    if "refuse" in os.environ["DATABASE_URL"]:\n'
-        '        raise RuntimeError("no\\nway")\n'
-        '    return {"applied": [], "version": 1}\n'
-    )
-    return folder
 
 
 def test_it_prints_routes_settings_and_a_first_request_before_it_is_ready(folder: Path) -> None:
@@ -60,9 +41,10 @@ def test_it_prints_routes_settings_and_a_first_request_before_it_is_ready(folder
 
 
 def test_a_signal_ends_all_that_it_started_also_in_the_middle_of_a_request(
-    with_database: Path, gate: Gate
+    folder: Path, gate: Gate
 ) -> None:
-    process = start(environment({}), cwd=with_database)
+    add_database(folder)
+    process = start(environment({}), cwd=folder)
     assert process.stdout
     url = next(line for line in process.stdout if line.startswith("Ready on ")).split()[-1]
     with ThreadPoolExecutor(1) as background:
@@ -70,7 +52,7 @@ def test_a_signal_ends_all_that_it_started_also_in_the_middle_of_a_request(
         busy = background.submit(httpx.post, f"{url}/work", content=gate.code, headers=headers)
         gate.wait_for(1)
         children = psutil.Process(process.pid).children(recursive=True)
-        server = (with_database / ".local/postgres/postmaster.pid").read_text().split()[0]
+        server = (folder / ".local/postgres/postmaster.pid").read_text().split()[0]
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=10)
         assert isinstance(busy.exception(), httpx.HTTPError)
@@ -103,19 +85,15 @@ def test_a_taken_port_is_said_in_one_sentence(folder: Path) -> None:
         ({"PORT": "http"}, "PORT has to be a whole number from 0 to 65535."),
         ({"GREETING": "ahoy"}, "GREETING has to be one of hello, welcome."),
         (
-            {"DATABASE_URL": "postgresql://refuse"},
-            "The schema cannot be applied to DATABASE_URL: Migrate: RuntimeError: no way",
-        ),
-        (
             {"GIVEN": "GREETING GREETIN", "GREETIN": "welcome"},
             "GREETIN is no setting: did you mean GREETING?",
         ),
     ],
 )
 def test_a_bad_setting_is_said_in_one_sentence(
-    with_database: Path, settings: dict[str, str], said: str
+    folder: Path, settings: dict[str, str], said: str
 ) -> None:
-    assert refused(with_database, **settings) == said
+    assert refused(folder, **settings) == said
 
 
 def test_make_passes_the_names_of_its_command_line() -> None:

@@ -153,6 +153,13 @@ def write(folder: Path, packages: Path) -> Path:
     return folder
 
 
+def add_database(folder: Path) -> None:
+    """Let the toy have an embedded database, which none of its functions use."""
+    template = folder / "template.yaml"
+    parameter = "Parameters:\n  DatabaseUrl: {Type: String}"
+    template.write_text(template.read_text().replace("Parameters:", parameter, 1))
+
+
 def write_product(folder: Path, packages: Path, *, events: bool = False) -> Path:
     """Return a checkout whose sources are the product's own, with data of its own."""
     folder.mkdir(exist_ok=True)
