@@ -60,7 +60,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     given = {name: value for name, value in environ.items() if value}
     if "JWT_SECRET" not in given:
         given["JWT_SECRET"] = _kept_secret(root / ".local" / "jwt_secret")
-        if "JWT_ISSUERS" in given:  # beside others, the issuer of this secret has to have a name
+        # Beside others, the issuer of this secret has to have a name.
+        if given.keys() & {"JWT_ISSUERS", "NEON_AUTH_URL"}:
             given.setdefault("JWT_ISSUER", "make-run")
     return Settings(
         root=root,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from unittest.mock import Mock
 
 import pytest
@@ -25,6 +26,7 @@ from http_client import (
 from tests.https import Asked, Server, serving
 from tests.running import python
 
+HOSTS = ("127.0.0.2", "127.0.0.1")
 Talk = Callable[[socket.socket], None]
 
 
@@ -209,6 +211,52 @@ def test_a_body_without_an_end_is_left_at_the_limit() -> None:
 def test_what_is_no_complete_response_is_an_error(text: bytes) -> None:
     with talking(answers(text)) as url, pytest.raises(UnreachableError):
         request("GET", url, timeout=5)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip"])
+def test_a_body_that_comes_in_gzip_is_read(coding: str) -> None:
+    packed = gzip.compress(b'{"keys": []}')
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(packed)}\r\n\r\n"
+    with talking(answers(head.encode() + packed)) as url:
+        assert request("GET", url, timeout=10).body == b'{"keys": []}'
+
+
+@pytest.mark.parametrize(
+    ("packed", "error"),
+    [
+        pytest.param(gzip.compress(b"x" * 2000), TooLargeError, id="grows beyond the limit"),
+        pytest.param(gzip.compress(b"x" * 99)[:-8], UnreachableError, id="ends early"),
+        pytest.param(b"plain", UnreachableError, id="is not gzip"),
+    ],
+)
+def test_gzip_that_is_too_long_or_broken_is_an_error(
+    packed: bytes, error: type[HTTPClientError]
+) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+    with talking(answers(head.encode() + packed)) as url, pytest.raises(error):
+        request("GET", url, timeout=10, max_bytes=1000)
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    echo: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener that accepts nobody and whose queue is full is silent, as a dead host is."""
+    port = int(echo.url.rpartition(":")[2].strip("/"))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.2", port))
+        silent.listen(0)
+        with closing(socket.create_connection(("127.0.0.2", port))):
+            found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in HOSTS]
+            real = socket.getaddrinfo
+            monkeypatch.setattr(
+                socket,
+                "getaddrinfo",
+                lambda host, *rest, **more: (
+                    found if host == "localhost" else real(host, *rest, **more)
+                ),
+            )
+            url = f"http://localhost:{port}/"
+            assert request("POST", url, body=b"hello", timeout=2).body == b"hello"
 
 
 def test_nobody_there_is_an_error() -> None:

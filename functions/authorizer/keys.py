@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import strict_json
 from jwt import PyJWK, PyJWTError
 from jwt.algorithms import HMACAlgorithm
-from settings import Issuer, SettingsError, check_secret
+from settings import Issuer, SettingsError, canonical, check_secret
 
 import http_client
 from observability import logger
@@ -225,7 +225,7 @@ def _key(jwk: dict[str, Any]) -> PyJWK | None:
         algorithm = _ALGORITHM_OF[jwk["kty"], jwk.get("crv")]
         is_to_verify = (
             isinstance(jwk["kid"], str)
-            and jwk.get("alg") in (None, algorithm)
+            and canonical(jwk.get("alg")) in (None, algorithm)
             and jwk.get("use") in (None, "sig")
             and "verify" in (jwk.get("key_ops") or ["verify"])
             and "d" not in jwk

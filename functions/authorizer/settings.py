@@ -1,5 +1,7 @@
 """Whose tokens are accepted, read from the environment; unsafe settings refuse to start.
 
+NEON_AUTH_URL is the URL of Neon Auth, which says everything else about that issuer.
+
 JWT_SECRET, JWT_ISSUER, JWT_AUDIENCE and JWT_SUBJECTS describe one issuer that shares a secret with
 this API; JWT_PREVIOUS_SECRET is the secret it had before. JWT_SECRET_ID names the secret in Secrets
 Manager instead. JWT_ISSUERS is a JSON list of issuers, each with `jwks_url` or `secret`, for all
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import strict_json
 
@@ -20,6 +23,7 @@ import jwt_secret
 _MAX_LEEWAY_SECONDS = 300
 _SHARED = "HS256"
 _ALGORITHMS = ("ES256", "EdDSA", _SHARED, "RS256")
+_ANOTHER_NAME = {"Ed25519": "EdDSA"}  # RFC 9864
 
 
 class SettingsError(Exception):
@@ -50,6 +54,8 @@ class Issuer:
 def from_environment(environment: Mapping[str, str]) -> list[Issuer]:
     """Return the accepted issuers, at least one. Raise SettingsError."""
     issuers = _listed(environment.get("JWT_ISSUERS", ""))
+    if auth := environment.get("NEON_AUTH_URL", ""):
+        issuers.append(_neon_auth(auth))
     given = {name: environment[name] for name in _VARIABLES if environment.get(name)}
     if given or not issuers:
         if "JWT_SECRET_ID" not in given:
@@ -62,7 +68,7 @@ def from_environment(environment: Mapping[str, str]) -> list[Issuer]:
         issuers.insert(0, Issuer(**members))
     names = [each.issuer for each in issuers]
     if "" in names and len(names) > 1:
-        raise SettingsError("JWT_ISSUER has to name the secret's issuer beside JWT_ISSUERS")
+        raise SettingsError("JWT_ISSUER has to name the secret's issuer beside other issuers")
     for name in names:  # each `iss` leads to one issuer, or a token could choose how it is verified
         if names.count(name) > 1:
             raise SettingsError(f"The issuer {name} may be there once, with one way to verify")
@@ -79,6 +85,20 @@ def _listed(text: str) -> list[Issuer]:
     if not isinstance(entries, list) or not entries:
         raise SettingsError("JWT_ISSUERS has to be a JSON list of one or more issuers")
     return [_entry(each, f"JWT_ISSUERS[{index}]") for index, each in enumerate(entries)]
+
+
+def _neon_auth(url: str) -> Issuer:
+    """Return the issuer of Neon Auth: its name is the origin, and its keys are below the path.
+
+    Source: https://neon.com/docs/auth/guides/plugins/jwt
+
+    >>> _neon_auth("https://ep-x.neonauth.aws.neon.tech/neondb/auth").issuer
+    'https://ep-x.neonauth.aws.neon.tech'
+    """
+    parts = urlsplit(_url(url.strip().rstrip("/"), "NEON_AUTH_URL"))
+    origin = f"{parts.scheme}://{parts.netloc}"
+    jwks_url = f"{origin}{parts.path}/.well-known/jwks.json"
+    return Issuer(origin, frozenset({origin}), algorithms=frozenset({"EdDSA"}), jwks_url=jwks_url)
 
 
 def _entry(entry: object, where: str) -> Issuer:
@@ -107,9 +127,15 @@ def check_secret(value: object, where: str) -> str:
         raise SettingsError(f"{where} {error}") from error
 
 
+def canonical(algorithm: Any) -> Any:
+    """Return the older one of the two names that an algorithm of JOSE may have."""
+    return _ANOTHER_NAME.get(algorithm, algorithm) if isinstance(algorithm, str) else algorithm
+
+
 def _algorithms(named: object, where: str) -> frozenset[str]:
     if not isinstance(named, list) or not named:
         raise SettingsError(f"{where} has to list at least one")
+    named = [canonical(each) for each in named]
     if not all(each in _ALGORITHMS for each in named):
         raise SettingsError(f"{where} may hold {', '.join(_ALGORITHMS)} and nothing else")
     if _SHARED in named and len(set(named)) > 1:

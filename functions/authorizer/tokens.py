@@ -19,7 +19,7 @@ from typing import Any
 
 import strict_json
 from keys import Clock, Keys, UnknownKeyError, keys_of
-from settings import Issuer
+from settings import Issuer, canonical
 
 _MAX_LENGTH = 10_240  # what the gateway accepts for all headers together
 _MAX_OBJECTS = 100  # reading an object costs more than reading its two bytes elsewhere
@@ -65,9 +65,9 @@ class Verifier:
         token = _credentials(authorization)
         header, claims, signature = _read(token)
         issuer, keys_of_issuer = self._claimed(claims)
-        _check_header(header, issuer)
+        algorithm = _algorithm(header, issuer)
         try:
-            keys = keys_of_issuer.find(header.get("kid"), header["alg"])
+            keys = keys_of_issuer.find(header.get("kid"), algorithm)
         except UnknownKeyError as error:
             raise TokenError("its key is not the issuer's") from error
         message = token.rpartition(".")[0].encode()
@@ -129,17 +129,21 @@ def _decoded(part: str) -> bytes:
     return raw
 
 
-def _check_header(header: dict[str, Any], issuer: Issuer) -> None:
-    """Refuse a key of the token's own, an extension, another kind, another algorithm."""
+def _algorithm(header: dict[str, Any], issuer: Issuer) -> str:
+    """Return the algorithm of a header that the issuer may have written.
+
+    Refuse a key of the token's own, an extension, another kind, another algorithm.
+    """
     if _OTHER_WAYS & header.keys():
         raise TokenError("its header asks for another verification")
     if not isinstance(header.get("kid"), str | None):
         raise TokenError("its key id is no text")
     if str(header.get("typ", "JWT")).lower() not in _TYPES:
         raise TokenError("it is another kind of token")
-    algorithm = header.get("alg")
+    algorithm = canonical(header.get("alg"))
     if not isinstance(algorithm, str) or algorithm not in issuer.algorithms:
         raise TokenError("its algorithm is not the issuer's")
+    return algorithm
 
 
 def _caller(claims: dict[str, Any], issuer: Issuer, now: float) -> Caller:

@@ -21,6 +21,7 @@ import re
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -135,7 +136,23 @@ def _read(response: http.client.HTTPResponse, max_bytes: int) -> Response:
     if response.length:  # http.client takes an early end of the stream for the end of the body
         raise http.client.IncompleteRead(body)
     headers = {name.lower(): value for name, value in response.getheaders()}
+    if headers.get("content-encoding", "").lower() in ("gzip", "x-gzip"):
+        body = _decompressed(body, max_bytes)
     return Response(response.status, headers, body)
+
+
+def _decompressed(body: bytes, max_bytes: int) -> bytes:
+    """Read a body in gzip, which some servers send to clients that did not ask for it."""
+    reader = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        text = reader.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise ValueError("the body is not gzip") from error
+    if len(text) > max_bytes:
+        raise TooLargeError(f"the response is longer than {max_bytes} bytes")
+    if not reader.eof:
+        raise http.client.IncompleteRead(text)
+    return text
 
 
 def _connect(parts: SplitResult, deadline: float) -> socket.socket:
@@ -153,11 +170,16 @@ def _connect(parts: SplitResult, deadline: float) -> socket.socket:
 
 
 def _first_that_answers(host: str, port: int, deadline: float) -> socket.socket:
-    """Connect to the host's addresses in turn until one answers."""
+    """Connect to the host's addresses in turn until one answers.
+
+    Each gets its share of the time that is left, so that one that is dead leaves some to the next.
+    """
     failure: OSError = OSError("the host has no address")
-    for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for number, (*_, address) in enumerate(found):
+        share = _remaining(deadline) / (len(found) - number)
         try:
-            return socket.create_connection((str(address[0]), port), timeout=_remaining(deadline))
+            return socket.create_connection((str(address[0]), port), timeout=share)
         except OSError as error:
             failure = error
     raise failure

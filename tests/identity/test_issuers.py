@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -80,6 +81,17 @@ def test_neon_auth(jwks: Jwks) -> None:
     )
     text = token({"alg": "EdDSA", "kid": ED.kid}, claims, ED.sign)
     assert verdict(settings(jwks, origin, origin, "EdDSA"), text)["sub"] == USER
+
+
+def test_neon_auth_is_configured_by_its_url_alone(jwks: Jwks) -> None:
+    """A client may write the algorithm's new name (RFC 9864), which is the same algorithm."""
+    origin = jwks.url.removesuffix(urlsplit(jwks.url).path)
+    environment = {"NEON_AUTH_URL": f"{origin}/neondb/auth/"}
+    for name in ("EdDSA", "Ed25519"):
+        text = token({"alg": name, "kid": ED.kid}, better_auth(origin), ED.sign)
+        assert verdict(environment, text)["sub"] == USER
+    elsewhere = token({"alg": "EdDSA", "kid": ED.kid}, better_auth("https://other.test"), ED.sign)
+    assert "sub" not in verdict(environment, elsewhere)
 
 
 def test_auth0(jwks: Jwks) -> None:

@@ -127,7 +127,7 @@ UNSAFE: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a secret for any issuer beside a JWKS": (
         {"JWT_SECRET": SECRET, **listed(JWKS)},
-        "JWT_ISSUER has to name the secret's issuer beside JWT_ISSUERS",
+        "JWT_ISSUER has to name the secret's issuer beside other issuers",
     ),
 }
 
