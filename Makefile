@@ -244,7 +244,7 @@ swagger-ui: ## take another version of Swagger UI for the page under /docs: make
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
 	for name in uv layer authorizer runtime dev sam policy bench \
-	    rival_fastapi_psycopg2 rival_fastapi_asyncpg rival_powertools rival_floor; do
+	    rival_fastapi_psycopg2 rival_powertools rival_floor; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt
 	done

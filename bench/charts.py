@@ -18,7 +18,6 @@ import matplotlib.pyplot as plt
 _COLOURS = {
     "ours": "#0072B2",
     "fastapi-psycopg2": "#E69F00",
-    "fastapi-asyncpg": "#D55E00",
     "powertools": "#009E73",
     "floor": "#9CA3AF",
 }
@@ -62,14 +61,14 @@ def _cold_start(found: Results, titles: Results) -> Any:
 
 
 def _endpoints(found: Results, titles: Results) -> Any:
-    figure, panels = plt.subplots((len(found) + 1) // 2, 2, figsize=(9, 6), squeeze=False)
+    figure, panels = plt.subplots(1, len(found), figsize=(9, 3.5), squeeze=False)
     figure.suptitle("A warm request, p50 in milliseconds; less is better, the scales differ")
-    for axes, way in zip(panels.flat, found.values(), strict=False):
+    for axes, way in zip(panels.flat, found.values(), strict=True):
         _bars(axes, way["operations"], titles)
         axes.set_title(way["title"], loc="left")
         axes.grid(axis="y", alpha=0.3)
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, columnspacing=1, fontsize=8)
+    figure.legend(handles, names, loc="outside lower center", ncols=2, columnspacing=1, fontsize=8)
     return figure
 
 

@@ -86,16 +86,11 @@ class Contender(NamedTuple):
         return Command(f"{self.name}'s {operation}", arguments, folder, variables)
 
 
-_FASTAPI = ("models.py", "fastapi/*.py")
 # By name: a title, and the sources that are copied beside the packages of requirements/rival_*.
 _RIVALS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fastapi-psycopg2": (
         "FastAPI + SQLModel + Mangum, psycopg2",
-        (*_FASTAPI, "fastapi/psycopg2/*.py"),
-    ),
-    "fastapi-asyncpg": (
-        "FastAPI + SQLModel + Mangum, asyncpg",
-        (*_FASTAPI, "fastapi/asyncpg/*.py"),
+        ("models.py", "fastapi/*.py"),
     ),
     "powertools": ("Powertools with validation, psycopg 3", ("models.py", "powertools/*.py")),
     FLOOR: ("a bare handler, psycopg 3", ("floor/*.py",)),

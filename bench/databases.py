@@ -21,7 +21,8 @@ from bench.proxy import Proxy
 from bench.servers import PASSWORD, QUOTED, Authority, PgBouncer, Postgres
 
 PRODUCT, RIVALS = "product", "rivals"
-LATENCIES = (20,)  # milliseconds of a round trip
+FAR = "far"
+LATENCY = 20  # milliseconds of a round trip
 PREPARED = (1, 21)  # the first PgBouncer with prepared statements, which Neon's has
 
 _SCHEMA = Path(__file__).parent / "rivals" / "schema.sql"
@@ -161,20 +162,19 @@ def pooled(databases: Databases, folder: Path, size: int) -> Iterator[Way]:
 
 @contextmanager
 def ways(databases: Databases, folder: Path) -> Iterator[dict[str, Way]]:
-    """Open all ways to the server: straight, and as to Neon, by PgBouncer and TLS, near and far.
+    """Open the ways to the server: near and straight, and far by PgBouncer and TLS, as to Neon.
 
     Without a PgBouncer there is only the first.
     """
-    found = {"local": databases.local}
+    found = {"near": databases.local}
     with ExitStack() as stack:
         if has_pooler():
-            near = found["pooler"] = stack.enter_context(pooled(databases, folder, 10))
-            for latency in LATENCIES:
-                proxy = stack.enter_context(Proxy(near.port, latency=latency / 2000))
-                found[f"pooler-{latency}ms"] = near._replace(
-                    title=f"{near.title}, {latency} ms away",
-                    port=proxy.port,
-                    latency=latency,
-                    round_trips=partial(getattr, proxy, "round_trips"),
-                )
+            pooler = stack.enter_context(pooled(databases, folder, 10))
+            proxy = stack.enter_context(Proxy(pooler.port, latency=LATENCY / 2000))
+            found[FAR] = pooler._replace(
+                title=f"{pooler.title}, {LATENCY} ms away",
+                port=proxy.port,
+                latency=LATENCY,
+                round_trips=partial(getattr, proxy, "round_trips"),
+            )
         yield found

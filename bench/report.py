@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import servers
 from bench.contenders import FLOOR, OURS, lambda_python, run, runtime_client
+from bench.databases import FAR
 from local.postgres import BINARIES
 
 Results = Mapping[str, Any]
@@ -25,15 +26,12 @@ MEASURES = {
     "cpu": "CPU of a warm request",
     "memory": "peak memory",
 }
-_FASTAPI = {"cold": 0.45, "p50": 0.35, "p99": 0.5, "cpu": 0.4, "memory": 0.7}
 # What ours divided by theirs may be at most.
 TARGETS: Mapping[str, Mapping[str, float]] = {
-    "fastapi-psycopg2": _FASTAPI,
-    "fastapi-asyncpg": _FASTAPI,
+    "fastapi-psycopg2": {"cold": 0.45, "p50": 0.35, "p99": 0.5, "cpu": 0.4, "memory": 0.7},
     "powertools": dict.fromkeys(("cold", "p50", "p99", "cpu", "memory"), 0.95),
     FLOOR: {"cold": 1.5, "p50": 1.3, "cpu": 1.4},
 }
-_FAR = "pooler-20ms"
 
 
 def conditions() -> str:
@@ -131,7 +129,7 @@ def _headline(results: Results) -> str:
     for measure in ("cold", "p50", "p99", "cpu", "memory"):
         cells = (f"{each[measure]['median']:.2f}" for each in ratios.values())
         rows.append([MEASURES[measure], *cells])
-    if way := results.get("endpoints", {}).get(_FAR):
+    if way := results.get("endpoints", {}).get(FAR):
         listed = way["operations"]["list_tasks"]["contenders"]
         far = {"trips": "round trips", "p50": "p50, database 20 ms away, ms"}
         for measure, title in far.items():

@@ -1,14 +1,13 @@
-"""The task API by FastAPI and SQLModel: all routes in one function, on either driver.
+"""The task API by FastAPI and SQLModel: all routes in one function, on psycopg2.
 
-`database.route` makes a route of each function. On psycopg2 it stays a plain function, as the
-documentation of both asks for with a driver that blocks; on asyncpg it becomes a coroutine.
+Routes are plain functions, as FastAPI's documentation asks for with a driver that blocks.
 docs/performance.md says what psycopg2 on the event loop would save.
 """
 
 from datetime import UTC, datetime
 from uuid import UUID
 
-from database import Db, route
+from database import Db
 from fastapi import HTTPException
 from models import TaskCreate, TaskRead, TaskUpdate, uuid7
 from serving import User, app, handler_of
@@ -39,14 +38,12 @@ class Task(SQLModel, table=True):
 
 
 @app.get(TASKS, response_model=list[TaskRead])
-@route
 def list_tasks(db: Db, user_id: User):
     mine = select(Task).where(Task.user_id == user_id).order_by(col(Task.id)).limit(1000)
     return db.exec(mine).all()
 
 
 @app.post(TASKS, response_model=TaskRead, status_code=201)
-@route
 def create_task(db: Db, user_id: User, new: TaskCreate):
     task = Task(user_id=user_id, title=new.title, description=new.description)
     task.updated_at = task.created_at
@@ -56,25 +53,21 @@ def create_task(db: Db, user_id: User, new: TaskCreate):
 
 
 @app.get(TASK, response_model=TaskRead)
-@route
 def get_task(db: Db, user_id: User, task_id: UUID):
     return found(db.get(Task, (user_id, task_id)))
 
 
 @app.put(TASK, response_model=TaskRead)
-@route
 def update_task(db: Db, user_id: User, task_id: UUID, change: TaskUpdate):
     return changed(db, user_id, task_id, change.model_dump(exclude_none=True))
 
 
 @app.patch(TASK + "/complete", response_model=TaskRead)
-@route
 def toggle_task(db: Db, user_id: User, task_id: UUID):
     return changed(db, user_id, task_id, {"completed": not_(col(Task.completed))})
 
 
 @app.delete(TASK, response_model=dict[str, str])
-@route
 def delete_task(db: Db, user_id: User, task_id: UUID):
     gone = delete(Task).where(col(Task.user_id) == user_id, col(Task.id) == task_id)
     if not db.exec(gone.execution_options(synchronize_session=False)).rowcount:

@@ -1,8 +1,8 @@
 """One engine for the life of the execution environment, which serves one request at a time."""
 
 import os
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 from fastapi import Depends
 from serving import User
@@ -28,11 +28,6 @@ def get_session(user_id: User) -> Iterator[Session]:
 
 
 Db = Annotated[Session, Depends(get_session)]
-
-
-def route(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Leave the function as it is; FastAPI runs it in a thread."""
-    return function
 
 
 # INIT has a full processor.
