@@ -50,6 +50,8 @@ def test_the_previous_secret_and_the_only_users_reach_it(new_database: Callable[
             client = Client(api.url, secret, user)
             return client.send("GET", client.path()).status_code
 
+        assert "JWT_SECRET is set" in api.banner
+        assert SECRET not in "".join(api.banner)
         assert status("alice", secrets["JWT_SECRET"]) == 200
         assert status("alice", secrets["JWT_PREVIOUS_SECRET"]) == 200
         assert status("alice", SECRET) == 401
