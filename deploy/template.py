@@ -145,9 +145,11 @@ def parameter_values(document: Document, environ: Mapping[str, str]) -> Document
         value = environ.get(variable, definition.get("Default"))
         if value is None:
             raise TemplateError(f"{variable} has to be set: {name} has no default.")
-        _check_parameter(variable, str(value), definition)
         is_list = definition.get("Type") == "CommaDelimitedList"
-        values[name] = [part.strip() for part in str(value).split(",")] if is_list else str(value)
+        parts = [part.strip() for part in str(value).split(",")] if is_list else [str(value)]
+        for part in parts:
+            _check_parameter(variable, part, definition)
+        values[name] = parts if is_list else str(value)
     return values
 
 

@@ -121,6 +121,36 @@ def test_the_newest_task_comes_first_where_the_page_asks_for_it(
     assert found == [[second["id"], first["id"]], "first", [2, 1]]
 
 
+def test_a_client_may_send_the_usual_headers_and_no_cookies(evaluate: Evaluate) -> None:
+    found = evaluate(
+        """{
+        const headers = {"X-Requested-With": "XMLHttpRequest", "Cache-Control": "no-cache"};
+        const send = options => call(`/api/${USER}/tasks`, options).then(each => each.status);
+        const refused = await send({headers, credentials: "include"}).catch(error => error.name);
+        return [refused, await send({headers, ...withoutCookies})];
+        }"""
+    )
+    assert found == ["TypeError", 200]
+
+
+def test_a_path_with_a_slash_and_a_wanted_state_have_their_lines(
+    evaluate: Evaluate, client: Client
+) -> None:
+    client.create(title="open")
+    found = evaluate(
+        """{
+        const path = `/api/${USER}/tasks/`;
+        const [{id}] = await (await newestFirst(USER)).json();
+        const flipped = await (await call(`${taskPath(USER, id)}/complete`, {method: "PATCH",
+          headers: {"Content-Type": "application/json"}, body: '{"completed": false}'})).json();
+        const wanted = await (await setCompleted(USER, id, true)).json();
+        return [(await call(path)).status, (await call(withoutSlash(path))).status,
+          withoutSlash("/a/?q=/"), flipped.completed, wanted.completed];
+        }"""
+    )
+    assert found == [404, 200, "/a?q=/", True, True]
+
+
 def test_all_pages_are_read_by_their_links(evaluate: Evaluate, client: Client) -> None:
     for number in range(5):
         client.create(title=f"task {number}")

@@ -13,6 +13,14 @@ from tests.deploy.transformed import document, resolved, resources
 from tests.running import ROOT
 
 GOOD = {"DATABASE_URL": "postgresql://x", "JWT_SECRET": "a-secret-of-the-tests-with-32-bytes"}
+# Browsers send none of these, so they would never match.
+NO_ORIGINS = (
+    "https://a.test/",
+    "a.test",
+    '["https://a.test"]',
+    "https://a.test,b.test",
+    "https://A.test",
+)
 
 
 def test_what_is_served_is_what_sam_makes_of_the_template() -> None:
@@ -57,6 +65,10 @@ def test_a_front_end_on_its_usual_port_may_call_the_api() -> None:
         ({**GOOD, "ARCHITECTURE": "mips"}, "ARCHITECTURE has to be one of x86_64, arm64"),
         ({**GOOD, "LIST_TIMEOUT": "11"}, "LIST_TIMEOUT has to be a number from 0.1 to 10"),
         ({**GOOD, "JWT_SECRET": "secret"}, "JWT_SECRET has to be at least 32 characters"),
+        *(
+            ({**GOOD, "CORS_ORIGINS": each}, "CORS_ORIGINS has to list origins")
+            for each in NO_ORIGINS
+        ),
     ],
 )
 def test_a_value_that_breaks_the_rules_is_refused_without_repeating_it(
