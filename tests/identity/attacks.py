@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable
@@ -105,51 +104,43 @@ def of_attacker(**header: Any) -> Build:
     return lambda w: token(w.attacker.header | header, w.claims(), w.attacker.sign)
 
 
-def confused(secret: Callable[[World], bytes], issuer: str) -> Build:
-    """Return an HS256 token, keyed with what everybody may know of the issuer."""
-    return lambda w: w.shared(
-        secret(w), issuer, kid={AUTH0: "rs256", NEON: "eddsa"}.get(issuer, "")
-    )
-
-
-NOW = int(time.time())
 MALFORMED, UNDECODABLE = "it is no signed JWT", "it cannot be decoded"
 ALGORITHM, KEY, SIGNATURE = "its algorithm is", "its key is", "its signature is"
 HEADER, ISSUER, NO_TOKEN = "its header asks", "it names no issuer", "there is no bearer token"
 AUDIENCE, SUBJECT, EXPIRED = "its audience is", "its sub is no user", "it has expired"
-TOO_LONG = "it is too long"
-
-NONE: list[object] = ["none", "nOnE", "none ", "", None, ["none"], 0]
-NO_TIME: list[object] = [None, "", "4102444800", "2099-01-01T00:00:00Z", [4102444800], {}, True]
 
 TOKENS: dict[str, Row] = {
-    # Tokens that want no verification.
+    # Tokens that want no verification, or another one.
     "alg none, no signature": (lambda w: unsigned("none", "")(w), MALFORMED),
-    **{f"alg {name!r}": (unsigned(name), ALGORITHM) for name in NONE},
+    **{f"alg {name!r}": (unsigned(name), ALGORITHM) for name in ("none", "nOnE", None, ["none"])},
     "alg missing": (with_header(alg=...), ALGORITHM),
-    "alg none over a good signature": (with_header(alg="none"), ALGORITHM),
-    # Tokens that want another verification.
     **{
-        f"alg {name}": (with_header(alg=name), ALGORITHM)
-        for name in ("eddsa", "HS256", "HS384", "RS256", "ES256", "PS256", "ES256K", "Ed25519")
+        f"alg {name!r} over a good signature": (with_header(alg=name), ALGORITHM)
+        for name in ("none", "eddsa", "HS256", "RS256", ["EdDSA"])
     },
-    "alg in a list": (with_header(alg=["EdDSA"]), ALGORITHM),
-    "HS256 with the RSA key's PEM": (confused(lambda w: w.rsa.pem, AUTH0), ALGORITHM),
-    "HS256 with the public key, as the shared issuer": (
-        confused(lambda w: w.rsa.pem, SHARED),
-        SIGNATURE,
+    "HS256 with the RSA key's PEM": (
+        lambda w: w.shared(w.rsa.pem, AUTH0, kid=w.rsa.kid),
+        ALGORITHM,
     ),
-    "HS256 with an empty secret": (confused(lambda _: b"", SHARED), SIGNATURE),
+    "HS256 with the PEM, as the shared issuer": (lambda w: w.shared(w.rsa.pem), SIGNATURE),
+    "HS256 with an empty secret": (lambda w: w.shared(b""), SIGNATURE),
     "HS256 by the shared secret, as Neon": (
         lambda w: w.shared(issuer=NEON, kid="eddsa"),
         ALGORITHM,
     ),
-    "HS512 by the shared secret": (lambda w: w.shared(alg="HS512"), ALGORITHM),
     # Tokens with a key of their own.
     "jwk of the attacker": (lambda w: of_attacker(jwk=w.attacker.jwk)(w), HEADER),
     "jwk of the issuer itself": (lambda w: w.head(jwk=w.ed.jwk), HEADER),
-    "jku of the attacker": (of_attacker(jku="http://127.0.0.1:1/jwks.json"), HEADER),
-    "x5u of the attacker": (of_attacker(x5u="https://evil.example/cert"), HEADER),
+    **{
+        f"{name} in the header": (of_attacker(**{name: value}), HEADER)
+        for name, value in {
+            "jku": "http://127.0.0.1:1/jwks.json",
+            "x5u": "https://evil.example/cert",
+            "x5c": ["MIIB"],
+            "crit": ["exp"],
+            "b64": False,
+        }.items()
+    },
     "the attacker's key under the issuer's kid": (of_attacker(), SIGNATURE),
     "kid of nobody": (of_attacker(kid="mine"), KEY),
     "kid missing": (with_header(kid=...), KEY),
@@ -159,17 +150,10 @@ TOKENS: dict[str, Row] = {
         lambda w: token(w.rsa.header | {"alg": "EdDSA"}, w.claims(), w.ed.sign),
         KEY,
     ),
-    "crit that nobody knows": (with_header(crit=["exp"]), HEADER),
-    "b64 false": (with_header(crit=["b64"], b64=False), HEADER),
-    "b64 false, not critical": (with_header(b64=False), HEADER),
     "typ of a logout token": (with_header(typ="logout+jwt"), "it is another kind"),
     # Signatures that are none.
     "signature missing": (lambda w: w.good().rpartition(".")[0], MALFORMED),
     "signature cut by a digit": (lambda w: change(w.good(), 2, lambda s: s[:-1]), UNDECODABLE),
-    "signature cut by three bytes": (
-        lambda w: change(w.good(), 2, lambda s: s[:-6] + "AA"),
-        SIGNATURE,
-    ),
     "signature of HS256 cut to a byte": (
         lambda w: token(
             {"alg": "HS256"}, w.claims(SHARED), lambda d: hs256(SECRET.encode())(d)[:1]
@@ -198,27 +182,9 @@ TOKENS: dict[str, Row] = {
         lambda w: change(w.good(), 2, lambda _: w.good(sub="bob").split(".")[2]),
         SIGNATURE,
     ),
-    "claims of another token": (
-        lambda w: change(w.good(sub="bob"), 1, lambda _: w.good().split(".")[1]),
-        SIGNATURE,
-    ),
-    "claims re-encoded": (
-        lambda w: change(
-            w.good(),
-            1,
-            lambda s: b64(
-                json.dumps(json.loads(base64.urlsafe_b64decode(s + "==")), indent=1).encode()
-            ),
-        ),
-        SIGNATURE,
-    ),
     # Texts that are no token, or two.
     "one part": (lambda _: "alice", MALFORMED),
     "four parts": (lambda w: w.good() + ".x", MALFORMED),
-    "JSON serialization": (
-        lambda w: json.dumps({"payload": w.good()}).replace(" ", ""),
-        UNDECODABLE,
-    ),
     "claims twice, the last of the attacker": (
         payload(lambda text: text[:-1] + ', "sub": "alice"}'),
         UNDECODABLE,
@@ -235,41 +201,36 @@ TOKENS: dict[str, Row] = {
         payload(lambda _: '{"exp":' + "9" * 5000 + "}"),
         UNDECODABLE,
     ),
-    "claims of 200 objects": (
-        payload(lambda text: text[:-1] + ', "x": [' + "{}, " * 200 + "0]}"),
-        "it has too many objects",
-    ),
+    "claims of 200 objects": (with_claims(x=[{}] * 200), "it has too many objects"),
     "claims in UTF-16": (
         lambda w: token(w.ed.header, json.dumps(w.claims()).encode("utf-16"), w.ed.sign),
         UNDECODABLE,
     ),
-    "exp NaN": (payload(lambda text: text.replace('"exp": ', '"exp": NaN, "x": ')), UNDECODABLE),
-    "20 KB": (with_claims(more="x" * 20_000), TOO_LONG),
+    "claims with NaN": (with_claims(exp=float("nan")), UNDECODABLE),
+    "20 KB": (with_claims(more="x" * 20_000), "it is too long"),
     # Claims that do not hold.
-    "exp missing": (with_claims(exp=...), "its exp is no number"),
-    **{f"exp {value!r}": (with_claims(exp=value), "its exp is no number") for value in NO_TIME},
+    **{
+        f"exp {value!r}": (with_claims(exp=value), "its exp is no number")
+        for value in (..., None, "4102444800", [4102444800], True)
+    },
     **{
         f"exp {value!r}": (with_claims(exp=value), "its exp is no date")
-        for value in (4102444800000, 10**30, 1e300, -(10**30))
+        for value in (4102444800000, 1e300, -(10**30))
     },
     "exp infinite": (
         payload(lambda text: text.replace('"exp": ', '"exp": 1e999, "x": ')),
         "its exp is no date",
     ),
-    **{
-        f"exp {seconds!r} s ago": (with_claims(exp=NOW - seconds), EXPIRED)
-        for seconds in (0.5, 1, 10**9)
-    },
-    **{f"exp {value!r}": (with_claims(exp=value), EXPIRED) for value in (0, -1)},
+    **{f"exp {value!r}": (with_claims(exp=value), EXPIRED) for value in (0, -1, time.time())},
     "nbf a text": (with_claims(nbf="now"), "its nbf is no number"),
-    "iat a list": (with_claims(iat=[NOW]), "its iat is no number"),
+    "iat a list": (with_claims(iat=[0]), "its iat is no number"),
     **{
         f"sub {value!r}": (with_claims(sub=value), SUBJECT)
-        for value in (..., None, "", ["alice"], {"alice": 1}, 1, True, "alice\0", "\0", "\ud800")
+        for value in (..., None, "", ["alice"], 1, "alice\0", "\ud800")
     },
     **{
-        f"aud {value!r}": (with_claims(aud=value), "its audience is")
-        for value in (..., None, "", [], "*", f"{NEON}/", NEON.upper(), API, [NEON, 1], {NEON: 1})
+        f"aud {value!r}": (with_claims(aud=value), AUDIENCE)
+        for value in (..., None, [], "*", f"{NEON}/", NEON.upper(), BETTER, [NEON, 1], {NEON: 1})
     },
     **{
         f"iss {value!r}": (with_claims(iss=value), ISSUER)
@@ -281,7 +242,7 @@ TOKENS: dict[str, Row] = {
             NEON.upper(),
             f"{NEON}\0",
             [NEON],
-            "https://evil.example",
+            "https://e.example",
         )
     },
     "a user that its issuer may not sign for": (
@@ -289,31 +250,19 @@ TOKENS: dict[str, Row] = {
         "its sub is not one that the issuer may sign for",
     ),
     "a neighbour's key": (lambda w: token(w.rsa.header, w.claims(NEON), w.rsa.sign), ALGORITHM),
-    "a neighbour's token as ours": (
-        lambda w: token(w.ec.header, w.claims(AUTH0), w.ec.sign),
-        ALGORITHM,
-    ),
-    "a neighbour's audience": (with_claims(aud=BETTER), AUDIENCE),
 }
 
 HEADERS: dict[str, Row] = {
-    "empty": (lambda _: "", NO_TOKEN),
     "blanks": (lambda _: "   ", NO_TOKEN),
-    "scheme alone": (lambda _: "Bearer", NO_TOKEN),
     "scheme and blanks": (lambda _: "Bearer   ", NO_TOKEN),
     "token alone": (lambda w: w.good(), NO_TOKEN),
     "Basic": (lambda _: "Basic YWxpY2U6c2VjcmV0", NO_TOKEN),
-    "Token": (lambda w: f"Token {w.good()}", NO_TOKEN),
-    "no blank": (lambda w: f"Bearer{w.good()}", NO_TOKEN),
-    "colon": (lambda w: f"Bearer: {w.good()}", NO_TOKEN),
     "tab": (lambda w: f"Bearer\t{w.good()}", NO_TOKEN),
     "no-break space": (lambda w: f"Bearer\u00a0{w.good()}", NO_TOKEN),
     "quotes": (lambda w: f'Bearer "{w.good()}"', UNDECODABLE),
     "two headers, joined": (lambda w: f"Bearer {w.good()},Bearer {w.good()}", MALFORMED),
     "two headers, the good one last": (lambda w: f"Bearer x, Bearer {w.good()}", UNDECODABLE),
     "two tokens": (lambda w: f"Bearer {w.good()} {w.good(sub='bob')}", MALFORMED),
-    "scheme twice": (lambda w: f"Bearer Bearer {w.good()}", UNDECODABLE),
-    "other scheme first": (lambda w: f"Basic x, Bearer {w.good()}", NO_TOKEN),
 }
 
 

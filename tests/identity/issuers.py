@@ -6,16 +6,16 @@ import base64
 import hashlib
 import hmac
 import json
-import ssl
-import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.https import Asked, serving
 
 Json = Mapping[str, Any] | bytes
 Signer = Callable[[bytes], bytes]
@@ -85,71 +85,30 @@ class Jwks:
 
     keys: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
-    drip: threading.Event | None = None
-    before_body: threading.Event | None = None
-    tls: ssl.SSLContext | None = None
-    paths: list[str] = field(default_factory=list)
+    asked: int = 0
+    path: str = ""
 
     def __enter__(self) -> Jwks:
-        handler = type("Handler", (_Handler,), {"jwks": self})
-        self._server = _Server(("127.0.0.1", 0), handler)
-        if self.tls:
-            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
+        self._serving = serving(self._answer)
+        self.url = f"{self._serving.__enter__().url}/.well-known/jwks.json"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._serving.__exit__(None, None, None)
 
-    @property
-    def asked(self) -> int:
-        """Return the number of requests."""
-        return len(self.paths)
-
-    @property
-    def url(self) -> str:
-        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._server.server_port}/.well-known/jwks.json"
+    def _answer(self, asked: Asked) -> tuple[int, bytes]:
+        self.asked += 1
+        self.path = asked.path
+        body = json.dumps({"keys": self.keys}).encode() if self.body is None else self.body
+        return self.status, body
 
 
-class _Server(ThreadingHTTPServer):
-    block_on_close = False  # a client that stays connected must not delay the end of a test
+class Clock:
+    """A clock that moves only when a test moves it."""
 
-    def handle_error(self, *_: object) -> None:
-        """Ignore it: in some tests the client goes away on purpose."""
+    def __init__(self) -> None:
+        self.now = time.time()
 
-
-class _Handler(BaseHTTPRequestHandler):
-    jwks: Jwks
-    timeout = 5
-
-    def do_GET(self) -> None:
-        self.jwks.paths.append(self.path)
-        body = self.jwks.body
-        if body is None:
-            body = json.dumps({"keys": self.jwks.keys}).encode()
-        self.send_response(self.jwks.status)
-        for name, value in {"Content-Length": str(len(body)), **self.jwks.headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.jwks.before_body:
-            assert self.jwks.before_body.wait(5)
-        if self.jwks.drip is None:
-            self.wfile.write(body)
-        else:
-            self._drip(self.jwks.drip)
-
-    def _drip(self, done: threading.Event) -> None:
-        """Send a byte now and then until the client has gone away."""
-        try:
-            while not done.wait(0.01):
-                self.wfile.write(b" ")
-        except OSError:
-            done.set()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing: the tests count what they need."""
+    def __call__(self) -> float:
+        return self.now

@@ -17,7 +17,6 @@ from tests.identity.attacks import (
     AUTH0,
     BETTER,
     NEON,
-    NOW,
     SHARED,
     SMOKE,
     SMOKE_SECRET,
@@ -26,6 +25,7 @@ from tests.identity.attacks import (
 from tests.identity.harness import (
     ROUTES,
     SECRET,
+    Answer,
     Context,
     Gateway,
     authorizer,
@@ -85,12 +85,12 @@ def test_an_attack_is_answered_401_for_the_right_reason(
     )
 
 
-@pytest.mark.parametrize("function", ROUTES)
-@pytest.mark.parametrize("attack", ["alg none, no signature", "kid of nobody", "exp 0"])
-def test_every_route_refuses_an_attack(world: World, attack: str, function: str) -> None:
-    build, _ = ATTACKS[attack]
-    answer = world.gateway.call(function, build(world), body=fitting_body(function))
-    assert answer.status == 401
+def assert_says_nothing(text: str, authorization: str) -> None:
+    """Check that neither the response nor the log repeats the token or tells the configuration."""
+    for part in authorization.replace(".", " ").split():
+        assert len(part) < 8 or part not in text
+    for setting in (NEON, AUTH0, BETTER, SHARED, SMOKE, API, SECRET, SMOKE_SECRET, "localhost"):
+        assert setting not in text
 
 
 @pytest.mark.parametrize("function", ROUTES)
@@ -99,14 +99,18 @@ def test_every_route_has_the_same_gate(
 ) -> None:
     """So the tables of attacks are sent to one route only."""
 
-    def call(user_id: str = "alice") -> Any:
-        return world.gateway.call(function, f"Bearer {world.good()}", user_id=user_id, body="{")
+    def call(authorization: str | None, user_id: str = "alice") -> Answer:
+        return world.gateway.call(function, authorization, user_id=user_id, body="{")
 
-    assert call("bob").status == 403
+    assert call(None).headers["WWW-Authenticate"] == "Bearer"
+    forged, _ = ATTACKS["kid of nobody"]
+    assert [call(None).status, call(forged(world)).status] == [401, 401]
+    good = f"Bearer {world.good()}"
+    assert call(good, "bob").status == 403
     monkeypatch.setattr(identity, "require_owner", refuse("another owner"))
-    assert call().body["detail"] == "another owner"
+    assert call(good).body["detail"] == "another owner"
     monkeypatch.setattr(identity, "caller", refuse("another caller"))
-    assert call().body["detail"] == "another caller"
+    assert call(good).body["detail"] == "another caller"
 
 
 def refuse(reason: str) -> Callable[..., str]:
@@ -118,37 +122,19 @@ def refuse(reason: str) -> Callable[..., str]:
     return gate
 
 
-def assert_says_nothing(text: str, authorization: str) -> None:
-    """Check that neither the response nor the log repeats the token or tells the configuration."""
-    for part in authorization.replace(".", " ").split():
-        assert len(part) < 8 or part not in text
-    for setting in (NEON, AUTH0, BETTER, SHARED, SMOKE, API, SECRET, SMOKE_SECRET, "127.0.0.1"):
-        assert setting not in text
+# --- tokens that are accepted ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", ROUTES)
-def test_without_a_token_every_route_answers_401_with_the_bare_challenge(
-    world: World, function: str
-) -> None:
-    answer = world.gateway.call(function, body=fitting_body(function))
-    assert answer.status == 401
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
-
-
-@pytest.mark.parametrize(
-    "spelling", ["Bearer {}", "bearer {}", "BEARER {}", "bEaReR   {}", " Bearer {} "]
-)
-def test_the_scheme_may_be_in_any_case_and_have_blanks_around(world: World, spelling: str) -> None:
-    verdict = world.gateway.authorizer(
-        {"identitySource": [spelling.format(world.good())]}, Context()
-    )
-    assert verdict["context"]["sub"] == "alice"
+def verdict(world: World, authorization: str) -> dict[str, Any]:
+    """Return the context that the authorizer hands to the handlers."""
+    found = world.gateway.authorizer({"identitySource": [authorization]}, Context())["context"]
+    return dict(found)
 
 
 @pytest.mark.parametrize("name", ["ed", "rsa", "ec", "shared"])
 def test_a_good_token_of_each_algorithm_names_its_user_and_end(world: World, name: str) -> None:
     text = world.shared() if name == "shared" else world.good(getattr(world, name))
-    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())["context"]
+    context = verdict(world, f"Bearer {text}")
     assert context.keys() == {"sub", "exp", "actor"}
     assert context["sub"] == "alice"
     assert 500 < int(context["exp"]) - time.time() <= 600
@@ -157,8 +143,14 @@ def test_a_good_token_of_each_algorithm_names_its_user_and_end(world: World, nam
 def test_an_issuer_with_subjects_signs_for_those_users(world: World) -> None:
     claims = world.claims(SMOKE, sub="task-api-smoke")
     text = token({"alg": "HS256"}, claims, hs256(SMOKE_SECRET.encode()))
-    context = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())["context"]
-    assert context["sub"] == "task-api-smoke"
+    assert verdict(world, f"Bearer {text}")["sub"] == "task-api-smoke"
+
+
+def test_what_good_tokens_may_also_look_like(world: World) -> None:
+    claims: dict[str, Any] = {"aud": [API, NEON], "iat": ..., "nbf": 1, "exp": 4102444800.75}
+    texts = [world.good(**claims, error="none"), *(world.head(typ=t) for t in ("jwt", "at+jwt"))]
+    for text in texts:
+        assert verdict(world, f" bEaReR   {text} ")["sub"] == "alice"
 
 
 @pytest.mark.parametrize("claim", ["nbf", "iat"])
@@ -168,10 +160,9 @@ def test_a_token_that_does_not_hold_yet_is_refused_until_its_time_has_come(
     """The gateway would keep this verdict; only the time passes."""
     signed = int(time.time())
     changes: dict[str, Any] = {claim: signed + 200}
-    text = world.good(**changes)
-    verdict = world.gateway.authorizer({"identitySource": [f"Bearer {text}"]}, Context())
     event = event_of(ROUTE, {"user_id": "bob", "task_id": "019a9f3c"}, None)
-    event["requestContext"]["authorizer"] = {"lambda": verdict["context"]}
+    context = verdict(world, f"Bearer {world.good(**changes)}")
+    event["requestContext"]["authorizer"] = {"lambda": context}
     for now, status in ((signed, 401), (signed + 194.9, 401), (signed + 195, 403)):
         monkeypatch.setattr("web.identity.time.time", lambda now=now: now)
         answer = world.gateway.answer(ROUTE, event)
@@ -181,47 +172,18 @@ def test_a_token_that_does_not_hold_yet_is_refused_until_its_time_has_come(
             assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"aud": [API, NEON]},
-        {"exp": NOW + 7200.75},
-        {"nbf": NOW - 1},
-        {"iat": NOW + 2},
-        {"iat": ...},
-        {"scope": "openid", "error": "none", "role": "authenticated"},
-    ],
-)
-def test_what_good_tokens_may_also_look_like(world: World, changes: dict[str, Any]) -> None:
-    source = [f"Bearer {world.good(**changes)}"]
-    assert (
-        world.gateway.authorizer({"identitySource": source}, Context())["context"]["sub"] == "alice"
-    )
-
-
-@pytest.mark.parametrize(
-    "header", [{"typ": "JWT"}, {"typ": "jwt"}, {"typ": "at+jwt"}, {"x5t": "a"}]
-)
-def test_headers_that_change_nothing_are_accepted(world: World, header: dict[str, Any]) -> None:
-    source = [f"Bearer {world.head(**header)}"]
-    assert (
-        world.gateway.authorizer({"identitySource": source}, Context())["context"]["sub"] == "alice"
-    )
-
-
-@pytest.mark.parametrize("source", [None, [], "Bearer x", [None], ["Bearer x", "Bearer y"], [b"x"]])
+@pytest.mark.parametrize("source", [None, [], "Bearer x", ["Bearer x", "Bearer y"], [b"x"]])
 def test_an_event_without_exactly_one_identity_source_names_nobody(
     world: World, source: object
 ) -> None:
     event = {} if source is None else {"identitySource": source}
-    verdict = world.gateway.authorizer(event, Context())
-    assert verdict == {
+    assert world.gateway.authorizer(event, Context()) == {
         "isAuthorized": True,
         "context": {"refusal": "Send one Authorization header"},
     }
 
 
-NFC, NFD = "andr\u00e9", "andre\u0301"
+# --- good tokens of others ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -230,20 +192,11 @@ NFC, NFD = "andr\u00e9", "andre\u0301"
         ("alice", "bob"),
         ("alice", "Alice"),
         ("alice ", "alice"),
-        ("alice", "alice "),
-        (" ", "alice"),
-        ("alice\n", "alice"),
-        (NFC, NFD),
-        (NFD, NFC),
-        ("\uff41lice", "alice"),
+        ("andr\u00e9", "andre\u0301"),
         ("al\u200bice", "alice"),
-        ("\u0430lice", "alice"),
-        ("a" * 256, "alice"),
         ("a" * 255, "a" * 254),
         ("alice%40b.c", "alice@b.c"),
         ("alice@b.c", "alice%40b.c"),
-        ("%", "alice"),
-        ("../bob", "bob"),
         ("bob/../alice", "alice"),
     ],
 )

@@ -54,12 +54,11 @@ def gateway() -> Gateway:
     return Gateway(authorizer({"JWT_SECRET": SECRET}))
 
 
-def bearer(sub: str = "alice", exp: float | None = None, **claims: object) -> str:
-    payload: dict[str, object] = {
-        "sub": sub,
-        "exp": time.time() + 600 if exp is None else exp,
-    } | claims
-    return "Bearer " + token({"alg": "HS256"}, payload, hs256(SECRET.encode()))
+def bearer(
+    sub: str = "alice", exp: float = float(FAR), *, secret: str = SECRET, **claims: object
+) -> str:
+    payload: dict[str, object] = {"sub": sub, "exp": exp, **claims}
+    return "Bearer " + token({"alg": "HS256"}, payload, hs256(secret.encode()))
 
 
 def with_authorizer(function: str, authorizer: object) -> dict[str, Any]:
@@ -71,32 +70,27 @@ def with_authorizer(function: str, authorizer: object) -> dict[str, Any]:
 
 NOBODY: dict[str, object] = {
     "no authorizer": {},
-    "null": None,
     "a text": "alice",
     "IAM": {"iam": {"userId": "alice"}},
     "a context without its name": {"sub": "alice", "exp": FAR},
-    "lambda empty": {"lambda": {}},
     "lambda refused beside claims": {
         "lambda": {"refusal": "no"},
         "jwt": {"claims": {"sub": "alice", "exp": FAR}},
     },
-    "an error beside a user": {"lambda": {"refusal": "no", "sub": "alice", "exp": FAR}},
+    "a refusal beside a user": {"lambda": {"refusal": "no", "sub": "alice", "exp": FAR}},
     "jwt without claims": {"jwt": {"sub": "alice", "exp": FAR}},
+    "claims without exp": {"jwt": {"claims": {"sub": "alice"}}},
     **{
         f"sub {sub!r}": {"lambda": {"sub": sub, "exp": FAR}}
-        for sub in (None, "", 1, True, ["alice"], {"alice": 1}, "alice\0")
+        for sub in (None, "", 1, ["alice"], "alice\0")
     },
     **{
         f"exp {exp!r}": {"lambda": {"sub": "alice", "exp": exp}}
-        for exp in (None, "", "nan", "inf", "1e999", True, [FAR], "0", "9" * 5000)
+        for exp in (None, "nan", "1e999", True, [FAR], "0", "9" * 5000)
     },
     **{
         f"nbf {nbf!r}": {"lambda": {"sub": "alice", "exp": FAR, "nbf": nbf}}
-        for nbf in (FAR, int(FAR), None, "", "soon", "nan", "inf", "-inf", True, [0])
-    },
-    **{
-        f"claims with exp {exp!r}": {"jwt": {"claims": {"sub": "alice", "exp": exp}}}
-        for exp in (None, "0", "nan", "1700000000")
+        for nbf in (FAR, None, "soon", "-inf", True)
     },
 }
 
@@ -115,19 +109,23 @@ def test_without_a_valid_identity_a_route_is_closed(
 @pytest.mark.parametrize(
     "claims",
     [
-        {"sub": "alice", "exp": FAR},
-        {"sub": "alice", "exp": int(FAR)},
-        {"sub": "alice", "exp": "4.1024448E9"},
-        {"sub": "alice", "exp": FAR, "refusal": "a claim of the token's own"},
-        {"sub": "alice", "exp": FAR, "nbf": "1700000000"},
+        {"sub": "alice", "exp": "4.1024448E9", "nbf": "1700000000"},
+        {"sub": "alice", "exp": int(FAR), "refusal": "a claim of the token's own", "actor": "bob"},
     ],
 )
 def test_the_gateways_own_jwt_authorizer_is_understood(
-    gateway: Gateway, database: Empty, claims: dict[str, Any]
+    gateway: Gateway, database: Empty, claims: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     event = with_authorizer("list_tasks", {"jwt": {"claims": claims, "scopes": None}})
     assert gateway.answer("list_tasks", event).status == 200
     assert database.asked == 1
+    assert actors(capsys) == {"unknown"}, "only our authorizer names an alias"
+
+
+def actors(capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """Return the aliases in the lines of the requests so far."""
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    return {line["actor"] for line in lines if line.get("message") == "request"}
 
 
 @pytest.mark.usefixtures("database")
@@ -150,19 +148,14 @@ def test_exp_is_checked_on_every_request_whatever_was_cached(
 @pytest.mark.parametrize(
     ("sub", "path", "status"),
     [
-        ("alice@b.c", "alice%40b.c", 200),
-        ("alice@b.c", "alice@b.c", 200),
         ("alice@b.c", "%61lice%40b%2Ec", 200),
         ("alice@b.c", "alice%2540b.c", 403),
         ("alice%40b.c", "alice%2540b.c", 200),
         ("a/b", "a%2Fb", 200),
-        ("a/b", "a%252Fb", 403),
         ("a+b", "a+b", 200),
         ("a b", "a+b", 403),
-        ("auth0|1", "auth0%7C1", 200),
         ("\u00e9", "%C3%A9", 200),
         ("\u00e9", "e%CC%81", 403),
-        ("..", "%2E%2E", 200),
     ],
 )
 @pytest.mark.usefixtures("database")
@@ -198,37 +191,24 @@ def test_what_a_refusal_says_cannot_break_out_of_its_header(gateway: Gateway) ->
 # --- the alias for the log -----------------------------------------------------------------------
 
 
-def actor(sub: str, **settings: str) -> str:
-    """Return the alias that an authorizer with these settings gives to a user."""
-    handler = authorizer({"JWT_SECRET": SECRET, "JWT_ISSUER": "", **settings})
-    verdict = handler({"identitySource": [bearer(sub, iss="us")]}, Context())
-    alias: str = verdict["context"]["actor"]
+def actor(authorization: str, **settings: str) -> str:
+    """Return the alias that an authorizer with these settings gives to the caller."""
+    handler = authorizer({"JWT_SECRET": SECRET, **settings})
+    alias: str = handler({"identitySource": [authorization]}, Context())["context"]["actor"]
     return alias
 
 
 def test_an_alias_tells_users_apart_and_follows_from_a_secret_that_no_log_holds() -> None:
-    alias = actor("alice")
-    assert alias == actor("alice") != actor("bob")
+    alias = actor(bearer())
+    assert alias == actor(bearer()) != actor(bearer("bob"))
     assert len(bytes.fromhex(alias)) == 8
-    assert alias != actor("alice", JWT_PREVIOUS_SECRET=SECRET, JWT_ISSUER="us")
-    other = authorizer({"JWT_SECRET": SECRET[::-1]})
-    theirs = "Bearer " + token(
-        {"alg": "HS256"}, {"sub": "alice", "exp": int(FAR)}, hs256(SECRET[::-1].encode())
-    )
-    assert other({"identitySource": [theirs]}, Context())["context"]["actor"] != alias
-
-
-def test_a_user_has_one_alias_whichever_issuer_names_them() -> None:
     neighbour = "the neighbour's secret of 32 bytes or more"
+    theirs = bearer(secret=neighbour, iss="them")
+    assert alias != actor(theirs, JWT_SECRET=neighbour)
     listed = [{"issuer": "them", "audience": "a", "secret": neighbour}]
-    both = authorizer({"JWT_SECRET": SECRET, "JWT_ISSUER": "us", "JWT_ISSUERS": json.dumps(listed)})
-    theirs = {"iss": "them", "aud": "a", "sub": "alice", "exp": int(FAR)}
-    signed = "Bearer " + token({"alg": "HS256"}, theirs, hs256(neighbour.encode()))
-    aliases = {
-        both({"identitySource": [each]}, Context())["context"]["actor"]
-        for each in (bearer(iss="us"), signed)
-    }
-    assert len(aliases) == 1
+    both = {"JWT_ISSUER": "us", "JWT_ISSUERS": json.dumps(listed)}
+    signed = bearer(secret=neighbour, iss="them", aud="a")
+    assert actor(bearer(iss="us"), **both) == actor(signed, **both), "one user, one alias"
 
 
 @pytest.mark.usefixtures("database")
@@ -238,29 +218,7 @@ def test_the_line_of_every_request_names_the_user_by_the_authorizers_alias(
 ) -> None:
     for path in ("alice", "bob"):
         gateway.call(function, bearer(), user_id=path, body="{}")
-    actors = {
-        line["actor"]
-        for line in map(json.loads, capsys.readouterr().out.splitlines())
-        if line.get("message") == "request"
-    }
-    assert actors == {actor("alice")}
-
-
-@pytest.mark.usefixtures("database")
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"jwt": {"claims": {"sub": "alice", "exp": FAR, "actor": "bob"}}},
-        {"lambda": {"sub": "alice", "exp": FAR}},
-        {"lambda": {"sub": "alice", "exp": FAR, "actor": ["bob"]}},
-    ],
-)
-def test_only_our_authorizer_names_an_alias(
-    gateway: Gateway, said: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert gateway.answer("list_tasks", with_authorizer("list_tasks", said)).status == 200
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [each["actor"] for each in lines if "actor" in each] == ["unknown"]
+    assert actors(capsys) == {actor(bearer())}
 
 
 # --- the template --------------------------------------------------------------------------------

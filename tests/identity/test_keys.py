@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.identity.harness import SECRET, Context, authorizer, load
-from tests.identity.issuers import Jwks, Key, token
+from tests.identity.issuers import Clock, Jwks, Key, b64, token
 
 ALL = frozenset({"EdDSA", "RS256", "ES256"})
 
@@ -22,16 +21,6 @@ OLD, NEW, RSA, EC = (
     Key.new(algorithm, kid)
     for algorithm, kid in (("EdDSA", "old"), ("EdDSA", "new"), ("RS256", "rsa"), ("ES256", "ec"))
 )
-
-
-class Clock:
-    """A clock that moves only when a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +50,15 @@ def remote(keys: Any, jwks: Jwks, clock: Clock) -> Any:
     return keys.RemoteKeys(jwks.url, ALL, clock=clock)
 
 
-def test_keys_are_fetched_when_they_are_first_needed_and_kept(remote: Any, jwks: Jwks) -> None:
-    assert jwks.asked == 0
-    for _ in range(100):
-        assert remote.find("old", "EdDSA")[0].algorithm_name == "EdDSA"
-    assert jwks.asked == 1
-
-
-def test_keys_are_fetched_again_when_they_are_old(
+def test_keys_are_fetched_when_they_are_first_needed_and_again_when_they_are_old(
     remote: Any, keys: Any, jwks: Jwks, clock: Clock
 ) -> None:
-    remote.find("old", "EdDSA")
-    clock.now += keys.MAX_AGE_SECONDS - 1
-    remote.find("old", "EdDSA")
-    assert jwks.asked == 1
-    clock.now += 1
-    remote.find("old", "EdDSA")
-    assert jwks.asked == 2
+    asked = [jwks.asked]
+    for seconds in (0, keys.MAX_AGE_SECONDS - 1, 1):
+        clock.now += seconds
+        assert remote.find("old", "EdDSA")[0].algorithm_name == "EdDSA"
+        asked.append(jwks.asked)
+    assert asked == [0, 1, 1, 2]
 
 
 def test_a_new_key_is_found_at_once_even_right_after_a_fetch(remote: Any, jwks: Jwks) -> None:
@@ -100,14 +81,6 @@ def test_a_thousand_made_up_key_ids_cost_the_issuer_one_question_per_cooldown(
         clock.now += keys.COOLDOWN_SECONDS
 
 
-def test_a_made_up_key_id_that_comes_first_costs_one_question_as_well(
-    remote: Any, keys: Any, jwks: Jwks
-) -> None:
-    with pytest.raises(keys.UnknownKeyError):
-        remote.find("made-up", "EdDSA")
-    assert jwks.asked == 1
-
-
 def test_a_key_that_is_withdrawn_is_gone_after_the_next_fetch(
     remote: Any, keys: Any, jwks: Jwks, clock: Clock
 ) -> None:
@@ -116,26 +89,16 @@ def test_a_key_that_is_withdrawn_is_gone_after_the_next_fetch(
     clock.now += keys.MAX_AGE_SECONDS
     with pytest.raises(keys.UnknownKeyError):
         remote.find("old", "EdDSA")
-    jwks.keys.clear()
-    clock.now += keys.MAX_AGE_SECONDS
-    with pytest.raises(keys.UnknownKeyError):
-        remote.find("new", "EdDSA")
+    assert remote.find("new", "EdDSA")
 
 
 OUTAGES: dict[str, dict[str, Any]] = {
     "500": {"status": 500},
-    "404 with keys": {"status": 404},
-    "redirect": {"status": 302, "headers": {"Location": "file:///etc/passwd"}},
-    "redirect to http": {"status": 301, "headers": {"Location": "http://127.0.0.1:1/"}},
+    "302": {"status": 302},
     "not JSON": {"body": b"<html>"},
-    "a list": {"body": b"[]"},
     "no keys": {"body": b'{"error": "slow down"}'},
-    "keys that are none": {"body": b'{"keys": {"old": 1}}'},
     "keys twice": {"body": b'{"keys": [], "keys": []}'},
-    "empty": {"body": b""},
-    "cut off": {"headers": {"Content-Length": "100000"}},
     "too large": {"body": b'{"keys": []}' + b" " * 256 * 1024},
-    "chunks of nonsense": {"headers": {"Transfer-Encoding": "chunked"}},
 }
 
 
@@ -143,40 +106,26 @@ OUTAGES: dict[str, dict[str, Any]] = {
 def test_the_old_keys_stay_while_the_issuer_is_down(
     remote: Any, keys: Any, jwks: Jwks, clock: Clock, outage: str
 ) -> None:
-    remote.find("old", "EdDSA")
-    for name, value in OUTAGES[outage].items():
-        setattr(jwks, name, value)
-    clock.now += keys.MAX_AGE_SECONDS
-    for _ in range(100):
-        assert remote.find("old", "EdDSA")
-    assert jwks.asked == 2, "it asked the issuer again too early"
-    jwks.status, jwks.headers, jwks.body = 200, {}, None
-    jwks.keys[:] = [NEW.jwk]
-    clock.now += keys.COOLDOWN_SECONDS
-    assert remote.find("new", "EdDSA")
-
-
-def test_the_old_keys_stay_while_the_issuer_cannot_be_reached(keys: Any, clock: Clock) -> None:
-    with Jwks([OLD.jwk]) as away:
-        remote = keys.RemoteKeys(away.url, ALL, clock=clock)
-        remote.find("old", "EdDSA")
-    clock.now += 86_400
-    assert remote.find("old", "EdDSA")
-
-
-@pytest.mark.parametrize("outage", OUTAGES)
-def test_before_any_key_is_known_an_outage_is_neither_yes_nor_no(
-    remote: Any, keys: Any, jwks: Jwks, clock: Clock, outage: str
-) -> None:
-    for name, value in OUTAGES[outage].items():
-        setattr(jwks, name, value)
+    """Before any key is known, the answer is neither yes nor no."""
+    good = {"status": 200, "body": None}
+    vars(jwks).update(OUTAGES[outage])
     for _ in range(10):
         with pytest.raises(keys.KeysUnavailableError):
             remote.find("old", "EdDSA")
     assert jwks.asked == 1
-    jwks.status, jwks.headers, jwks.body = 200, {}, None
+    vars(jwks).update(good)
     clock.now += keys.RETRY_SECONDS
     assert remote.find("old", "EdDSA")
+    vars(jwks).update(OUTAGES[outage])
+    clock.now += keys.MAX_AGE_SECONDS
+    for _ in range(10):
+        assert remote.find("old", "EdDSA")
+        clock.now += keys.RETRY_SECONDS
+    assert jwks.asked == 3, "it asked the issuer again too early"
+    vars(jwks).update(good)
+    jwks.keys[:] = [NEW.jwk]
+    clock.now += keys.COOLDOWN_SECONDS
+    assert remote.find("new", "EdDSA")
 
 
 def test_the_authorizer_then_fails_so_that_the_gateway_caches_no_refusal(jwks: Jwks) -> None:
@@ -189,29 +138,22 @@ def test_the_authorizer_then_fails_so_that_the_gateway_caches_no_refusal(jwks: J
         handler(event, Context())
 
 
-EC_384 = Key("p384", "ES384", ec.generate_private_key(ec.SECP384R1())).jwk
-EC_KOBLITZ = Key("k", "ES256K", ec.generate_private_key(ec.SECP256K1())).jwk
-ED_448 = Key("448", "EdDSA", ed448.Ed448PrivateKey.generate()).jwk
+SEED = OLD.private.private_bytes_raw()
 SHORT = Key.new("RS256", "rsa", bits=1024).jwk
+EC_384 = Key("ec", "ES384", ec.generate_private_key(ec.SECP384R1())).jwk
 
 UNFIT: dict[str, object] = {
     "for encryption": OLD.jwk | {"use": "enc"},
     "for another algorithm": OLD.jwk | {"alg": "RS256"},
-    "RSA for PS256": RSA.jwk | {"alg": "PS256"},
     "for signing alone": OLD.jwk | {"key_ops": ["sign"]},
-    "with its private half": OLD.jwk | {"d": "AAAA"},
-    "of another type": OLD.jwk | {"kty": "EC"},
+    "with its private half": OLD.jwk | {"d": b64(SEED)},
     "of another curve": OLD.jwk | {"crv": "P-256"},
     "EC under the name of Ed25519": EC.jwk | {"crv": "Ed25519", "kty": "OKP"},
     "P-384 under the name of P-256": EC_384 | {"crv": "P-256", "alg": "ES256"},
-    "secp256k1": EC_KOBLITZ | {"alg": "ES256"},
-    "Ed448 under the name of Ed25519": ED_448 | {"crv": "Ed25519"},
     "RSA of 1,024 bits": SHORT,
-    "RSA with an even exponent": RSA.jwk | {"e": "Ag"},
     "RSA without a modulus": {name: RSA.jwk[name] for name in ("kty", "kid", "alg", "e")},
     "symmetric for EdDSA": {"kty": "oct", "k": "c2VjcmV0", "kid": "old", "alg": "EdDSA"},
     "without id": {name: OLD.jwk[name] for name in ("kty", "crv", "x", "alg")},
-    "with a number as its id": OLD.jwk | {"kid": 1},
     "not base64": OLD.jwk | {"x": "!!!"},
     "a point that is not on the curve": EC.jwk | {"x": EC.jwk["y"]},
     "with a list as its type": OLD.jwk | {"kty": ["OKP"]},
@@ -225,7 +167,7 @@ def test_an_unfit_key_is_passed_over_and_its_neighbour_is_used(
 ) -> None:
     jwks.body = json.dumps({"keys": [UNFIT[unfit], NEW.jwk]}).encode()
     assert remote.find("new", "EdDSA")
-    for kid in ("old", "rsa", "ec", "p384", "k", "448"):
+    for kid in ("old", "rsa", "ec"):
         for algorithm in ("EdDSA", "RS256", "ES256", "HS256", "ES384", "PS256"):
             with pytest.raises(keys.UnknownKeyError):
                 remote.find(kid, algorithm)
@@ -241,12 +183,6 @@ def test_what_an_issuer_leaves_unsaid_of_a_key_is_read_from_its_type(
     jwks.keys.append(NEW.jwk | {"use": None, "key_ops": None})
     for key in (OLD, RSA, EC, NEW):
         assert remote.find(key.kid, key.algorithm)[0].algorithm_name == key.algorithm
-
-
-def test_keys_of_several_algorithms_may_share_an_id(remote: Any, jwks: Jwks) -> None:
-    jwks.keys[:] = [key.jwk | {"kid": "same"} for key in (OLD, RSA, EC)]
-    for key in (OLD, RSA, EC):
-        assert remote.find("same", key.algorithm)[0].key_type == key.jwk["kty"]
 
 
 def test_a_key_for_an_algorithm_that_is_not_the_issuers_is_not_kept(
@@ -267,23 +203,3 @@ def test_the_log_says_what_failed_without_the_answer(
         remote.find("old", "EdDSA")
     assert f"no keys from {jwks.url}: the response is not a JWKS" in caplog.text
     assert "something" not in caplog.text
-
-
-def test_the_keys_are_fetched_within_two_seconds_and_256_kb(keys: Any) -> None:
-    assert (keys.FETCH_SECONDS, keys.MAX_BYTES) == (2.0, 256 * 1024)
-
-
-def test_an_issuer_that_never_finishes_is_left_when_the_time_is_over(
-    remote: Any,
-    keys: Any,
-    jwks: Jwks,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """It sends a byte now and then, so no single read ever times out."""
-    monkeypatch.setattr(keys, "FETCH_SECONDS", 0.2)
-    jwks.drip, jwks.headers = threading.Event(), {"Content-Length": "100000"}
-    with caplog.at_level(logging.WARNING), pytest.raises(keys.KeysUnavailableError):
-        remote.find("old", "EdDSA")
-    assert "no complete response within 0.2 s" in caplog.text
-    assert jwks.drip.wait(30), "the connection is closed"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -14,20 +13,10 @@ import pytest
 from secrets_manager import SecretRefusedError
 from tests.aws import SecretsManager
 from tests.identity.harness import load
-from tests.identity.issuers import Jwks, Key, token
+from tests.identity.issuers import Clock
 
 OLD, NEW = (f"the {name} secret of the tests, 32 bytes or more" for name in ("old", "new"))
 FORGED = "a secret of somebody else, 32 bytes or more"
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def _token(secret: str, **changes: Any) -> str:
@@ -69,10 +58,10 @@ def refused(authorizer: dict[str, Any]) -> type[Exception]:
 
 
 class Counted:
-    """A Secrets Manager with two versions that counts its requests."""
+    """A Secrets Manager that counts its requests."""
 
-    def __init__(self, **versions: str) -> None:
-        self.versions = versions
+    def __init__(self) -> None:
+        self.versions = {"AWSCURRENT": OLD}
         self.asked: list[str] = []
 
     def __call__(self, _name: str, stage: str, _timeout: float) -> str:
@@ -82,21 +71,25 @@ class Counted:
         return self.versions[stage]
 
 
-def test_the_secret_is_found_by_its_name(verifier: Any) -> None:
-    assert verifier.verify(_token(OLD)).sub == "alice"
+@pytest.fixture
+def counted(authorizer: dict[str, Any]) -> Counted:
+    """Return what takes the place of Secrets Manager."""
+    found = Counted()
+    authorizer["keys"]._get_secret = found
+    return found
 
 
 def test_at_a_rotation_no_token_of_the_secret_before_or_after_is_refused(
     verifier: Any, secrets_manager: SecretsManager, clock: Clock
 ) -> None:
     """None is refused right after the rotation, nor when the secret is looked up again."""
+    before = verifier.actor("alice")
     secrets_manager.change("jwt", NEW)
-    assert verifier.verify(_token(OLD)).sub == "alice"
-    assert verifier.verify(_token(NEW)).sub == "alice"
-    assert verifier.verify(_token(OLD)).sub == "alice"
-    clock.now += 301
-    assert verifier.verify(_token(OLD)).sub == "alice"
-    assert verifier.verify(_token(NEW)).sub == "alice"
+    for _ in range(2):
+        for secret in (OLD, NEW, OLD):
+            assert verifier.verify(_token(secret)).sub == "alice"
+        clock.now += 301
+    assert verifier.actor("alice") != before, "the alias follows the secret"
 
 
 def test_an_environment_that_starts_after_a_rotation_takes_the_secret_before_as_well(
@@ -122,68 +115,49 @@ def test_two_rotations_end_a_secret_within_five_minutes(
 
 
 def test_a_start_asks_for_one_version_and_a_search_for_two(
-    authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
+    authorizer: dict[str, Any], counted: Counted, clock: Clock, refused: type[Exception]
 ) -> None:
-    """A second request would make every cold start longer."""
-    fetch = Counted(AWSCURRENT=NEW)
-    authorizer["keys"]._get_secret = fetch
+    """A second request would make every cold start longer; only a signature causes a search."""
     verifier = _verifier(authorizer, clock)
-    assert verifier.verify(_token(NEW)).sub == "alice"
-    assert fetch.asked == ["AWSCURRENT"]
+    assert verifier.verify(_token(OLD)).sub == "alice"
+    for text in ("Bearer a.b.c", _token(OLD, exp=1)):
+        with pytest.raises(refused):
+            verifier.verify(text)
+    assert counted.asked == ["AWSCURRENT"]
     with pytest.raises(refused):
         verifier.verify(_token(FORGED))
-    assert fetch.asked == ["AWSCURRENT", "AWSCURRENT", "AWSPREVIOUS"]
+    assert counted.asked == ["AWSCURRENT", "AWSCURRENT", "AWSPREVIOUS"]
 
 
 def test_forged_tokens_cause_one_search_a_second(
-    authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
+    authorizer: dict[str, Any], counted: Counted, clock: Clock, refused: type[Exception]
 ) -> None:
-    fetch = Counted(AWSCURRENT=OLD)
-    authorizer["keys"]._get_secret = fetch
     verifier = _verifier(authorizer, clock)
     for _ in range(100):
         with pytest.raises(refused):
             verifier.verify(_token(FORGED))
         clock.now += 0.1
-    assert fetch.asked.count("AWSCURRENT") - 1 in (9, 10)
-    fetch.versions["AWSCURRENT"] = NEW
+    assert counted.asked.count("AWSCURRENT") - 1 in (9, 10)
+    counted.versions["AWSCURRENT"] = NEW
     clock.now += authorizer["keys"].SECRET_COOLDOWN_SECONDS
     assert verifier.verify(_token(NEW)).sub == "alice"
 
 
 def test_a_search_that_fails_is_not_repeated_for_half_a_minute(
-    authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
+    authorizer: dict[str, Any], counted: Counted, clock: Clock, refused: type[Exception]
 ) -> None:
     """A search may take seconds, and honest callers would wait for it."""
-    fetch = Counted(AWSCURRENT=OLD)
-    authorizer["keys"]._get_secret = fetch
     verifier = _verifier(authorizer, clock)
-    fetch.versions.clear()
+    counted.versions.clear()
     for _ in range(100):
         with pytest.raises(refused):
             verifier.verify(_token(FORGED))
         clock.now += 0.25
-    assert len(fetch.asked) == 1 + 1
+    assert len(counted.asked) == 1 + 1
     assert verifier.verify(_token(OLD)).sub == "alice"
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["Bearer x", "Bearer a.b.c", "Basic x", _token(OLD, exp=1), _token(OLD, sub="")],
-    ids=["no token", "no JSON", "no bearer", "expired", "nobody"],
-)
-def test_only_an_unknown_signature_causes_a_search(
-    authorizer: dict[str, Any], clock: Clock, refused: type[Exception], text: str
-) -> None:
-    fetch = Counted(AWSCURRENT=OLD)
-    authorizer["keys"]._get_secret = fetch
-    verifier = _verifier(authorizer, clock)
-    with pytest.raises(refused):
-        verifier.verify(text)
-    assert len(fetch.asked) == 1
-
-
-@pytest.mark.parametrize("broken", ["too short", "x" * 40, None])
+@pytest.mark.parametrize("broken", ["too short", None])
 def test_while_the_new_secret_is_unusable_the_old_one_stays(
     verifier: Any,
     secrets_manager: SecretsManager,
@@ -215,51 +189,6 @@ def test_a_version_before_that_is_too_weak_is_not_accepted_and_harms_nobody(
     with pytest.raises(refused):
         verifier.verify(_token(weak))
     assert verifier.verify(_token(OLD)).sub == "alice"
-    secrets_manager.change("jwt", NEW)
-    clock.now += 301
-    assert verifier.verify(_token(NEW)).sub == "alice"
-
-
-def test_a_rotation_keeps_the_keys_of_other_issuers(
-    authorizer: dict[str, Any], clock: Clock
-) -> None:
-    fetch, key = Counted(AWSCURRENT=OLD), Key.new("EdDSA", "ed")
-    authorizer["keys"]._get_secret = fetch
-    with Jwks([key.jwk]) as jwks:
-        other = {"issuer": "i", "audience": "a", "jwks_url": jwks.url, "algorithms": ["EdDSA"]}
-        settings = {"JWT_ISSUER": "shared", "JWT_ISSUERS": json.dumps([other])}
-        verifier = _verifier(authorizer, clock, JWT_SECRET_ID="jwt", **settings)
-        claims = {"iss": "i", "aud": "a", "sub": "bob", "exp": int(time.time()) + 3600}
-        theirs = f"Bearer {token(key.header, claims, key.sign)}"
-        assert verifier.verify(theirs).sub == "bob"
-        fetch.versions["AWSCURRENT"] = NEW
-        assert verifier.verify(_token(NEW, iss="shared")).sub == "alice"
-        assert verifier.verify(theirs).sub == "bob"
-        assert jwks.asked == 1
-
-
-def test_the_alias_of_a_user_follows_the_secret(
-    authorizer: dict[str, Any], secrets_manager: SecretsManager, verifier: Any, clock: Clock
-) -> None:
-    before = verifier.actor("alice")
-    secrets_manager.change("jwt", NEW)
-    assert verifier.actor("alice") == before
-    clock.now += 301
-    assert verifier.verify(_token(OLD)).sub == "alice"
-    assert verifier.actor("alice") == _verifier(authorizer, clock).actor("alice") != before
-
-
-def test_without_a_name_nothing_is_ever_looked_up(
-    authorizer: dict[str, Any], clock: Clock, refused: type[Exception]
-) -> None:
-    fetch = Counted()
-    authorizer["keys"]._get_secret = fetch
-    verifier = _verifier(authorizer, clock, JWT_SECRET=OLD)
-    clock.now += 301
-    assert verifier.verify(_token(OLD)).sub == "alice"
-    with pytest.raises(refused):
-        verifier.verify(_token(FORGED))
-    assert fetch.asked == []
 
 
 def test_on_one_machine_the_secret_before_is_a_setting(

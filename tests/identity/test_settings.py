@@ -41,16 +41,8 @@ UNSAFE: dict[str, tuple[dict[str, str], str]] = {
     "nothing": ({}, "JWT_SECRET has to be at least 32 bytes long"),
     "short secret": ({"JWT_SECRET": "x" * 31}, "JWT_SECRET has to be at least 32 bytes long"),
     **{
-        f"secret of {why}": (
-            {"JWT_SECRET": text},
-            "JWT_SECRET has to be random: it has fewer than 8",
-        )
-        for why, text in {
-            "equal characters": "x" * 32,
-            "blanks": " " * 32,
-            "two characters": "ab" * 32,
-            "seven characters": "abcdefg" * 9,
-        }.items()
+        f"secret of {why}": ({"JWT_SECRET": text}, "has to be random: it has fewer than 8")
+        for why, text in {"blanks": " " * 32, "seven characters": "abcdefg" * 9}.items()
     },
     "previous secret of equal characters": (
         {"JWT_SECRET": SECRET, "JWT_PREVIOUS_SECRET": "x" * 32},
@@ -60,42 +52,33 @@ UNSAFE: dict[str, tuple[dict[str, str], str]] = {
         listed(SHARED | {"secret": "x" * 32}),
         "secret has to be random",
     ),
+    "PEM as secret": (
+        {"JWT_SECRET": "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA"},
+        "JWT_SECRET is a key that others may know",
+    ),
     "subjects without secret": ({"JWT_SUBJECTS": "a", **listed(JWKS)}, "JWT_SECRET has to be"),
     "an empty subject of the secret": (
         {"JWT_SECRET": SECRET, "JWT_SUBJECTS": "a,,b"},
         "JWT_SUBJECTS has to be a text",
     ),
     "no subject of many": (entry(subjects=[]), "subjects has to name at least one"),
-    "subjects null": (entry(subjects=None), "subjects has to be a text"),
-    "PEM as secret": (
-        {"JWT_SECRET": "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA"},
-        "JWT_SECRET is a key that others may know",
-    ),
     "wildcard for the secret's audience": (
         {"JWT_SECRET": SECRET, "JWT_AUDIENCE": "*"},
         "JWT_AUDIENCE is compared exactly and takes no wildcard",
     ),
     "blanks around an issuer": ({"JWT_SECRET": SECRET, "JWT_ISSUER": " i"}, "JWT_ISSUER has to be"),
     "not JSON": ({"JWT_ISSUERS": "[{]"}, "JWT_ISSUERS is not a JSON list"),
-    "no list": ({"JWT_ISSUERS": "{}"}, "JWT_ISSUERS has to be a JSON list"),
     "empty list": ({"JWT_ISSUERS": "[]"}, "JWT_ISSUERS has to be a JSON list of one or more"),
     "no object": (listed("https://issuer.example"), r"JWT_ISSUERS\[0\] has to be a JSON object"),
     "a member twice": ({"JWT_ISSUERS": '[{"issuer": "a", "issuer": "b"}]'}, "is not a JSON list"),
     "unknown member": (entry(jwks_uri="x"), "unknown member: jwks_uri"),
     "no issuer": (entry(issuer=...), r"JWT_ISSUERS\[0\]: issuer has to be a text"),
-    "empty issuer": (entry(issuer=""), "issuer has to be a text"),
     "wildcard issuer": (entry(issuer="*"), "issuer is compared exactly"),
     "no audience": (entry(audience=...), "audience has to be a text"),
-    "blank audience": (entry(audience="  "), "audience has to be a text"),
-    "wildcard audience": (
-        entry(audience="*"),
-        "audience is compared exactly and takes no wildcard",
-    ),
     "wildcard among audiences": (
         entry(audience=["a", "https://*"]),
         "audience is compared exactly",
     ),
-    "no audience of many": (entry(audience=[]), "audience has to name at least one"),
     "neither secret nor JWKS": (entry(jwks_url=...), "needs a secret with HS256 or a jwks_url"),
     "secret and JWKS": (entry(secret=SECRET), "or a jwks_url with other algorithms, not both"),
     "HS256 by a JWKS": (entry(algorithms=["HS256"]), "needs a secret with HS256"),
@@ -105,22 +88,15 @@ UNSAFE: dict[str, tuple[dict[str, str], str]] = {
         "needs a secret with HS256",
     ),
     "no algorithms": (entry(algorithms=...), "algorithms has to list at least one"),
-    "algorithms a text": (entry(algorithms="RS256"), "algorithms has to list"),
     **{
         f"algorithm {name!r}": (entry(algorithms=[name]), "may hold ES256, EdDSA, HS256, RS256")
-        for name in ("none", "None", "", "rs256", "RS512", "PS256", "HS512", "*", None, ["RS256"])
+        for name in ("none", "rs256", "*", None)
     },
     "plain http": (entry(jwks_url="http://issuer.example/jwks"), "has to start with https://"),
-    "empty URL": (entry(jwks_url=""), "jwks_url has to be a text"),
-    "short secret of an entry": (
-        listed(SHARED | {"secret": "x" * 31}),
-        "secret has to be at least",
-    ),
     **{
         f"leeway {value!r}": (entry(leeway=value), "leeway has to be")
-        for value in (-1, 301, "30", True, None, [30], 10**400)
+        for value in (-1, 301, "30", True)
     },
-    "an issuer twice": (listed(JWKS, JWKS), "may be there once"),
     "an issuer by JWKS and by secret": (
         {"JWT_SECRET": SECRET, "JWT_ISSUER": ISSUER, **listed(JWKS)},
         "may be there once, with one way to verify",
@@ -155,12 +131,6 @@ def test_a_secret_alone_accepts_any_issuer_and_any_audience(settings: Any) -> No
     assert (issuer.issuer, issuer.audience, issuer.algorithms) == ("", set(), {"HS256"})
 
 
-def test_a_secret_counts_its_bytes_and_not_its_characters(settings: Any) -> None:
-    assert settings.from_environment({"JWT_SECRET": "\u20ac" * 4 + "abcdefghijklmnopqrst"})
-    with pytest.raises(settings.SettingsError, match="32 bytes"):
-        settings.from_environment({"JWT_SECRET": "\u20ac" * 4 + "abcdefghijklmnopqrs"})
-
-
 @pytest.mark.parametrize("make", [secrets.token_hex, secrets.token_urlsafe])
 def test_a_random_secret_of_the_least_length_is_strong_enough(
     settings: Any, make: Callable[[int], str]
@@ -168,22 +138,6 @@ def test_a_random_secret_of_the_least_length_is_strong_enough(
     for _ in range(1000):
         text = make(32)[:32]
         assert settings.from_environment({"JWT_SECRET": text})[0].secret == text
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://issuer.example",
-        "https://issuer.example:8443/jwks?p=1",
-        "http://localhost:3000/api/auth/jwks",
-        "http://127.0.0.1:3000/",
-        "http://127.8.8.8/",
-        "http://[::1]:3000/jwks",
-    ],
-)
-def test_https_and_plain_http_to_this_machine_are_accepted(settings: Any, url: str) -> None:
-    (issuer,) = settings.from_environment(entry(jwks_url=url))
-    assert issuer.jwks_url == url
 
 
 def test_all_that_an_issuer_may_say_is_read(settings: Any) -> None:
@@ -202,17 +156,12 @@ def test_all_that_an_issuer_may_say_is_read(settings: Any) -> None:
     assert issuer.subjects == {"task-api-smoke", "auth0|1"}
 
 
-def test_the_secrets_issuer_may_be_held_to_some_users(settings: Any) -> None:
-    (issuer,) = settings.from_environment({"JWT_SECRET": SECRET, "JWT_SUBJECTS": "a, auth0|1"})
-    assert issuer.subjects == {"a", "auth0|1"}
-    (issuer,) = settings.from_environment({"JWT_SECRET": SECRET, "JWT_SUBJECTS": ""})
-    assert issuer.subjects == frozenset()
-
-
 def test_several_issuers_stand_side_by_side(settings: Any) -> None:
     issuers = settings.from_environment(
-        {"JWT_SECRET": SECRET, "JWT_ISSUER": "old", "JWT_AUDIENCE": "a", **listed(JWKS, SHARED)}
+        {"JWT_SECRET": SECRET, "JWT_ISSUER": "old", "JWT_SUBJECTS": "a, auth0|1"}
+        | listed(JWKS, SHARED)
     )
+    assert issuers[0].subjects == {"a", "auth0|1"}
     assert [issuer.issuer for issuer in issuers] == ["old", ISSUER, SHARED["issuer"]]
 
 
