@@ -74,6 +74,7 @@ _EXAMPLES: list[tuple[int, str, str, Exception]] = [
     (412, "", "changed since", errors.VersionMismatchError()),
     (413, "", "too large", request.too_large()),
     (415, "", "no JSON", request.unsupported_media_type()),
+    (415, "", "a compressed body", request.unsupported_coding()),
     (422, "title", "a blank title", _wrong("body.title", "string_too_short", _TOO_SHORT)),
     (422, "body", "no JSON", _wrong("body", "json_invalid", "JSON decode error")),
     (

@@ -93,6 +93,20 @@ def test_json_of_just_under_a_megabyte_is_read_and_nothing_else(
     assert status == 201 or isinstance(problem(response, status), str)
 
 
+def test_a_compressed_body_is_415_and_says_what_is_accepted(client: Client) -> None:
+    for coding, status in (("gzip", 415), ("br", 415), ("identity", 201)):
+        response = client.send(
+            "POST", client.path(), content=b'{"title": "x"}', headers={"Content-Encoding": coding}
+        )
+        assert response.status_code == status
+        assert response.headers.get("accept-encoding") == ("identity" if status == 415 else None)
+
+
+def test_a_byte_order_mark_before_the_json_is_let_pass(client: Client) -> None:
+    body = b'\xef\xbb\xbf{"title": "x"}'
+    assert client.send("POST", client.path(), content=body, headers=JSON).status_code == 201
+
+
 NO_ROUTES = {
     "GET": "/api /nowhere /api/alice /api/alice/tasks/ /api//tasks /api/alice/tasks/1/2/3"
     " /API/alice/tasks /%2e%2e/%2e%2e/etc/passwd /api/alice/tasks/1/complete",

@@ -134,6 +134,7 @@ def test_a_missing_task_and_another_users_cannot_be_told_apart(
 EITHER = [
     ({"title": ""}, "string_too_short"),
     ({"title": " \t\n"}, "string_too_short"),
+    ({"title": "\u200b\u3164 \ufe0f"}, "string_too_short"),
     ({"title": "x" * 501}, "string_too_long"),
     ({"title": 5}, "string_type"),
     ({"title": ["x"]}, "string_type"),

@@ -33,7 +33,12 @@ _RFC_3339 = re.compile(
 
 # For the specification: JSON Schema for what the validators below refuse.
 NO_NUL: dict[str, JsonValue] = {"pattern": r"^[^\x00]*$"}
-_NO_NUL_NOT_BLANK: dict[str, JsonValue] = {"pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
+# White space, and what nobody sees either: soft hyphens, zero-width characters, fillers.
+_UNSEEN = (
+    r"\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+_NO_NUL_NOT_BLANK: dict[str, JsonValue] = {"pattern": rf"^[^\x00]*[^{_UNSEEN}\x00][^\x00]*$"}
 _READS_AS_BOOLEAN = {
     "anyOf": [
         {"type": "boolean"},
@@ -56,9 +61,12 @@ def _without_nul(value: str) -> str:
 
 
 def _trimmed(value: str) -> str:
-    """Remove white space at both ends; lengths are those of the text before that."""
+    """Remove white space at both ends; lengths are those of the text before that.
+
+    Refuse a text that shows nothing.
+    """
     trimmed = value.strip()
-    if not trimmed:
+    if not re.search(f"[^{_UNSEEN}]", trimmed):
         raise PydanticKnownError("string_too_short", {"min_length": 1})
     return trimmed
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -49,7 +50,7 @@ class Request:
     @property
     def json(self) -> dict[str, Any]:
         """Return the body's JSON object. Raise ProblemError: 413, 415 or 422."""
-        return _parse(_read(self.event), self.headers.get("content-type", ""))
+        return _parse(_read(self.event), self.headers)
 
 
 def _strings(value: object, name: Callable[[Any], str] = str) -> dict[str, str]:
@@ -65,8 +66,13 @@ def too_large() -> ProblemError:
 
 
 def unsupported_media_type() -> ProblemError:
-    """Make the 415."""
+    """Make the 415 of a body that is not JSON."""
     return ProblemError(415, "Send the body as application/json")
+
+
+def unsupported_coding() -> ProblemError:
+    """Make the 415 of a compressed body; its header says which codings there are."""
+    return ProblemError(415, "Send the body uncompressed", {"Accept-Encoding": "identity"})
 
 
 def _read(event: Mapping[str, Any]) -> bytes:
@@ -82,18 +88,22 @@ def _read(event: Mapping[str, Any]) -> bytes:
         raise _invalid("json_invalid", "JSON decode error") from error
 
 
-def _parse(raw: bytes, content_type: str) -> dict[str, Any]:
+def _parse(raw: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     """Return the JSON object that the body holds.
 
-    Raise ProblemError: 413 if the body is too large, 415 if its media type is not JSON, 422 if its
-    text is not JSON. Pydantic's parser is used because it bounds nesting and refuses what is not
-    JSON (NaN, lone surrogates, invalid UTF-8); the standard library's accepts it or runs out of
-    stack.
+    Raise ProblemError: 413 if the body is too large, 415 if its media type is not JSON or it is
+    compressed, 422 if its text is not JSON. Pydantic's parser is used because it bounds nesting and
+    refuses what is not JSON (NaN, lone surrogates, invalid UTF-8); the standard library's accepts
+    it or runs out of stack.
     """
     if len(raw) > MAX_BODY_BYTES:
         raise too_large()
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise unsupported_coding()
+    content_type = headers.get("content-type", "")
     if content_type.strip() and not _is_json(content_type):
         raise unsupported_media_type()
+    raw = raw.removeprefix(codecs.BOM_UTF8)  # which a parser may ignore (RFC 8259, 8.1)
     if not raw.strip():
         raise _invalid("missing", "Field required")
     try:
