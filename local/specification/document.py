@@ -13,20 +13,27 @@ import pathlib
 import runpy
 import sys
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
-from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
+from aws_lambda_powertools.event_handler.openapi.models import (
+    Contact,
+    HTTPBearer,
+    License,
+    Server,
+    Tag,
+)
 from aws_lambda_powertools.event_handler.openapi.params import Body, Header, Path, Query
 from pydantic import BaseModel, Field
 
 from local.specification import ROOT, routes
-from local.specification.examples import REQUEST_ID, TASK, USER, of_errors
+from local.specification.examples import REQUEST_ID, TASK, USER, of_errors, problem_types
 from local.specification.requests import examples_of, first_request, requests_of
 from tasks.models import Task
+from tasks.orders import Sort
 from web.binding import parameters
 from web.endpoint import Endpoint
-from web.problems import MEDIA_TYPE
+from web.problems import MEDIA_TYPE, TITLES
 from web.route import Route
 
 _DOCUMENT = ROOT / "functions" / "docs" / "openapi.json"
@@ -38,6 +45,7 @@ Every task route needs `Authorization: Bearer <JWT>`; the token's `sub` is the `
 path. Errors are `application/problem+json` and name the request id that the logs have; what the
 gateway in front refuses by itself is `application/json` with a `message`.
 """
+_TAGS = {"tasks": "The tasks of one user.", "service": "The service itself."}
 _CHALLENGE = 'Bearer error="invalid_token", error_description="The token has expired"'
 _NEXT = f'</api/{USER}/tasks?limit=2&cursor=q83vEjRWeJASNFZ4kBI0Vg>; rel="next"'
 _HEADERS = {
@@ -71,12 +79,18 @@ class FieldError(BaseModel):
     msg: str = Field(examples=["String should have at least 1 character"])
 
 
+# Statuses and types as enumerations, so that a generated client can tell the problems apart.
+_STATUSES = sorted(TITLES.keys() - {422})
+
+
 class Problem(BaseModel):
     """An error answer (RFC 9457)."""
 
-    type: str = Field(examples=["/problems/not-found"])
+    type: str = Field(
+        examples=["/problems/not-found"], json_schema_extra={"enum": [*problem_types(_STATUSES)]}
+    )
     title: str = Field(examples=["Not Found"])
-    status: int = Field(examples=[404])
+    status: int = Field(examples=[404], json_schema_extra={"enum": [*_STATUSES]})
     detail: str = Field(examples=["Task not found"])
     instance: str = Field(description="The request id that the logs name.")
 
@@ -84,9 +98,9 @@ class Problem(BaseModel):
 class ValidationProblem(BaseModel):
     """The answer to a request that says something wrong; `detail` lists what."""
 
-    type: str = Field(examples=["/problems/unprocessable-content"])
+    type: Literal["/problems/unprocessable-content"]
     title: str
-    status: int = Field(examples=[422])
+    status: Literal[422]
     detail: list[FieldError]
     instance: str = Field(description="The request id that the logs name.")
 
@@ -120,6 +134,10 @@ def document() -> dict[str, Any]:
         title="Task API",
         version="1.0.0",
         description=_DESCRIPTION,
+        contact=Contact(name="Whoever runs this API"),
+        license_info=License(name="MIT", identifier="MIT"),
+        servers=[Server(url="/", description="Where this document is served")],
+        tags=[Tag(name=name, description=text) for name, text in _TAGS.items()],
         security_schemes={"token": HTTPBearer(bearerFormat="JWT")},
         security=[{"token": []}],
     )
@@ -239,9 +257,20 @@ def _completed(document: dict[str, Any], examples: dict[str, dict[str, Any]]) ->
             response |= {
                 name: response.pop(name) for name in ("headers", "links") if name in response
             }
+            _let_either_body_come(response.get("content", {}))
+    schemas = document["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):
-        document["components"]["schemas"].pop(name, None)
+        schemas.pop(name, None)
+    # Of `created` and `-created` some generators would make one name.
+    schemas["Sort"]["x-enum-varnames"] = [each.name for each in Sort]
     return document
+
+
+def _let_either_body_come(content: dict[str, Any]) -> None:
+    """Give two media types one schema: generators read the first and meet the other's body."""
+    schemas = [body["schema"] for body in content.values()]
+    for body in content.values() if len(schemas) > 1 else ():
+        body["schema"] = {"anyOf": schemas}
 
 
 def _complete(parameter: dict[str, Any], examples: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ The code that raises an error makes the example of it.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import neon
@@ -92,6 +93,12 @@ _EXAMPLES: list[tuple[int, str, str, Exception]] = [
     (503, "", "the outcome of a write is not known", neon.OutcomeUnknownError("")),
     (503, "too_slow", "the list takes too long", neon.TimedOutError("")),
 ]
+
+
+def problem_types(statuses: Collection[int]) -> list[str]:
+    """Return the `type` of every problem that has one of these statuses."""
+    bodies = [_body(error, "too slow") for *_, error in _EXAMPLES]
+    return sorted({body["type"] for body in bodies if body["status"] in statuses})
 
 
 def of_errors(parts: set[str], too_slow: str) -> dict[int, tuple[str, dict[str, Any]]]:

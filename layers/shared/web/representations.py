@@ -43,13 +43,13 @@ _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _VERSION = re.compile(r"[1-9a-f][0-9a-f]{0,13}")
 
 
-class Deleted(BaseModel, defer_build=True):
+class Deleted(BaseModel, defer_build=True, json_schema_serialization_defaults_required=True):
     """The answer to a deletion; clients parse it."""
 
     message: Literal["Task deleted successfully"] = "Task deleted successfully"
 
 
-class Health(BaseModel, defer_build=True):
+class Health(BaseModel, defer_build=True, json_schema_serialization_defaults_required=True):
     """The answer of a service that works."""
 
     status: Literal["ok"] = "ok"
