@@ -50,17 +50,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(_open_to_all(tmp_path_factory.mktemp("certificates")))
 
 
-@pytest.fixture(scope="session")
-def pooler(
-    postgres: Postgres, authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PgBouncer]:
-    """Run PgBouncer with TLS and one server connection, for all tests that do not harm it."""
-    need_pgbouncer(1)
-    directory = _open_to_all(tmp_path_factory.mktemp("pooler"))
-    with PgBouncer(directory, postgres, certificate=_issued(authority, "localhost")) as server:
-        yield server
-
-
 @pytest.fixture
 def new_pooler(postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., PgBouncer]]:
     """Return a function that starts a PgBouncer with settings of its own."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +31,6 @@ from neon import (
     deadline,
     direct_connection,
 )
-from neon._connect import backoff
 from tests.neon.conftest import HOST, _issued, through, verified
 from tests.neon.direct_tls import direct_tls
 
@@ -46,21 +44,16 @@ DEAD = "127.9.9.9"
 # -- TLS -----------------------------------------------------------------------------------------
 
 
-def test_a_connect_over_tls_costs_six_round_trips_and_five_where_tls_comes_first(
-    connect: Connect, pooler: PgBouncer, new_pooler: Callable[..., PgBouncer], authority: Authority
+def test_a_connect_over_tls_costs_six_round_trips_and_a_unit_of_work_one(
+    connect: Connect, new_pooler: Callable[..., PgBouncer], authority: Authority
 ) -> None:
+    pooler = new_pooler(certificate=_issued(authority, "localhost"))
     with Proxy(pooler.port, latency=0.02) as proxy:
-        connect(_url("localhost", proxy.port, verified(authority))).run(effect=READ)
+        database = connect(_url("localhost", proxy.port, verified(authority)))
+        database.run(ONE, effect=READ)
         assert proxy.round_trips - 1 == 6
-    plain = new_pooler()
-    certificate = _issued(authority, "localhost")
-    with (
-        direct_tls(plain.port, certificate.chain, certificate.key) as port,
-        Proxy(port, latency=0.02) as proxy,
-    ):
-        parameters = verified(authority) + "&sslnegotiation=direct"
-        connect(_url("localhost", proxy.port, parameters)).run(effect=READ)
-        assert proxy.round_trips - 1 == 5
+        database.run(ONE, effect=READ, settings={"app.user_id": "alice"})
+        assert proxy.round_trips - 1 == 7
 
 
 def test_a_neon_host_gets_direct_tls_and_a_remote_one_is_verified_in_full(
@@ -163,16 +156,6 @@ def test_a_server_without_tls_gets_no_password_from_afar(
         connect(_url("db.example.org", postgres.port, "?sslmode=prefer")).run(ONE, effect=READ)
 
 
-def test_loopback_and_unix_sockets_work_without_tls(connect: Connect, postgres: Postgres) -> None:
-    path = str(postgres.directory).replace("/", "%2F")
-    for url in (
-        f"postgresql://postgres@/postgres?host={path}&port={postgres.port}",
-        postgres.url,
-        postgres.url.replace("127.0.0.1", "localhost"),
-    ):
-        assert connect(url).run(ONE, effect=READ) == [[{"one": 1}]]
-
-
 def test_a_neon_host_has_to_bind_the_login_to_its_tls_channel(
     connect: Connect,
     new_pooler: Callable[..., PgBouncer],
@@ -187,61 +170,42 @@ def test_a_neon_host_has_to_bind_the_login_to_its_tls_channel(
         connect(_url(HOST, pooler.port, parameters)).run(ONE, effect=READ)
 
 
-@pytest.mark.parametrize("setting", ["sslnegotiation=maybe", "sslmode=maybe", "port=99999999"])
-def test_a_setting_that_libpq_refuses_is_misconfigured(
-    connect: Connect, postgres: Postgres, setting: str
-) -> None:
-    with pytest.raises(ConfigurationError, match="invalid"):
-        connect(f"{postgres.url}?{setting}").run(ONE, effect=READ)
-
-
 # -- refusals ------------------------------------------------------------------------------------
 
-PERMANENT = [
-    "The endpoint has been disabled. Enable it using Neon API and retry.",
-    "The requested endpoint could not be found, or you don't have access to it.",
-    "Control plane request failed: endpoint is disabled",
-    "Your account or project has exceeded the compute time quota. Upgrade your plan.",
-    "The role is protected and cannot be used",
-    "This IP address 203.0.113.9 is not allowed to connect to this endpoint.",
-    "unsupported startup parameter in options: statement_timeout",
-    "Endpoint ID is not specified. Either please upgrade the postgres client library",
-    "database does not exist",
-]
-TRANSIENT = [
-    "The project already has running operations, scheduling of new ones is prohibited",
-    "The concurrency limit for an action was reached",
-    "lock already taken",
-    "endpoint is idle",
-    "The project is under maintenance",
-    "Couldn't connect to compute node",
-    "early eof",
-    "the database system is starting up",
-]
-BUSY = [
-    "Failed to acquire permit to connect to the database. Too many attempts are ongoing.",
-    "Too many connections attempts",
-    "no more connections allowed (max_client_conn)",
-]
 
-
-@pytest.mark.parametrize("text", PERMANENT)
 def test_a_permanent_refusal_is_tried_once_on_one_address(
-    connect: Connect, proxy: Proxy, addresses: Addresses, text: str
+    connect: Connect, proxy: Proxy, addresses: Addresses
 ) -> None:
     addresses("127.0.0.1", "127.0.0.1", "::1")
-    proxy.refuse(*[text] * 9)
-    with pytest.raises(ConfigurationError, match=text[:12]):
+    proxy.refuse(*["The endpoint has been disabled. Enable it using Neon API and retry."] * 9)
+    with pytest.raises(ConfigurationError, match="The endpoint has been disabled"):
         connect(_url("localhost", proxy.port)).run(ONE, effect=READ)
     assert proxy.accepted == 1
 
 
-def test_a_wrong_password_is_tried_once(connect: Connect, proxy: Proxy) -> None:
-    url = through(proxy).replace(QUOTED, "a-wrong-one")
-    with pytest.raises(ConfigurationError, match="password authentication failed") as caught:
-        connect(url).run(ONE, effect=READ)
-    assert proxy.accepted == 1
-    assert "a-wrong-one" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("text", "kind", "base"),
+    [
+        ("Couldn't connect to compute node", "transient", 0.1),
+        ("no more connections allowed (max_client_conn)", "busy", 1.0),
+    ],
+)
+def test_a_transient_refusal_is_tried_again(
+    connect: Connect,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    kind: str,
+    base: float,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("neon._connect.time.sleep", slept.append)
+    proxy.refuse(text, text, text)
+    database = connect(through(proxy), timeout=60)
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+    assert proxy.accepted == 4
+    assert all(0 < each <= base * 2**n for n, each in enumerate(slept, 1))
+    assert database.telemetry.retries == {kind: 3}
 
 
 @pytest.mark.parametrize(
@@ -262,56 +226,20 @@ def test_no_refusal_repeats_a_part_of_the_connection_string(
         assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", TRANSIENT + BUSY)
-def test_a_transient_refusal_is_tried_again(
-    connect: Connect, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr("neon._connect.time.sleep", slept.append)
-    proxy.refuse(text, text, text)
-    database = connect(through(proxy), timeout=60)
-    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-    assert proxy.accepted == 4
-    base = 1.0 if text in BUSY else 0.1
-    pauses = [pause for pause in slept if pause]
-    assert all(0 <= each <= base * 2**n for n, each in enumerate(pauses, 1))
-    assert database.telemetry.retries == {"busy" if text in BUSY else "transient": 3}
-
-
-@pytest.mark.parametrize(
-    "text", ["Control plane request failed", "a text that nobody has ever seen"]
-)
-def test_what_may_be_permanent_is_tried_twice(connect: Connect, proxy: Proxy, text: str) -> None:
-    proxy.refuse(*[text] * 9)
+def test_what_may_be_permanent_is_tried_twice(connect: Connect, proxy: Proxy) -> None:
+    proxy.refuse(*["a text that nobody has ever seen"] * 9)
     with pytest.raises(UnavailableError, match="tried 2 times in"):
         connect(through(proxy)).run(ONE, effect=READ)
     assert proxy.accepted == 2
 
 
-def test_the_last_error_says_what_was_tried_and_for_how_long(
-    connect: Connect, proxy: Proxy
-) -> None:
-    proxy.refuse(*["Couldn't connect to compute node"] * 1000)
-    said = r"tried \d+ times in \d\.\d s, the last one: .*Couldn't connect to compute node"
-    with deadline(1.0), pytest.raises(UnavailableError, match=said):
-        connect(through(proxy)).run(ONE, effect=READ)
-    assert proxy.accepted > 1
-
-
-def test_full_jitter_uses_the_whole_range_and_grows() -> None:
-    for tries, longest in [(1, 0.2), (2, 0.4), (5, 3.2), (50, 4.0)]:
-        pauses = [backoff(tries) for _ in range(2000)]
-        assert 0 <= min(pauses) < longest * 0.05
-        assert longest * 0.95 < max(pauses) <= longest
-
-
 def test_a_server_asleep_at_the_first_connect_is_waited_for(connect: Connect, proxy: Proxy) -> None:
-    """As Neon's proxy does, the server accepts at once and answers after two seconds."""
-    proxy.before_connecting = lambda: threading.Event().wait(2.0)
+    """As Neon's proxy does, the server accepts at once and answers when the database is up."""
+    proxy.before_connecting = lambda: threading.Event().wait(0.5)
     database = connect(through(proxy))
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
     assert proxy.accepted == 1
-    assert database.telemetry.last_connect_ms >= 2000
+    assert database.telemetry.last_connect_ms >= 500
 
 
 def test_a_connect_that_is_never_answered_ends_with_the_deadline(
@@ -338,22 +266,6 @@ def test_the_next_address_is_tried_when_the_first_ones_are_dead(
     postgres.terminate()
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
     assert asked == ["localhost"], "it has to resolve the name only once"
-
-
-def test_an_address_that_swallows_everything_leaves_time_for_the_next(
-    connect: Connect, postgres: Postgres, addresses: Addresses
-) -> None:
-    """A listener with a full queue answers no further SYN, as a dead host does not."""
-    with _deaf(postgres.port) as address:
-        addresses(address, "127.0.0.1")
-        database = connect(postgres.url.replace("127.0.0.1", "localhost"), timeout=2.5)
-        assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-
-
-def test_ipv4_comes_first(addresses: Addresses) -> None:
-    addresses("::1", "127.0.0.2", "::2", "127.0.0.1", "127.0.0.2")
-    target = _address.Target("postgresql://u@localhost/db")
-    assert _address.resolved(target) == ["127.0.0.2", "127.0.0.1", "::1", "::2"]
 
 
 def test_addresses_are_resolved_again_when_none_of_them_answers(
@@ -405,18 +317,3 @@ def test_a_name_that_does_not_resolve_is_unavailable(
 
 def _url(host: str, port: int, parameters: str = "") -> str:
     return f"postgresql://{USER}:{QUOTED}@{host}:{port}/postgres{parameters}"
-
-
-@contextmanager
-def _deaf(port: int) -> Iterator[str]:
-    """Yield another loopback address on which a connect to the port hangs."""
-    listener = socket.socket()
-    listener.bind((DEAD, port))
-    listener.listen(0)
-    fillers = [socket.socket() for _ in range(4)]
-    for filler in fillers:
-        filler.setblocking(False)
-        filler.connect_ex((DEAD, port))
-    yield DEAD
-    for each in (listener, *fillers):
-        each.close()

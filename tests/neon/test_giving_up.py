@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
-import re
 import struct
 import termios
 from collections.abc import Callable
@@ -17,7 +15,6 @@ from bench.proxy import Fault, Proxy
 from bench.servers import PgBouncer, Postgres, free_port, until
 from neon import (
     ConfigurationError,
-    ConflictError,
     Database,
     Effect,
     OutcomeUnknownError,
@@ -29,7 +26,7 @@ from neon import (
     deadline,
 )
 from neon._connection import Connection
-from tests.neon.conftest import holding, small_send_buffers, through
+from tests.neon.conftest import small_send_buffers, through
 
 READ, REPEATABLE, ONCE = Effect.READ, Effect.REPEATABLE, Effect.ONCE
 ONE = Statement("SELECT 1 AS one")
@@ -99,8 +96,7 @@ def test_a_resend_waits_until_the_attempt_before_has_ended(
 
 
 @pytest.mark.usefixtures("table")
-@pytest.mark.parametrize("length", [100_000, 120_000, 140_000, 160_000, 3_500_000])
-@pytest.mark.parametrize("effect", [REPEATABLE, ONCE])
+@pytest.mark.parametrize(("length", "effect"), [(120_000, ONCE), (3_500_000, REPEATABLE)])
 def test_a_write_that_was_given_up_half_sent_is_never_committed(
     connect: Connect,
     postgres: Postgres,
@@ -177,26 +173,18 @@ def test_a_write_whose_session_ends_before_it_is_sent_whole_is_sent_again(
     assert postgres.admin("SELECT count(*) FROM hits") == [(1,)]
 
 
-@pytest.mark.usefixtures("table")
-@pytest.mark.parametrize("effect", [READ, REPEATABLE, ONCE])
-def test_an_error_that_was_read_before_the_cut_is_raised_without_the_servers_words(
-    connect: Connect, proxy: Proxy, effect: Effect
+def test_an_error_that_was_read_before_the_cut_is_raised_as_what_it_is(
+    connect: Connect, proxy: Proxy
 ) -> None:
     """The cut is in the server's very last message, which follows the error."""
     database = connect(through(proxy))
-    secret = "4111-1111"
-    wrong = Statement("SELECT %s::text::int", (secret,))
-    with pytest.raises(StatementError):
-        database.run(wrong, effect=effect)
+    database.run(ONE, effect=READ)
     proxy.arm(Fault.CUT_ANSWER, 1.0)
     with pytest.raises(StatementError) as caught:
-        database.run(wrong, effect=effect)
+        database.run(Statement("SELECT 'x'::text::int"), effect=ONCE)
     assert proxy.faulted.wait(10)
     assert caught.value.sqlstate == "22P02"
-    assert secret not in str(caught.value)
-    assert database.telemetry.retries == {}
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-    assert database.telemetry.connects == 2
 
 
 def test_the_server_ends_what_a_lost_client_could_not_tell_it_to_stop(
@@ -213,31 +201,14 @@ def test_the_server_ends_what_a_lost_client_could_not_tell_it_to_stop(
 
 
 @pytest.mark.usefixtures("table")
-@pytest.mark.parametrize("copy", ["COPY hits TO STDOUT", " /* a */ copy hits FROM STDIN"])
-def test_copy_is_refused(connect: Connect, postgres: Postgres, copy: Any) -> None:
-    with pytest.raises(StatementError, match="cannot hold COPY"):
-        connect(postgres.url).run(Statement(copy), effect=ONCE)
-
-
-@pytest.mark.usefixtures("table")
-def test_a_copy_in_disguise_ends_and_drops_the_connection(
-    connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("neon._statement._REFUSED", re.compile("(?!)"))
-    database = connect(postgres.url)
-    with pytest.raises(OutcomeUnknownError, match="cannot hold COPY"):
-        database.run(Statement("COPY hits (op) TO STDOUT"), effect=READ)
-    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-    assert database.telemetry.connects == 2
-
-
-@pytest.mark.usefixtures("table")
 def test_a_value_without_a_python_form_is_an_error_that_says_that_it_was_done(
     connect: Connect, postgres: Postgres
 ) -> None:
     insert = Statement("INSERT INTO hits VALUES ('a') RETURNING 'infinity'::timestamptz AS at")
-    with pytest.raises(ResultError):
+    with pytest.raises(ResultError) as caught:
         connect(postgres.url).run(insert, effect=ONCE)
+    assert "infinity" not in str(caught.value)
+    assert caught.value.__suppress_context__
     assert len(postgres.admin("SELECT op FROM hits")) == 1
 
 
@@ -246,38 +217,6 @@ def test_a_read_that_writes_is_refused_by_the_server(connect: Connect, postgres:
     with pytest.raises(StatementError) as caught:
         connect(postgres.url).run(Statement("INSERT INTO hits VALUES ('a')"), effect=READ)
     assert caught.value.sqlstate == "25006"
-
-
-@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_an_isolation_level_comes_in_the_same_round_trip(
-    connect: Connect, proxy: Proxy, level: Any
-) -> None:
-    database = connect(through(proxy))
-    database.run(ONE, effect=READ)
-    before = proxy.round_trips
-    show = Statement("SELECT current_setting('transaction_isolation') AS level")
-    assert database.run(show, effect=READ, isolation=level) == [[{"level": level}]]
-    assert proxy.round_trips - before == 1
-    assert database.run(show, effect=READ) == [[{"level": "read committed"}]]
-
-
-@pytest.mark.usefixtures("table")
-def test_a_serialization_failure_is_a_conflict(connect: Connect, postgres: Postgres) -> None:
-    postgres.admin("INSERT INTO hits VALUES ('a')")
-    update = Statement("UPDATE hits SET op = op")
-    late = Statement("SELECT pg_advisory_xact_lock(7)")
-    database = connect(postgres.url)
-    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    with ThreadPoolExecutor() as threads:
-        with holding(postgres.admin_url, "SELECT pg_advisory_xact_lock(7)"):
-            running = threads.submit(
-                database.run, late, update, effect=ONCE, isolation="repeatable read"
-            )
-            until(lambda: postgres.admin(waiting))
-            postgres.admin("UPDATE hits SET op = 'b'")
-        with pytest.raises(ConflictError) as caught:
-            running.result()
-    assert caught.value.sqlstate == "40001"
 
 
 def test_a_guard_goes_ahead_of_the_first_unit_of_work_in_its_round_trip(
@@ -292,28 +231,20 @@ def test_a_guard_goes_ahead_of_the_first_unit_of_work_in_its_round_trip(
     assert proxy.round_trips - before == 1
 
 
-def test_a_guard_that_fails_refuses_the_unit_of_work(connect: Connect, postgres: Postgres) -> None:
-    guard = Statement("DO $$ BEGIN RAISE EXCEPTION 'the API is connected as its owner'; END $$")
-    database = connect(postgres.url, guard=guard)
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("DO $$ BEGIN RAISE EXCEPTION 'connected as the owner'; END $$", "connected as the owner"),
+        ("SELECT refuse_privileged_login()", "search_path may be wrong"),
+    ],
+)
+def test_a_guard_that_fails_refuses_the_unit_of_work(
+    connect: Connect, postgres: Postgres, sql: Any, said: str
+) -> None:
+    database = connect(postgres.url, guard=Statement(sql))
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match="connected as its owner"):
+        with pytest.raises(ConfigurationError, match=said):
             database.run(ONE, effect=READ)
-
-
-def test_telemetry_can_be_written_as_json_after_a_retry(connect: Connect, proxy: Proxy) -> None:
-    database = connect(through(proxy))
-    database.run(ONE, effect=READ)
-    proxy.arm(Fault.CUT_ANSWERED)
-    database.run(ONE, effect=READ)
-    assert json.loads(json.dumps(database.telemetry.as_dict()))["retries"] == {"lost": 1}
-
-
-def test_too_many_parameters_are_a_statement_error(connect: Connect, postgres: Postgres) -> None:
-    database = connect(postgres.url)
-    sql: Any = "SELECT " + ", ".join(["%s"] * 65_536)
-    with pytest.raises(StatementError, match="at most 65535"):
-        database.run(Statement(sql, [1] * 65_536), effect=READ)
-    assert database.telemetry.connects <= 1
 
 
 def _bytes_unsent(descriptor: int) -> int:

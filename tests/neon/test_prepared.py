@@ -25,12 +25,6 @@ def test_statements_are_prepared_once_on_a_direct_connection(
     assert names[1] == names[2] == names[3]
 
 
-def test_prepare_false_sends_every_statement_unprepared(
-    connect: Connect, postgres: Postgres
-) -> None:
-    assert connect(postgres.url, prepare=False).run(PREPARED, effect=READ) == [[]]
-
-
 def test_statements_stay_prepared_across_server_connections_of_a_pooler_that_keeps_account(
     connect: Connect, new_pooler: Callable[..., PgBouncer], postgres: Postgres
 ) -> None:
@@ -44,17 +38,16 @@ def test_statements_stay_prepared_across_server_connections_of_a_pooler_that_kee
 
 
 @pytest.mark.usefixtures("table")
-@pytest.mark.parametrize("effect", [Effect.REPEATABLE, ONCE])
 def test_a_pooler_that_keeps_no_account_is_found_out_without_an_error(
-    connect: Connect, new_pooler: Callable[..., PgBouncer], postgres: Postgres, effect: Effect
+    connect: Connect, new_pooler: Callable[..., PgBouncer], postgres: Postgres
 ) -> None:
     pooler = new_pooler(**_unaccounted())
     database = connect(pooler.url())
     database.run(effect=READ)  # the first unit of work makes more settings than the others
     insert = Statement("INSERT INTO hits VALUES ('a')")
-    database.run(insert, effect=effect)
+    database.run(insert, effect=ONCE)
     postgres.terminate()  # the prepared statements are gone, and nobody says so
-    database.run(insert, effect=effect)
+    database.run(insert, effect=ONCE)
     assert database.telemetry.prepared_refused == 1
     assert database.run(PREPARED, effect=READ) == [[]]
     assert len(postgres.admin("SELECT op FROM hits")) == 2

@@ -67,22 +67,6 @@ def test_a_changed_password_is_picked_up_at_the_next_refusal_without_a_failed_re
     assert database.telemetry.retries["password"] == 1
 
 
-def test_moving_to_a_second_role_leaves_no_gap_at_all(
-    database: Database, role: str, postgres: Postgres, secrets_manager: SecretsManager
-) -> None:
-    postgres.admin("CREATE ROLE login_b LOGIN PASSWORD 'other'")
-    try:
-        secrets_manager.change(NAME, _url(postgres, "login_b", "other"))
-        _disconnect(postgres, role)
-        assert _who(database) == role  # both are good: nobody asks Secrets Manager
-        postgres.admin(f"ALTER ROLE {role} NOLOGIN PASSWORD NULL")
-        _disconnect(postgres, role)
-        assert _who(database) == "login_b"
-    finally:
-        database.close()
-        postgres.admin("DROP ROLE login_b")
-
-
 def test_a_password_that_changed_before_its_secret_is_one_clear_error(
     database: Database, role: str, postgres: Postgres, secrets_manager: SecretsManager
 ) -> None:

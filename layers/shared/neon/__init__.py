@@ -19,7 +19,7 @@ from neon._errors import (
     TimedOutError,
     UnavailableError,
 )
-from neon._statement import Effect, Isolation, Statement
+from neon._statement import Effect, Statement
 from neon._telemetry import Telemetry
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Database",
     "DatabaseError",
     "Effect",
-    "Isolation",
     "OutcomeUnknownError",
     "ResultError",
     "Row",

@@ -21,7 +21,7 @@ from neon._errors import (
     UnavailableError,
 )
 from neon._lifecycle import exit_on_sigterm, follow_snapshots, watch
-from neon._statement import Effect, Isolation, Statement, UnitOfWork
+from neon._statement import GUARD_POSITION, Effect, Statement, UnitOfWork
 from neon._telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Database:
     `settings`; an SQL error that it raises refuses the unit of work as ConfigurationError.
     `timeout` bounds a unit of work outside of any `deadline` block. A connection is replaced
     after `max_idle` without use (below Neon's 300 and the 350 of AWS's load balancers) and,
-    jittered, after `max_lifetime`. `prepare=False` sends every statement unprepared.
+    jittered, after `max_lifetime`.
     """
 
     def __init__(
@@ -57,7 +57,6 @@ class Database:
         timeout: float = 10.0,
         max_idle: float = 240.0,
         max_lifetime: float = 3600.0,
-        prepare: bool = True,
     ) -> None:
         self.telemetry = Telemetry()
         self._connector = Connector(url, self.telemetry)
@@ -68,7 +67,7 @@ class Database:
         self._timeout = timeout
         self._max_idle = max_idle
         self._max_lifetime = max_lifetime
-        self._prepare = prepare
+        self._prepare = True
         watch(self)
 
     @classmethod
@@ -113,14 +112,12 @@ class Database:
         effect: Effect,
         settings: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        isolation: Isolation | None = None,
     ) -> list[list[Row]]:
         """Run the statements as one transaction in one round trip; return the rows of each.
 
         `settings` hold for this transaction alone, as by `set_config(name, value, true)`.
         `timeout` is the most seconds that the server may work on the statements; connecting does
-        not count. The `deadline` block bounds both. `isolation` is the database's default, if
-        not given.
+        not count. The `deadline` block bounds both.
 
         Raise TimedOutError when `timeout` has run out and the server has stopped; ConflictError,
         StatementError, ConfigurationError and UnavailableError when nothing was done; ResultError
@@ -128,7 +125,7 @@ class Database:
         write was lost and `effect` forbids to send it again, or no time is left to.
         """
         end = deadline_or(self._timeout)
-        unit = UnitOfWork(statements, effect, settings, timeout, isolation)
+        unit = UnitOfWork(statements, effect, settings, timeout)
         if not self._lock.acquire(timeout=remaining(end)):
             raise UnavailableError("other threads hold the connection")
         try:
@@ -217,14 +214,14 @@ class Database:
         try:
             results = connection.exchange(batch, until)
         except StatementError as error:
-            if guard and connection.failed_at == unit.guard_position:
+            if guard and connection.failed_at == GUARD_POSITION:
                 text = f"the guard refuses this connection: {connection.failed_with}"
                 raise ConfigurationError(text + _ABOUT.get(error.sqlstate, "")) from None
             if error.sqlstate == _READ_ONLY and unit.effect is not Effect.READ:
                 self._leave_read_only(connection)
             raise
         if is_first:
-            connection.learn(results[unit.survey_position])
+            connection.learn(results[0])
         if connection.in_transaction:
             self._drop()
             raise StatementError("a unit of work cannot begin a transaction")

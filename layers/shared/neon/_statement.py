@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import Literal, LiteralString, NamedTuple
+from typing import LiteralString, NamedTuple
 
 import psycopg
 from psycopg.abc import Buffer, Transformer
@@ -13,8 +13,8 @@ from psycopg.adapt import PyFormat
 
 from neon._errors import StatementError
 
-Isolation = Literal["repeatable read", "serializable"]
-
+# The position of the guard in the first batch of a session: after the survey and the settings.
+GUARD_POSITION = 2
 # The protocol counts them in 16 bits.
 _MOST_PARAMETERS = 65_535
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(s)|(%)|)")
@@ -134,10 +134,9 @@ class UnitOfWork:
         effect: Effect,
         settings: Mapping[str, str] | None,
         timeout: float | None,
-        isolation: Isolation | None,
     ) -> None:
         self.statements, self.effect, self.timeout = statements, effect, timeout
-        self._settings, self._isolation = settings or {}, isolation
+        self._settings = settings or {}
         self.is_resent = False
         self._lock = ""
         if effect is Effect.REPEATABLE:
@@ -154,9 +153,7 @@ class UnitOfWork:
         if self.is_resent:
             limits["neon.resent"] = "yes"
         constant = session.reading if self.effect is Effect.READ else session.writing
-        batch = [_bind_isolation(self._isolation)] if self._isolation else []
-        if session.survey is not None:
-            batch.append(session.survey)
+        batch = [session.survey] if session.survey is not None else []
         if guard is None:
             limits.update(self._settings)
         batch.append(_bind_settings(limits, constant, self._lock))
@@ -165,16 +162,6 @@ class UnitOfWork:
             batch += [_bind_settings(self._settings)] if self._settings else []
         batch += [bind(each, session.transformer) for each in self.statements]
         return batch
-
-    @property
-    def survey_position(self) -> int:
-        """Return the position of the survey in the first batch of a session."""
-        return 1 if self._isolation else 0
-
-    @property
-    def guard_position(self) -> int:
-        """Return the position of the guard in the first batch of a session."""
-        return self.survey_position + 2
 
 
 def _limits(seconds: float, spare: float, version: int) -> dict[str, str]:
@@ -227,13 +214,6 @@ def _bind_settings(settings: Mapping[str, str], constant: str = "", lock: str = 
     if lock:
         values.append(lock.encode())
     return Bound(_set_config(tuple(settings), constant, bool(lock)), values)
-
-
-def _bind_isolation(level: Isolation) -> Bound:
-    """Return the statement that sets the level; it has to be the first one of its transaction."""
-    if level not in ("repeatable read", "serializable"):
-        raise StatementError("the isolation level has to be 'repeatable read' or 'serializable'")
-    return Bound(f"SET TRANSACTION ISOLATION LEVEL {level}".encode())
 
 
 @lru_cache(maxsize=64)
