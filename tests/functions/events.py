@@ -1,11 +1,9 @@
-"""Events by the thousand: some that no gateway sends, some that are broken, and odd bodies."""
+"""Events by the hundred: requests in which the client says something odd."""
 
 from __future__ import annotations
 
 import base64
-import copy
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
@@ -15,8 +13,6 @@ from tests.routes import Route, fitting_request
 
 USER = "somebody-who-sends-anything"
 TASK_ID = "019a9f3c-5b1e-7c64-8f0a-3f1d2b7c9e55"
-_Path = tuple[str | int, ...]
-
 # JSON can hold every character, even a lone surrogate.
 _text = st.text(st.characters(codec=None), max_size=30)
 _odd_text = st.sampled_from(["", " ", "\x00", "\ud800", "%00", "*", "🍵" * 300, "x" * 70_000])
@@ -81,59 +77,3 @@ def odd_requests(draw: st.DrawFn, route: Route) -> dict[str, Any]:
     if "task_id" in base["pathParameters"]:
         base["pathParameters"]["task_id"] = draw(st.just(TASK_ID) | _text | _odd_text)
     return base
-
-
-@st.composite
-def broken_events(draw: st.DrawFn, route: Route) -> dict[str, Any]:
-    """Draw a valid event in which a few parts are removed or replaced by anything."""
-    broken = as_sent(route)
-    for _ in range(draw(st.integers(1, 3))):
-        path = draw(st.sampled_from(sorted(_paths(broken), key=repr) or [()]))
-        _change(draw, broken, path)
-    return broken
-
-
-def arbitrary_events(route: Route) -> st.SearchStrategy[Any]:
-    """Draw odd requests, broken events, events of payload format 1.0, and any JSON."""
-    odd, broken = odd_requests(route), broken_events(route)
-    return st.one_of(odd, odd, broken, broken, format_one(route), anything)
-
-
-@st.composite
-def format_one(draw: st.DrawFn, route: Route) -> dict[str, Any]:
-    """Return what a REST API, or an HTTP API with payload format 1.0, sends."""
-    return {
-        "version": "1.0",
-        "resource": route.path,
-        "path": draw(_text),
-        "httpMethod": route.method,
-        "headers": draw(st.none() | _headers),
-        "multiValueHeaders": draw(st.none() | st.just({"Accept": ["*/*"]})),
-        "queryStringParameters": draw(st.none() | anything),
-        "requestContext": {"httpMethod": route.method, "authorizer": draw(anything)},
-        "pathParameters": {"user_id": USER, "task_id": TASK_ID},
-        "body": draw(st.none() | _body),
-        "isBase64Encoded": draw(st.booleans()),
-    }
-
-
-def _paths(value: Any, above: _Path = ()) -> Iterator[_Path]:
-    """Yield the path of every member of the event, at any depth."""
-    if isinstance(value, dict):
-        for name, below in value.items():
-            yield (*above, name)
-            yield from _paths(below, (*above, name))
-
-
-def _change(draw: st.DrawFn, target: dict[str, Any], path: _Path) -> None:
-    """Remove the part at `path`, or replace it."""
-    if not path:
-        return
-    *above, last = path
-    inside: Any = target
-    for step in above:
-        inside = inside[step]
-    if draw(st.booleans()):
-        del inside[last]
-    else:
-        inside[last] = copy.deepcopy(draw(anything))

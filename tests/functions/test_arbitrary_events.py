@@ -1,17 +1,16 @@
-"""Every event that reaches a handler gets a well-formed response in time, and no exception."""
+"""Whatever a client sends, a handler gives a well-formed response and raises no exception."""
 
 from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.functions.events import anything, arbitrary_events, as_sent
+from tests.functions.events import anything, as_sent, odd_requests
 from tests.functions.handlers import Context, handler
 from tests.routes import ROUTES, Route
 
@@ -20,9 +19,9 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 _LAMBDA_BYTES = 6_291_556
 
-by_the_thousand = settings(
-    max_examples=1000,
-    deadline=timedelta(seconds=5),
+by_the_hundred = settings(
+    max_examples=200,
+    deadline=None,
     # No test here depends on the database's contents, so they stay between the examples.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -51,14 +50,11 @@ def well_formed(answer: Any) -> int:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
-def test_an_ordinary_event_is_answered_well(route: Route) -> None:
+def test_every_request_is_answered_and_none_is_the_servers_fault(route: Route) -> None:
     assert well_formed(handler(route.folder)(as_sent(route), Context())) in {200, 201, 404}
 
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
-def test_every_event_is_answered_and_none_is_the_servers_fault(route: Route) -> None:
-    @by_the_thousand
-    @given(event=arbitrary_events(route))
+    @by_the_hundred
+    @given(event=odd_requests(route))
     def answered(event: Any) -> None:
         status = well_formed(handler(route.folder)(event, Context()))
         assert status < 500, status
@@ -66,7 +62,7 @@ def test_every_event_is_answered_and_none_is_the_servers_fault(route: Route) -> 
     answered()
 
 
-@by_the_thousand
+@by_the_hundred
 @given(event=anything | st.fixed_dictionaries({"identitySource": anything}))
 def test_the_authorizer_says_who_or_why_not_whatever_it_is_asked(event: Any) -> None:
     verdict = handler("authorizer")(event, Context())
@@ -74,9 +70,3 @@ def test_the_authorizer_says_who_or_why_not_whatever_it_is_asked(event: Any) -> 
     assert set(verdict["context"]) == {"refusal"}
     assert isinstance(verdict["context"]["refusal"], str)
     json.dumps(verdict)
-
-
-@settings(by_the_thousand, max_examples=20)
-@given(event=anything)
-def test_migrating_ignores_what_the_event_says(event: Any) -> None:
-    assert handler("migrate")(event, Context())["applied"] == []
