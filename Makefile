@@ -51,6 +51,9 @@ LOCK := $(shell command -v flock >/dev/null && echo "mkdir -p .local && exec 9>.
 .venv-bench/ready: .venv/ready requirements/bench.txt
 	@$(call tool,.venv-bench,matplotlib,bench)
 
+.venv-clients/ready: .venv/ready requirements/clients.txt
+	@$(call tool,.venv-clients,The generator of Python clients,clients)
+
 .venv-policy/ready: .venv/ready requirements/policy.txt
 	@$(call tool,.venv-policy,The policy checkers,policy)
 
@@ -127,6 +130,10 @@ campaigns: .venv/ready .venv-sam/ready
 test-all: ## `make test`, then the campaigns: containers, builds, walks, faults, thousands of requests (REQUIRE_ALL=1)
 	@$(MAKE) test
 	$(MAKE) campaigns
+
+.PHONY: clients
+clients: .venv/ready ## generate a Python and a TypeScript client into .clients, and run a session with each
+	@$(BIN)/python -m pytest -v tests/clients
 
 .PHONY: chaos
 chaos: .venv/ready ## 100 clients while backends, pooler and Postgres fail under them (SECONDS=180)
@@ -243,7 +250,7 @@ swagger-ui: ## take another version of Swagger UI for the page under /docs: make
 .PHONY: lock
 lock: .venv/ready ## resolve the dependencies anew (U="--upgrade" for newer versions)
 	@cd requirements
-	for name in uv layer authorizer runtime dev sam policy bench \
+	for name in uv layer authorizer runtime dev sam policy bench clients \
 	    rival_fastapi_psycopg2 rival_powertools rival_floor; do
 	  ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(U) \
 	    --custom-compile-command "make lock" $$name.in --output-file $$name.txt
