@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import gzip
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from unittest.mock import Mock
 
 import pytest
 
-import http_client
 from bench.servers import Authority
 from http_client import (
     HTTPClientError,
@@ -24,10 +20,9 @@ from http_client import (
     request,
 )
 from tests.https import Asked, Server, serving
-from tests.running import python
 
 HOSTS = ("127.0.0.2", "127.0.0.1")
-Talk = Callable[[socket.socket], None]
+Talk = Callable[[socket.socket], object]
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +80,7 @@ def test_method_path_query_headers_and_body_arrive_as_given(echo: Server) -> Non
     assert response.headers["content-length"] == "5"
 
 
-def test_a_url_without_a_path_asks_for_the_root(echo: Server) -> None:
-    request("GET", echo.url, timeout=5)
-    assert echo.asked.get(timeout=10).path == "/"
-
-
-@pytest.mark.parametrize("status", [301, 302, 304, 404, 500])
+@pytest.mark.parametrize("status", [302, 500])
 def test_every_status_is_a_response_and_no_redirect_is_followed(status: int) -> None:
     location = b"Location: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
     with talking(answers(b"HTTP/1.1 %d x\r\n" % status + location)) as url:
@@ -121,12 +111,9 @@ def trickle(before: bytes, each: bytes) -> Talk:
 
 
 TRICKLES: dict[str, Talk] = {
-    "the status line": trickle(b"HTTP/1.1 2", b"0"),
+    "nothing": lambda connected: connected.makefile().read(),
     "a header": trickle(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
-    "one interim response after the other": trickle(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "the body": trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
-    "chunks": trickle(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
-    "a body without an end": trickle(b"HTTP/1.0 200 OK\r\n\r\n", b" "),
 }
 
 
@@ -137,17 +124,6 @@ def test_a_server_that_sends_a_byte_now_and_then_does_not_pass_the_deadline(part
         pytest.raises(TimedOutError, match=r"no complete response within 0\.2 s"),
     ):
         request("GET", url, timeout=0.2)
-
-
-def test_a_server_that_never_answers_does_not_pass_the_deadline() -> None:
-    """It accepts the connection and reads until the client has gone."""
-
-    def talk(connected: socket.socket) -> None:
-        while connected.recv(65536):
-            pass
-
-    with talking(talk) as url, pytest.raises(TimedOutError):
-        request("GET", url, timeout=0.1)
 
 
 def test_a_server_that_does_not_read_does_not_pass_the_deadline() -> None:
@@ -170,12 +146,6 @@ def test_a_tls_handshake_that_never_ends_does_not_pass_the_deadline() -> None:
         request("GET", url.replace("http:", "https:"), timeout=0.2)
 
 
-def test_without_time_left_nothing_is_sent(echo: Server) -> None:
-    with pytest.raises(TimedOutError):
-        request("GET", echo.url, timeout=0)
-    assert echo.asked.empty()
-
-
 # --- the size ------------------------------------------------------------------------------------
 
 
@@ -185,26 +155,12 @@ def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(echo: Server) -> 
         request("POST", echo.url, timeout=5, body=bytes(101), max_bytes=100)
 
 
-def test_a_body_without_an_end_is_left_at_the_limit() -> None:
-    def talk(connected: socket.socket) -> None:
-        connected.recv(65536)
-        connected.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
-        while True:
-            connected.sendall(bytes(65536))
-
-    with talking(talk) as url, pytest.raises(TooLargeError):
-        request("GET", url, timeout=30, max_bytes=1000)
-
-
 @pytest.mark.parametrize(
     "text",
     [
         b"",
-        b"SSH-2.0-OpenSSH\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\nabc",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
     ],
 )
@@ -213,10 +169,9 @@ def test_what_is_no_complete_response_is_an_error(text: bytes) -> None:
         request("GET", url, timeout=5)
 
 
-@pytest.mark.parametrize("coding", ["gzip", "x-gzip"])
-def test_a_body_that_comes_in_gzip_is_read(coding: str) -> None:
+def test_a_body_that_comes_in_gzip_is_read() -> None:
     packed = gzip.compress(b'{"keys": []}')
-    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(packed)}\r\n\r\n"
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
     with talking(answers(head.encode() + packed)) as url:
         assert request("GET", url, timeout=10).body == b'{"keys": []}'
 
@@ -259,40 +214,28 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
             assert request("POST", url, body=b"hello", timeout=2).body == b"hello"
 
 
-def test_nobody_there_is_an_error() -> None:
-    with pytest.raises(UnreachableError, match="ConnectionRefusedError"):
-        request("GET", "http://127.0.0.1:1/", timeout=5)
-
-
 # --- the place -----------------------------------------------------------------------------------
 
 
-UNSAFE = {
-    "http://example.org/": "has to start with https://",
-    "http://10.0.0.1/": "has to start with https://",
-    "http://0.0.0.0/": "has to start with https://",
-    "http://localhost.example.org/": "has to start with https://",
-    "ftp://localhost/": "has to start with https://",
-    "file:///etc/passwd": "has to be a URL with a host",
-    "localhost": "has to be a URL with a host",
-    "https://": "has to be a URL with a host",
-    "https://u:p@localhost/": "without credentials",
-    "http://127.0.0.1@example.org/": "without credentials",
-    "https://localhost/\r\nX: y": "has to be a URL",
-    "https://localhost/a b": "has to be a URL",
-    "https://localhost/\u00e4": "has to be a URL",
-    "https://localhost:x/": "is not a URL",
-    "https://localhost:99999/": "is not a URL",
-}
-
-
-@pytest.mark.parametrize("url", UNSAFE)
-def test_only_https_and_this_machine_are_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://localhost.example.org/", "has to start with https://"),
+        ("ftp://localhost/", "has to start with https://"),
+        ("file:///etc/passwd", "has to be a URL with a host"),
+        ("http://127.0.0.1@example.org/", "without credentials"),
+        ("https://localhost/\r\nX: y", "has to be a URL"),
+        ("https://localhost:99999/", "is not a URL"),
+    ],
+)
+def test_only_https_and_this_machine_are_asked(
+    url: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def asked(*_: object, **__: object) -> None:
         raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket, "getaddrinfo", asked)
-    with pytest.raises(UnsafeURLError, match=UNSAFE[url]):
+    with pytest.raises(UnsafeURLError, match=said):
         request("GET", url, timeout=5)
 
 
@@ -310,64 +253,23 @@ def test_a_trusted_certificate_of_the_right_name_is_accepted(
         assert request("GET", server.url, timeout=5).body == b"safe"
 
 
-def test_a_certificate_of_another_name_is_refused(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("is_trusted", "name"), [(True, "other.example"), (False, "localhost")])
+def test_a_certificate_of_another_name_or_authority_is_refused(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, is_trusted: bool, name: str
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
     with (
-        serving(lambda _: (200, b""), authority.issue("other.example")) as server,
+        serving(lambda _: (200, b""), authority.issue(name)) as server,
         pytest.raises(UnreachableError, match="SSLCertVerificationError"),
     ):
         request("GET", server.url, timeout=5)
-
-
-def test_a_certificate_that_nobody_trusts_is_refused(authority: Authority) -> None:
-    with (
-        serving(lambda _: (200, b""), authority.issue("localhost")) as server,
-        pytest.raises(UnreachableError, match="SSLCertVerificationError"),
-    ):
-        request("GET", server.url, timeout=5)
-    assert server.asked.empty()
-
-
-def test_the_roots_are_read_once_for_many_requests(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
-    http_client._tls.cache_clear()
-    made = Mock(side_effect=ssl.create_default_context)
-    monkeypatch.setattr(ssl, "create_default_context", made)
-    with serving(lambda _: (200, b""), authority.issue("localhost")) as server:
-        for _ in range(3):
-            request("GET", server.url, timeout=5)
-    assert made.call_count == 1
 
 
 # --- the rest ------------------------------------------------------------------------------------
-
-
-def test_many_threads_may_use_it_at_once(echo: Server) -> None:
-    def one(number: int) -> bool:
-        body = str(number).encode() * 1000
-        return request("POST", echo.url, timeout=30, body=body).body == body
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(one, range(64)))
 
 
 def test_an_error_says_nothing_of_the_request() -> None:
     with pytest.raises(HTTPClientError) as failed:
         request("PUT", "http://localhost:1/hush?signature=hush", timeout=5, headers={"X": "hush"})
     assert "hush" not in str(failed.value)
-
-
-def test_nothing_but_the_standard_library_is_imported() -> None:
-    source = """
-import sys
-before = set(sys.modules)
-import http_client
-new = {name.partition(".")[0] for name in set(sys.modules) - before}
-print(sorted(new - sys.stdlib_module_names - {"http_client"}), "urllib.request" in sys.modules)
-"""
-    with python(source) as process:
-        assert process.communicate(timeout=30) == ("[] False\n", "")

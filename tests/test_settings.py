@@ -35,24 +35,14 @@ def _declared(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SET)
-def test_the_template_has_a_parameter_for_each_setting_with_its_default_bounds_and_sentence(
-    name: str,
-) -> None:
-    assert TEMPLATE["Parameters"][_parameter(name)] == _declared(name)
-
-
-@pytest.mark.parametrize("name", SET)
-def test_a_parameter_reaches_every_function_in_its_variable(name: str) -> None:
-    assert VARIABLES[name.upper()] == {"Ref": _parameter(name)}
+def test_a_setting_is_a_parameter_of_the_template_with_a_variable_and_a_row(name: str) -> None:
+    parameter = _parameter(name)
+    assert TEMPLATE["Parameters"][parameter] == _declared(name)
+    assert VARIABLES[name.upper()] == {"Ref": parameter}
+    row = f"| `{parameter}` | {_declared(name)['Description']} |"
+    assert row in (ROOT / "docs" / "deploying.md").read_text().splitlines()
 
 
 def test_every_variable_of_a_setting_is_one_that_the_model_reads() -> None:
     others = {name for name in VARIABLES if name.startswith(("POWERTOOLS_", "PYTHON", "PYDANTIC_"))}
     assert {name.lower() for name in VARIABLES.keys() - others} == set(Settings._fields)
-
-
-@pytest.mark.parametrize("name", SET)
-def test_the_table_of_parameters_explains_each_setting(name: str) -> None:
-    sentence = Settings.__annotations__[name].__metadata__[0]
-    row = f"| `{_parameter(name)}` | {sentence} |"
-    assert row in (ROOT / "docs" / "deploying.md").read_text().splitlines()

@@ -34,9 +34,8 @@ def test_the_served_specification_shows_the_default_that_is_set(
     assert (defaults["sort"], defaults["status"], defaults["user_id"]) == (shown, "all", None)
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "POST", "DELETE"])
-def test_a_new_task_links_to_every_operation_that_takes_its_id(method: str) -> None:
-    @endpoint(method, "/api/{user_id}/tasks/{task_id}/copy", operation="copyTask", summary="")
+def test_a_new_task_links_to_every_operation_that_takes_its_id() -> None:
+    @endpoint("PATCH", "/api/{user_id}/tasks/{task_id}/copy", operation="copyTask", summary="")
     def copy(user_id: UserId, task_id: TaskId) -> Response[Task]:
         raise NotImplementedError
 

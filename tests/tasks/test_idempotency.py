@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,8 +15,7 @@ from tasks import store
 from tasks.errors import TaskNotFoundError
 from tasks.idempotency import PROCEED, Preconditions, WriteResult, outcome, run_once
 from tasks.models import Task, TaskCreate, TaskUpdate
-from tests.identity.conftest import execute, migrate, postgres_versions
-from tests.running import ROOT
+from tests.identity.conftest import execute, postgres_versions
 
 Write = Callable[[Preconditions], WriteResult[Task]]
 
@@ -51,21 +47,6 @@ def everything(url: str) -> str:
     dump = [str(postgres_versions()[0] / "pg_dump"), "--statistics", url]
     dumped = subprocess.run(dump, check=True, capture_output=True, text=True).stdout
     return "\n".join([dumped, *(str(text) for (text,) in rows)])
-
-
-def test_a_key_of_a_typical_task_takes_less_than_a_kilobyte(url: str, user: str) -> None:
-    size = "SELECT pg_total_relation_size('idempotency_keys')::int"
-    id_ = made(user, "Buy oat milk", "Two litres, and not the sweet one").id
-    for _ in range(100):
-        store.toggle(user, id_, key())  # the first pages of the table and its indexes
-    execute(url, "VACUUM idempotency_keys")
-    ((before,),) = execute(url, size)
-    for _ in range(400):
-        store.toggle(user, id_, key())
-    ((after,),) = execute(url, size)
-    assert isinstance(before, int)
-    assert isinstance(after, int)
-    assert (after - before) / 400 < 1000
 
 
 def test_a_replay_is_the_first_answer_whatever_was_changed_since(url: str, user: str) -> None:
@@ -121,13 +102,6 @@ def test_deleting_a_task_takes_its_text_out_of_everything_that_is_kept(
         assert store.delete(user, id_, conditions).replayed
 
 
-_COMPLETE_ALL = f"""
-WITH completed AS (
-    UPDATE tasks SET completed = true WHERE user_id = %(user_id)s AND NOT completed AND {PROCEED}
-    RETURNING id
-)
-SELECT {outcome("(SELECT json_build_object('completed', count(*))::text FROM completed)")}
-"""
 _RENAME_ALL = f"""
 WITH renamed AS (
     UPDATE tasks SET title = title || ', and ' || %(more)s
@@ -136,22 +110,6 @@ WITH renamed AS (
 )
 SELECT {outcome("(SELECT json_agg(title ORDER BY title)::text FROM renamed)")}
 """
-
-
-@pytest.mark.usefixtures("url")
-def test_a_write_that_returns_a_number_is_done_once(user: str) -> None:
-    for _ in range(3):
-        made(user)
-    statement = Statement(_COMPLETE_ALL, {"user_id": user})
-
-    def complete_all(name: str | None) -> Any:
-        written = run_once(user, statement, key=name, scope="complete all")
-        return json.loads(written.value or "null"), written.replayed
-
-    assert complete_all("one") == ({"completed": 3}, False)
-    made(user)
-    assert complete_all("one") == ({"completed": 3}, True)
-    assert complete_all(None) == ({"completed": 1}, False)
 
 
 @pytest.mark.usefixtures("url")
@@ -202,57 +160,3 @@ def test_the_purge_deletes_the_keys_that_can_no_longer_be_replayed(url: str, use
     left = execute(url, f"SELECT key FROM idempotency_keys WHERE user_id = '{user}'")
     assert left == [(live.key,)]
     assert store.toggle(user, id_, live) == first._replace(replayed=True)
-
-
-_REPLAY = """
-import sys
-from tasks import store
-from tasks.idempotency import Preconditions
-from tasks.models import TaskCreate
-user, key = sys.argv[1:]
-result = store.create(user, TaskCreate(title="x"), Preconditions(key=key))
-print(result.value.urgency, result.replayed)
-fresh = store.create(user, TaskCreate(title="x", urgency="high"))
-print(fresh.value.urgency)
-"""
-
-
-def test_a_required_member_is_a_model_and_a_migration_and_replays_what_was_before(
-    new_database: Callable[[], str], url: str, user: str, tmp_path: Path
-) -> None:
-    """It follows the walk of a new member in a copy: two lines in the models, one migration."""
-    own = new_database()
-    migrate(own)
-    once = Preconditions(key="before")
-    layer = tmp_path / "layer"
-    shutil.copytree(ROOT / "layers" / "shared", layer)
-    environment = {"DATABASE_URL": own, "ALLOW_OWNER_LOGIN": "true", "PYTHONPATH": str(layer)}
-    create = (
-        "import sys; from tasks import store; from tasks.models import TaskCreate;"
-        "from tasks.idempotency import Preconditions; store.create(sys.argv[1],"
-        "TaskCreate(title='x'), Preconditions(key=sys.argv[2]))"
-    )
-    run(environment, create, user, str(once.key))
-    models = layer / "tasks" / "models.py"
-    text = models.read_text()
-    text = text.replace(
-        "    completed: bool\n", "    completed: bool\n    urgency: str = 'normal'\n"
-    )
-    after = "\n\n\nclass TaskUpdate"
-    text = text.replace(after, f'\n    urgency: str = "low"{after}')
-    models.write_text(text)
-    execute(own, "ALTER TABLE tasks ADD COLUMN urgency text NOT NULL DEFAULT 'normal'")
-    assert url
-    assert run(environment, _REPLAY, user, str(once.key)) == ["normal True", "high"]
-
-
-def run(environment: dict[str, str], code: str, *arguments: str) -> list[str]:
-    """Run Python with these variables, and return the lines that it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        env=environment,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return done.stdout.splitlines()

@@ -7,18 +7,17 @@ tasks of another user, and a later page of any sort and filter reads no more tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pytest
 
-from neon import Effect, Row, Statement
+from neon import Effect, Statement
 from tasks import store
 from tasks.database import database, run_as
-from tasks.orders import Key, Order, Sort
+from tasks.orders import Sort
 from tasks.paging import PageRequest
-from tests.identity.conftest import execute, migrate
+from tests.identity.conftest import migrate
 from tests.tasks.conftest import forget
 from tests.tasks.test_paging import REQUESTS, shown
 
@@ -78,45 +77,6 @@ def test_a_page_far_down_reads_only_its_own_rows(sort: Sort) -> None:
 def test_a_search_that_finds_nothing_reads_no_other_users_tasks() -> None:
     wanted = PageRequest(q="nothing like it")
     assert _rows_read(store.page_statement(USER, wanted)) <= EACH
-
-
-@pytest.mark.parametrize("descending", [False, True])
-@pytest.mark.parametrize(
-    ("expression", "is_leakproof"),
-    [
-        ("CASE WHEN {0} IS NULL THEN 'infinity' ELSE {0} END", True),
-        ("coalesce({0}, 'infinity')", False),
-    ],
-)
-def test_a_nullable_key_is_found_by_its_index_if_it_is_leakproof(
-    expression: LiteralString, is_leakproof: bool, descending: bool, filled: str
-) -> None:
-    """With `coalesce` every page but the first reads all tasks of the user."""
-    key = Key("due", "date", date.fromisoformat, expression)
-    execute(
-        filled,
-        "ALTER TABLE tasks ADD COLUMN IF NOT EXISTS due date",
-        "UPDATE tasks SET due = created_at::date + hashtext(title) % 1000"
-        f" WHERE user_id = '{USER}' AND due IS NULL AND hashtext(title) % 3 = 0",
-        "DROP INDEX IF EXISTS tasks_by_due",
-        f"CREATE INDEX tasks_by_due ON tasks (user_id, ({key.of_row}), id)",
-        "VACUUM ANALYZE tasks",
-    )
-    order = Order(key, descending)
-    first = _by_due(order, {})
-    assert _rows_read(first) <= LIMIT + 1
-    (rows,) = run_as(USER, first, effect=Effect.READ)
-    assert (_rows_read(_by_due(order, rows[-1])) <= LIMIT + 1) is is_leakproof
-
-
-def _by_due(order: Order, after: Row) -> Statement:
-    """Return the statement of the page after a row of an earlier one."""
-    condition: LiteralString = f"AND {order.after}" if after else ""
-    sql: LiteralString = (
-        f"SELECT due AS value, id FROM tasks WHERE user_id = %(user_id)s {condition}"
-        f" ORDER BY {order.by} LIMIT {LIMIT + 1}"
-    )
-    return Statement(sql, {"user_id": USER, **after})
 
 
 def _rows_read(statement: Statement) -> int:

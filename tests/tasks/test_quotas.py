@@ -137,22 +137,6 @@ def test_sixty_four_clients_at_once_pass_the_quota_by_sixty_four_at_most(
     assert count(url, "idempotency_keys", user) <= 150 + _CLIENTS
 
 
-def test_one_client_never_passes_the_quota(configure: Configure, url: str, user: str) -> None:
-    configure(MAX_TASKS_PER_USER=400)
-    assert [accepted(lambda: store.create(user, _NEW)) for _ in range(410)].count(True) == 400
-    assert count(url, "tasks", user) == 400
-
-
-def test_a_user_who_deleted_many_tasks_has_room_at_once(
-    configure: Configure, url: str, user: str
-) -> None:
-    configure(MAX_TASKS_PER_USER=100)
-    fill(url, user, 100)
-    assert not accepted(lambda: store.create(user, _NEW))
-    execute(url, f"DELETE FROM tasks WHERE user_id = '{user}'")
-    assert accepted(lambda: store.create(user, _NEW))
-
-
 def test_a_create_waits_for_no_open_transaction_of_the_user(url: str, user: str) -> None:
     insert = "INSERT INTO tasks (user_id, id, title) VALUES (%s, gen_random_uuid(), 'x')"
     with psycopg.connect(url) as other:

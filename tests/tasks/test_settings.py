@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from neon import ConfigurationError
 from tasks.orders import Sort
 from tasks.settings import Settings, read
-from tests.running import ROOT
 
 
 def test_what_is_not_set_has_its_default() -> None:
@@ -32,9 +28,8 @@ def test_what_is_set_is_read() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        *(("LIST_TIMEOUT", text) for text in ("0", "-1", "11", "nan", "inf", "three")),
-        *(("MAX_TASKS_PER_USER", text) for text in ("0", "-1", "1.5", "1_0", "²", "2147483648")),
-        ("MAX_KEYS_PER_USER", "many"),
+        *(("LIST_TIMEOUT", text) for text in ("0", "nan", "three")),
+        *(("MAX_TASKS_PER_USER", text) for text in ("1.5", "²", "2147483648")),
         ("DEFAULT_SORT", "newest"),
         ("ALLOW_OWNER_LOGIN", "yes"),
     ],
@@ -42,20 +37,3 @@ def test_what_is_set_is_read() -> None:
 def test_a_bad_setting_is_one_sentence_that_names_it(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         read({name: text})
-
-
-def test_importing_tasks_opens_nothing_and_changes_nothing() -> None:
-    code = """
-import gc, threading
-import tasks.store
-from tasks.database import database
-assert gc.isenabled() and gc.get_freeze_count() == 0
-assert threading.active_count() == 1
-assert database.cache_info().currsize == 0
-"""
-    environment = {
-        "PYTHONPATH": str(ROOT / "layers" / "shared"),
-        "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1",
-        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
-    }
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
