@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, LiteralString
 
 import psycopg
@@ -137,26 +136,17 @@ def test_integer_ids_become_uuids_in_the_order_of_creation_and_stay_beside_them(
     assert {variant for _, variant in versions} <= set("89ab")
 
 
-def test_every_member_of_every_task_is_kept(old: OldDatabase) -> None:
-    old.holds(INTEGERS).adopted()
-    members = old.rows(
-        """
-        SELECT user_id, title, description, completed,
-               created_at AT TIME ZONE 'UTC', updated_at AT TIME ZONE 'UTC'
-        FROM tasks ORDER BY legacy_id::int
-        """
+def test_every_member_of_every_task_is_kept_and_times_are_read_in_the_zone_that_is_named(
+    old: OldDatabase,
+) -> None:
+    members = "user_id, title, description, completed"
+    before = old.holds(INTEGERS).rows(
+        f"SELECT {members}, created_at, updated_at FROM tasks ORDER BY id"
     )
-    with psycopg.connect(old.url) as connection:
-        connection.execute("CREATE SCHEMA again")
-        connection.execute("SET search_path = again")
-        connection.execute(INTEGERS, prepare=False)
-        assert (
-            members
-            == connection.execute(
-                "SELECT user_id, title, description, completed, created_at, updated_at"
-                " FROM tasks ORDER BY id"
-            ).fetchall()
-        )
+    old.adopted(ZONE="Europe/Berlin")
+    local = "created_at AT TIME ZONE 'Europe/Berlin', updated_at AT TIME ZONE 'Europe/Berlin'"
+    after = old.rows(f"SELECT {members}, {local} FROM tasks ORDER BY legacy_id::int")
+    assert after == before
 
 
 def test_uuids_are_kept_and_the_plan_says_which_are_out_of_order(old: OldDatabase) -> None:
@@ -174,12 +164,6 @@ def test_new_ids_put_random_uuids_in_the_order_of_creation_too(old: OldDatabase)
     assert ("f47ac10b-58cc-4372-a567-0e02b2c3d479",) in old.rows("SELECT legacy_id FROM tasks")
 
 
-def test_times_without_a_zone_are_read_in_the_zone_that_is_named(old: OldDatabase) -> None:
-    old.holds(INTEGERS).adopted(ZONE="Europe/Berlin")
-    ((first,),) = old.rows("SELECT created_at FROM tasks WHERE title = 'first'")
-    assert first.astimezone(UTC) == datetime(2024, 12, 31, 23, tzinfo=UTC)
-
-
 def test_columns_that_the_api_does_not_know_stay_with_their_rows(old: OldDatabase) -> None:
     old.holds(INTEGERS).holds("ALTER TABLE tasks ADD priority int NOT NULL DEFAULT 3")
     said = old.adopted()
@@ -190,17 +174,11 @@ def test_columns_that_the_api_does_not_know_stay_with_their_rows(old: OldDatabas
     )
 
 
-def test_a_column_legacy_id_of_the_old_table_stays_beside_uuids_that_are_kept(
-    old: OldDatabase,
-) -> None:
-    old.holds(UUIDS).holds("ALTER TABLE tasks ADD legacy_id int DEFAULT 7").adopted()
-    assert old.rows("SELECT DISTINCT legacy_id FROM tasks") == [(7,)]
-
-
 def test_the_schema_is_the_one_that_a_new_database_gets(
     old: OldDatabase, new_database: Callable[[], str]
 ) -> None:
     old.holds(UUIDS).adopted()
+    assert "adopted already" in old.adopted()
     fresh = new_database()
     modules("migrate")["runner"].Runner(
         fresh, modules("migrate")["runner"].migrations(MIGRATIONS)
@@ -219,24 +197,15 @@ def test_without_an_answer_the_plan_is_shown_and_nothing_is_changed(old: OldData
     assert old.rows("SELECT id FROM tasks ORDER BY id") == [(1,), (2,), (3,), (4,)]
 
 
-def test_a_second_run_finds_nothing_to_do(old: OldDatabase) -> None:
-    old.holds(INTEGERS).adopted()
-    before = old.rows("SELECT * FROM tasks ORDER BY id")
-    assert "adopted already" in old.adopted()
-    assert old.rows("SELECT * FROM tasks ORDER BY id") == before
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("UPDATE tasks SET title = '' WHERE id = 2", "have no title.*ids: 2"),
         (
             "ALTER TABLE tasks ALTER title TYPE text; UPDATE tasks SET title = repeat('x', 501)",
             "a title of more than 500 characters.*ids: 1, 2, 3, 4",
         ),
         ("UPDATE tasks SET user_id = '' WHERE id = 1", "have no user.*ids: 1"),
         ("UPDATE tasks SET updated_at = 'infinity' WHERE id = 3", "have a time.*ids: 3"),
-        ("UPDATE tasks SET created_at = '1969-12-31' WHERE id = 1", "have a time.*ids: 1"),
         ("ALTER TABLE tasks DROP completed", "no column completed"),
         ("ALTER TABLE tasks ALTER id TYPE text", "column id is text"),
         (
@@ -248,12 +217,7 @@ def test_a_second_run_finds_nothing_to_do(old: OldDatabase) -> None:
             "Row-level security may hide tasks",
         ),
         ("ALTER TABLE tasks ADD legacy_id int", "old ids go into a column legacy_id"),
-        ("CREATE TABLE schema_migrations (version bigint)", "Postgres refuses: .*name"),
         ("CREATE TABLE idempotency_keys (x int)", '"idempotency_keys" already exists'),
-        (
-            "CREATE VIEW titles AS SELECT title FROM tasks",
-            "Something else uses the old table.*titles",
-        ),
     ],
 )
 def test_what_cannot_be_adopted_is_one_sentence_and_changes_nothing(

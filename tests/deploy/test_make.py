@@ -28,6 +28,7 @@ from tests.sam import runtime_python
 pytestmark = pytest.mark.campaign
 
 STACK, PRODUCTION = "task-api-dev", "task-api-prod"
+API = "https://abc.execute-api.eu-central-1.amazonaws.com"
 URL = "postgresql://owner:hush@ep-x-1-pooler.eu-central-1.aws.neon.tech/tasks?sslmode=require"
 SHARED = ("Makefile", "deploy", "functions", "local", "layers", "template.yaml")
 INSTALLED = (".venv", ".venv-sam", "requirements")
@@ -41,21 +42,17 @@ def account(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Acco
     with account_in_front_of(aws_endpoint) as found:
         for name, value in found.settings.items():
             monkeypatch.setenv(name, value)
-        _make_bucket()
+        # SAM CLI's bucket for artifacts, because moto lacks some calls that make it.
+        template = {
+            "Resources": {"SamCliSourceBucket": {"Type": "AWS::S3::Bucket"}},
+            "Outputs": {"SourceBucket": {"Value": {"Ref": "SamCliSourceBucket"}}},
+        }
+        boto3.client("cloudformation").create_stack(
+            StackName="aws-sam-cli-managed-default",
+            TemplateBody=json.dumps(template),
+            Tags=[{"Key": "ManagedStackSource", "Value": "AwsSamCli"}],
+        )
         yield found
-
-
-def _make_bucket() -> None:
-    """Make SAM CLI's bucket for artifacts, because moto lacks some calls that SAM CLI makes."""
-    template = {
-        "Resources": {"SamCliSourceBucket": {"Type": "AWS::S3::Bucket"}},
-        "Outputs": {"SourceBucket": {"Value": {"Ref": "SamCliSourceBucket"}}},
-    }
-    boto3.client("cloudformation").create_stack(
-        StackName="aws-sam-cli-managed-default",
-        TemplateBody=json.dumps(template),
-        Tags=[{"Key": "ManagedStackSource", "Value": "AwsSamCli"}],
-    )
 
 
 @pytest.fixture
@@ -97,7 +94,7 @@ def telling_sam(project: Path) -> Path:
 def _small_template(*topics: str) -> dict[str, Any]:
     parameters = parse(ROOT / "template.yaml")["Parameters"]
     outputs: dict[str, Any] = {
-        "ApiUrl": "https://abc.execute-api.eu-central-1.amazonaws.com",
+        "ApiUrl": API,
         "SmokeFunction": "task-api-Smoke",
     }
     return {
@@ -132,11 +129,6 @@ def _make(
     )
 
 
-def _stack(name: str) -> dict[str, Any]:
-    (found,) = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-    return dict(found)
-
-
 def _stacks() -> set[str]:
     found = boto3.client("cloudformation").describe_stacks()["Stacks"]
     return {each["StackName"] for each in found} - {"aws-sam-cli-managed-default"}
@@ -149,20 +141,6 @@ def _secrets(secrets_manager: SecretsManager) -> set[str]:
 # -- deploy --------------------------------------------------------------------------------------
 
 
-def test_a_deployment_says_where_it_acts_and_ends_with_the_address_and_a_curl(
-    project: Path, account: Account, secrets_manager: SecretsManager
-) -> None:
-    _deployed(STACK, secrets_manager)
-    result = _make(project, "deploy", "ENV=dev", "BUILT=1")
-    assert result.returncode == 0, result.stdout + result.stderr
-    lines = result.stdout.splitlines()
-    assert lines[0] == f"Stack {STACK} in account 123456789012, region {REGION}"
-    assert lines[1] == "This updates it:"
-    url = "https://abc.execute-api.eu-central-1.amazonaws.com"
-    assert f"  try it:     curl --fail {url}/health" in lines
-    assert account.protected == {}
-
-
 HOSTILE = {
     "JwtIssuers": '[{"issuer": "https://a.example/x y", "jwks_url": "https://a.example/k?a=b&c"}]',
     "JwtIssuer": """it's a "quoted" \\a = : # {} ü 😀 $HOME `id` %s""",
@@ -171,7 +149,7 @@ HOSTILE = {
 }
 
 
-def test_a_parameter_carries_any_value_and_without_its_line_the_default_returns(
+def test_a_deployment_carries_any_value_and_without_its_line_the_default_returns(
     project: Path, account: Account, secrets_manager: SecretsManager
 ) -> None:
     """SAM CLI's real parser reads them, and would keep the previous value of what is left out."""
@@ -182,7 +160,12 @@ def test_a_parameter_carries_any_value_and_without_its_line_the_default_returns(
     settings.write_text(
         plain.replace('EnvironmentName = "dev"\n', f'EnvironmentName = "dev"\n{lines}')
     )
-    _deploy(project)
+    said = _deploy(project)
+    assert said[:2] == [
+        f"Stack {STACK} in account 123456789012, region {REGION}",
+        "This updates it:",
+    ]
+    assert f"  try it:     curl --fail {API}/health" in said
     values = _parameters(STACK)
     assert {name: values[name] for name in HOSTILE} == HOSTILE
     settings.write_text(plain)
@@ -197,17 +180,19 @@ def _toml(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _deploy(project: Path) -> None:
-    result = _make(project, "deploy", "ENV=dev", "BUILT=1")
+def _deploy(project: Path, *arguments: str) -> list[str]:
+    """Deploy to `dev` what is built, and return the lines that make printed."""
+    result = _make(project, "deploy", "ENV=dev", *(arguments or ["BUILT=1"]))
     assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout.splitlines()
 
 
 def _parameters(stack: str) -> dict[str, str]:
-    found = _stack(stack)["Parameters"]
-    return {each["ParameterKey"]: each["ParameterValue"] for each in found}
+    (found,) = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    return {each["ParameterKey"]: each["ParameterValue"] for each in found["Parameters"]}
 
 
-@pytest.mark.parametrize("value", ['"a"', "'a'", r"a \" b", r"a\ b"])
+@pytest.mark.parametrize("value", ["'a'", r"a\ b"])
 def test_a_value_that_sam_cli_would_change_is_refused(value: str) -> None:
     with pytest.raises(DeployError, match="quotation marks or backslashes of JwtIssuer"):
         sam_deploy({"JwtIssuer": value})
@@ -237,19 +222,14 @@ def test_settings_that_cannot_be_deployed_are_refused_before_anything_is_changed
     assert _secrets(secrets_manager) == set()
 
 
-@pytest.mark.parametrize("built", [(), ("BUILT=1",)], ids=["built here", "built before"])
 def test_what_is_deployed_is_the_build_with_its_versions_named(
-    project: Path, account: Account, secrets_manager: SecretsManager, built: tuple[str, ...]
+    project: Path, account: Account, secrets_manager: SecretsManager
 ) -> None:
     """AWS gets all three: what `sam build` made, the versions' names, what `sam deploy` sent."""
     runtime_python()
     _deployed(STACK, secrets_manager)
     _write_toy(project)
-    if built:
-        assert _make(project, "build").returncode == 0
-    result = _make(project, "deploy", "ENV=dev", *built)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert ("Build Succeeded" in result.stdout) == (not built)
+    assert "Build Succeeded" in "\n".join(_deploy(project, "ENV=dev"))
     toy = account.templates[-1]["Resources"]["Toy"]["Properties"]
     assert toy["CodeUri"].startswith("s3://aws-sam-cli-managed-default-")
     assert re.fullmatch("[0-9a-f]{64}", toy["AutoPublishCodeSha256"])
@@ -297,7 +277,7 @@ def test_production_is_protected_and_monitored_once_it_is_deployed(
     project: Path, account: Account, secrets_manager: SecretsManager, telling_sam: Path
 ) -> None:
     _deployed(PRODUCTION, secrets_manager)
-    _deployed_monitoring()
+    _make_stack(f"{PRODUCTION}-monitoring", DashboardUrl="https://console.example/dashboard")
     confirm = "CONFIRM=--no-confirm-changeset"
     result = _make(project, "deploy", "ENV=prod", "BUILT=1", confirm, f"SAM={telling_sam}")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -326,12 +306,12 @@ def _given(seen: str) -> list[dict[str, str]]:
     return [json.loads(each) for each in re.findall(r"^\{.*\}$", seen, re.M)]
 
 
-def _deployed_monitoring() -> None:
-    outputs = {"DashboardUrl": {"Value": "https://console.example/dashboard"}}
-    template = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
-    boto3.client("cloudformation").create_stack(
-        StackName=f"{PRODUCTION}-monitoring", TemplateBody=json.dumps(template)
-    )
+def _make_stack(name: str, **outputs: str) -> None:
+    template = {
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
+    }
+    boto3.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
 
 
 def test_a_change_set_that_was_declined_is_no_deployment(
@@ -347,18 +327,9 @@ def test_a_change_set_that_was_declined_is_no_deployment(
 @pytest.mark.parametrize(
     ("environment", "held", "executions", "unreserved", "sentence"),
     [
-        (
-            "dev",
-            None,
-            9,
-            9,
-            "allows 9 concurrent Lambda executions in this region, and task-api-dev",
-        ),
-        ("dev", None, 10, 10, None),
-        ("staging", None, 250, 250, None),  # it reserves 50 + 2 x 10, and AWS keeps 100
-        ("staging", None, 250, 169, "needs 1 more"),  # another stack reserves 81
+        ("dev", None, 9, 9, "allows 9 concurrent Lambda executions in this region, and task-a"),
+        ("staging", None, 250, 169, "needs 1 more"),  # 50 + 2 x 10 and AWS's 100; others have 81
         ("staging", "50", 250, 100, None),  # this stack has them already
-        ("staging", "49", 250, 100, "needs 1 more"),
     ],
 )
 def test_a_quota_that_is_too_small_is_said_before_anything_is_changed(
@@ -394,36 +365,6 @@ def test_a_first_deployment_without_a_connection_string_changes_nothing(
     assert "run `make secrets` at a terminal" in result.stderr
     assert account.invoked == []
     assert _stacks() == _secrets(secrets_manager) == set()
-
-
-# -- where ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("given", "region"),
-    [
-        ({"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": "eu-west-1"}, "us-west-2"),
-        ({"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": ""}, "us-west-2"),
-        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1"),
-        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, "ap-south-1"),  # the region of the profile
-    ],
-)
-def test_aws_region_comes_before_the_default_region_and_the_profiles(
-    project: Path,
-    account: Account,
-    telling_sam: Path,
-    given: dict[str, str],
-    region: str,
-) -> None:
-    profile = project / "config"
-    profile.write_text("[default]\nregion = ap-south-1\n")
-    told = {**given, "AWS_CONFIG_FILE": str(profile)}
-    result = _make(project, "destroy", "ENV=dev", f"SAM={telling_sam}", **told)
-    assert result.stdout.startswith(f"Stack {STACK} in account 123456789012, region {region}\n")
-    seen = (project / "seen").read_text().splitlines()
-    if given["AWS_REGION"] or given["AWS_DEFAULT_REGION"]:
-        assert {f"AWS_REGION={region}", f"AWS_DEFAULT_REGION={region}"} <= set(seen)
-    assert account.invoked == []
 
 
 # -- secrets -------------------------------------------------------------------------------------
@@ -480,17 +421,20 @@ def test_what_customers_use_changes_only_after_the_stacks_name(
 def test_a_rotation_keeps_the_tokens_former_secret_as_the_version_before(
     project: Path, account: Account, secrets_manager: SecretsManager
 ) -> None:
+    """A secret that the authorizer would refuse is not stored and not shown."""
     _deployed(STACK, secrets_manager)
     given = "typed-by-a-person-0123456789-abcdefghij"
-    for typed, expected in ((given, given), ("", None)):
-        before = secrets_manager.text("task-api/dev/jwt")
+    for typed, before in ((given, "x" * 64), ("", given)):
         result = _make(project, "secrets", "ENV=dev", "ROTATE=jwt", typed=f"{typed}\n")
         assert result.returncode == 0, result.stderr
         current = secrets_manager.text("task-api/dev/jwt")
-        assert current != before
-        assert expected in (None, current)
+        assert current == typed or not typed
         assert current not in result.stdout + result.stderr
         assert _previous(secrets_manager, "task-api/dev/jwt") == before
+    result = _make(project, "secrets", "ENV=dev", "ROTATE=jwt", typed="hush" * 9 + "\n")
+    assert "The secret has to be random" in result.stderr
+    assert "hush" not in result.stdout + result.stderr
+    assert secrets_manager.text("task-api/dev/jwt") == current
     assert secrets_manager.text("task-api/dev/database") == URL
     assert account.invoked == []
 
@@ -500,17 +444,6 @@ def _previous(secrets_manager: SecretsManager, name: str) -> str:
     return str(secrets_manager.client.get_secret_value(**stage)["SecretString"])
 
 
-def test_a_tokens_secret_that_the_authorizer_would_refuse_is_not_stored_and_not_shown(
-    project: Path, account: Account, secrets_manager: SecretsManager
-) -> None:
-    _deployed(STACK, secrets_manager)
-    result = _make(project, "secrets", "ENV=dev", "ROTATE=jwt", typed="hush" * 9 + "\n")
-    assert "The secret has to be random" in result.stderr
-    assert "hush" not in result.stdout + result.stderr
-    assert secrets_manager.text("task-api/dev/jwt") == "x" * 64
-    assert account.invoked == []
-
-
 # -- pipeline ------------------------------------------------------------------------------------
 
 
@@ -518,21 +451,12 @@ def test_make_pipeline_trusts_github_once_and_says_what_to_tell_it(
     project: Path, account: Account, telling_sam: Path
 ) -> None:
     role = "arn:aws:iam::123456789012:role/task-api-dev-pipeline-Deployer-1A2B"
-    boto3.client("cloudformation").create_stack(  # as SAM CLI passes it
-        StackName="task-api-dev-pipeline",
-        TemplateBody=json.dumps(
-            {
-                "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
-                "Outputs": {"RoleArn": {"Value": role}},
-            }
-        ),
-    )
+    _make_stack("task-api-dev-pipeline", RoleArn=role)  # as SAM CLI passes it
     for provider in ("create", "exists"):
         result = _make(project, "pipeline", f"SAM={telling_sam}", typed="owner/name\n")
         assert result.returncode == 0, result.stderr
         assert f"  AWS_ROLE_ARN={role}" in result.stdout.splitlines()
-        seen = (project / "seen").read_text().splitlines()
-        given = _given("\n".join(seen))[-1]
+        given = _given((project / "seen").read_text())[-1]
         assert (given["Repository"], given["OidcProvider"]) == ("owner/name", provider)
         if provider == "create":
             boto3.client("iam").create_open_id_connect_provider(

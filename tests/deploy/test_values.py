@@ -15,7 +15,7 @@ _STAMPS = ("requirements/uv.txt", "requirements/dev.txt", "requirements/sam.txt"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with the Makefile, in which Python prints its arguments and DATABASE_URL."""
+    """Return a folder with the Makefile, in which Python prints what it was given."""
     (tmp_path / "Makefile").symlink_to(ROOT / "Makefile")
     for name in (*_STAMPS, ".venv/ready", ".venv-sam/ready"):  # from old to new
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -23,7 +23,9 @@ def folder(tmp_path: Path) -> Path:
         os.utime(tmp_path / name, (1_700_000_000, 1_700_000_000))
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir()
-    python.write_text('#!/bin/sh\nprintf "<%s>" "$@" "$DATABASE_URL"\n')
+    python.write_text(
+        '#!/bin/sh\nprintf "<%s>" "$@" "$DATABASE_URL" "$AWS_REGION" "$AWS_DEFAULT_REGION"\n'
+    )
     python.chmod(0o755)
     return tmp_path
 
@@ -43,12 +45,9 @@ def _make(folder: Path, *arguments: str, **variables: str) -> subprocess.Complet
     ("goal", "name"),
     [
         ("smoke", "URL"),
-        ("smoke", "ENV"),
+        ("deploy", "ENV"),
         ("secrets", "ROTATE"),
         ("pipeline", "REPOSITORY"),
-        ("deploy", "CONFIRM"),
-        ("destroy", "ENV"),
-        ("migrate", "DATABASE_URL"),
         ("adopt", "DATABASE_URL"),
         ("run", "DATABASE_URL"),
     ],
@@ -56,7 +55,7 @@ def _make(folder: Path, *arguments: str, **variables: str) -> subprocess.Complet
 def test_no_value_is_expanded(folder: Path, goal: str, name: str) -> None:
     value = "a$b$$c$(shell touch made)`touch made`\"';touch made #\\"
     done = [_make(folder, goal, "BUILT=1", **{name: value})]
-    if goal not in ("adopt", "migrate"):
+    if goal != "adopt":
         done.append(_make(folder, goal, "BUILT=1", f"{name}={value}"))
     for each in done:
         assert (each.returncode, each.stderr) == (0, "")
@@ -64,8 +63,20 @@ def test_no_value_is_expanded(folder: Path, goal: str, name: str) -> None:
     assert not (folder / "made").exists()
 
 
-@pytest.mark.parametrize("goal", ["adopt", "migrate", "secrets", "deploy", "destroy", "pipeline"])
+@pytest.mark.parametrize("goal", ["migrate", "deploy"])
 def test_a_connection_string_on_the_command_line_is_refused(folder: Path, goal: str) -> None:
     done = _make(folder, goal, "DATABASE_URL=postgresql://u:hush@h/db")
     assert "A secret does not belong on the command line" in done.stderr
     assert "hush" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "region"),
+    [
+        ({"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": "eu-west-1"}, "us-west-2"),
+        ({"AWS_REGION": "us-west-2"}, "us-west-2"),
+        ({"AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1"),
+    ],
+)
+def test_boto3_and_sam_cli_get_one_region(folder: Path, given: dict[str, str], region: str) -> None:
+    assert f"<{region}><{region}>" in _make(folder, "smoke", **given).stdout
