@@ -3,19 +3,16 @@
 import pytest
 
 from tests.chaos.run import CUSTOMERS, KINDS, run
-from tests.conftest import REQUIRE_ALL
 from tests.neon.conftest import need_pgbouncer
 
 pytestmark = pytest.mark.campaign
-
-SECONDS = 60.0 if REQUIRE_ALL else 20.0
 
 
 def test_every_acknowledged_write_is_there_once_and_none_that_was_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     need_pgbouncer(1)
-    result = run(SECONDS, seed=5)
+    result = run(20.0, seed=5)
     with capsys.disabled():
         print("\n" + result.table())
     assert result.ledger.surprises == []

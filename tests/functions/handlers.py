@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 from uuid import uuid4
 
-from tests.routes import TASK_ROUTES, Route
+from tests.routes import TASK_ROUTES, Route, fitting_request
 from tests.running import ROOT
 from web.binding import parameters
 
@@ -90,3 +90,12 @@ def event(
         base["body"] = json.dumps(body)
         base["headers"]["content-type"] = "application/json"
     return base
+
+
+def as_sent(route: Route, user: str, task_id: str) -> dict[str, Any]:
+    """Return the event of a valid request to the route."""
+    parameters = {"task_id": task_id} if "{task_id}" in route.path else {}
+    fitting = fitting_request(route.folder)
+    sent = event(route.method, route.path, user=user, body=fitting.body, **parameters)
+    sent["headers"] |= fitting.headers
+    return sent | {"rawQueryString": fitting.query_string}

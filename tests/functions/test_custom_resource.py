@@ -136,13 +136,6 @@ def _updated(server: Server, *, old: tuple[str, str], new: tuple[str, str]) -> d
 EARLY, LATE = "2026-11-21T09:00:00Z/ff", "2026-11-21T10:00:00Z/00"
 
 
-def test_a_request_that_cannot_be_read_is_a_failure_too(start: Callable[..., Server]) -> None:
-    server = start()
-    event = _updated(server, old=("7", EARLY), new=("\N{SUPERSCRIPT TWO}", EARLY))
-    handler("migrate")(event, Context())
-    assert _answer(server)["Status"] == "FAILED"
-
-
 @pytest.mark.parametrize(
     ("old", "new", "is_done"),
     [

@@ -61,11 +61,6 @@ def test_an_event_of_another_shape_is_nobodys_request(odd: Any) -> None:
     assert handler("list_tasks")(odd, Context())["statusCode"] == 401
 
 
-def test_a_body_of_another_type_is_415_however_the_headers_name_is_written(user: str) -> None:
-    request = event("POST", TASKS, user=user, body={}) | {"headers": {"Content-TYPE": "text/plain"}}
-    assert handler("create_task")(request, Context())["statusCode"] == 415
-
-
 def test_a_body_that_is_no_base64_is_422(user: str) -> None:
     request = event("POST", TASKS, user=user, body={}) | {"body": "%%%", "isBase64Encoded": True}
     answer = handler("create_task")(request, Context())

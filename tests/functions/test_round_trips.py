@@ -9,8 +9,7 @@ import pytest
 from bench.proxy import Proxy
 from bench.servers import USER, Postgres
 from tasks.database import database
-from tests.functions.events import as_sent
-from tests.functions.handlers import TASKS, Context, event, handler, recorded
+from tests.functions.handlers import TASKS, Context, as_sent, event, handler, recorded
 from tests.routes import ROUTES, Route
 
 _WITHOUT_DATABASE = {"docs"}

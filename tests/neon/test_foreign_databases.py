@@ -17,15 +17,12 @@ from neon import (
     ConfigurationError,
     Database,
     Effect,
-    OutcomeUnknownError,
     Statement,
-    UnavailableError,
     _address,
     direct_connection,
     direct_transaction,
 )
 from neon._address import Target
-from neon._connection import Connection
 from tests.neon.conftest import HOST, through
 
 READ, ONCE = Effect.READ, Effect.ONCE
@@ -122,21 +119,6 @@ def test_a_direct_transaction_leaves_nothing_in_a_session_that_a_pooler_shares(
             assert other.execute(shown).fetchone() == (pid, '"$user", public')
 
 
-# -- encodings -----------------------------------------------------------------------------------
-
-
-def test_an_encoding_that_cannot_hold_every_character_is_refused_at_the_connect(
-    connect: Connect, postgres: Postgres
-) -> None:
-    postgres.admin(
-        "DROP DATABASE IF EXISTS narrow",
-        "CREATE DATABASE narrow ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0",
-    )
-    url = postgres.url.replace("/postgres", "/narrow")
-    with pytest.raises(ConfigurationError, match="server_encoding is SQL_ASCII"):
-        connect(url).run(ONE, effect=READ)
-
-
 # -- the environment -----------------------------------------------------------------------------
 
 
@@ -202,21 +184,6 @@ def test_an_address_has_an_age(
     postgres.terminate()
     database.run(ONE, effect=READ)
     assert asked == ["localhost", "localhost"]
-
-
-def test_a_lack_of_memory_is_one_of_our_errors(
-    connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise MemoryError
-
-    database = connect(postgres.url)
-    for method, error in [("_receive", OutcomeUnknownError), ("_queue_one", UnavailableError)]:
-        with monkeypatch.context() as patch:
-            patch.setattr(Connection, method, fail)
-            with pytest.raises(error):
-                database.run(ONE, effect=ONCE)
-    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
 
 
 @pytest.mark.usefixtures("table")

@@ -12,7 +12,7 @@ import pytest
 import snapshot_restore_py  # type: ignore[import-untyped]
 
 from bench.proxy import Proxy
-from bench.servers import PASSWORD, QUOTED, Postgres, until
+from bench.servers import PASSWORD, Postgres, until
 from neon import ConfigurationError, Database, Effect, Statement
 from neon._address import _secret_url
 from tests.aws import SecretsManager
@@ -200,15 +200,6 @@ def test_a_database_url_that_is_none_is_misconfigured(monkeypatch: pytest.Monkey
     monkeypatch.delenv("DATABASE_SECRET", raising=False)
     with pytest.raises(ConfigurationError, match="DATABASE_URL"):
         Database.from_environment()
-
-
-def test_a_secret_that_is_still_the_refused_one_is_not_tried_again(
-    connect: Connect, proxy: Proxy
-) -> None:
-    wrong = through(proxy).replace(QUOTED, "old")
-    with pytest.raises(ConfigurationError, match="password"):
-        connect(lambda _: wrong).run(ONE, effect=READ)
-    assert proxy.accepted == 1
 
 
 @pytest.mark.parametrize(
