@@ -108,6 +108,12 @@ class SwaggerUI:
         status = self._find(f"{answer} .response-col_status").text.split()[0]
         return int(status), json.loads(self._find(f"{answer} .response-col_description code").text)
 
+    def open_all(self) -> None:
+        """Open every operation."""
+        for operation in self.operations():
+            self._click(f"#{operation} .opblock-summary-control")
+            self._find(f"#{operation} .opblock-body .responses-table")
+
     def close(self, operation: str) -> None:
         """Collapse an operation again."""
         self._click(f"#operations-tasks-{operation} .opblock-summary-control")

@@ -67,3 +67,15 @@ def test_with_a_token_trying_it_creates_a_task_and_lists_it(
     assert page.try_out("listTasks", user_id=client.user) == (200, [task])
     assert client.send("GET", client.path()).json() == [task]
     _assert_asks_its_own_host_only(chrome, client)
+
+
+def test_on_a_phone_an_open_operation_is_no_wider_than_the_screen(
+    chrome: Chrome, page: SwaggerUI
+) -> None:
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        page.open_all()
+        assert chrome.execute_script("return document.documentElement.scrollWidth") == 390
+    finally:
+        chrome.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
