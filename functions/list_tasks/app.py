@@ -6,7 +6,7 @@ from tasks.models import Task
 from tasks.paging import PageRequest
 from tasks.settings import settings
 from web.endpoint import endpoint
-from web.parameters import Cursor, IfNoneMatch, Limit, Search, Sort, Status, UserId
+from web.parameters import Cursor, IfMatch, IfNoneMatch, Limit, Search, Sort, Status, UserId
 from web.representations import listed
 from web.response import Response
 
@@ -27,12 +27,13 @@ def handler(
     q: Search = "",
     limit: Limit = 1000,
     cursor: Cursor = None,
+    if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response[list[Task]]:
     """The user's tasks, oldest first; if there are more, `Link` says where the next page is."""
     wanted = PageRequest(status, sort, q, limit, cursor)
     page = store.list_page(user_id, wanted)
-    return listed(page, wanted, handler.url(user_id=user_id), if_none_match)
+    return listed(page, wanted, handler.url(user_id=user_id), if_match, if_none_match)
 
 
 startup.finish()

@@ -49,7 +49,7 @@ _DESCRIPTIONS = [
     (404, "key", "An earlier request with this Idempotency-Key made a task that is gone."),
     (404, "task_id", "There is no such task, or it is another user's."),
     (409, "key", "A request with this Idempotency-Key is still running."),
-    (412, "if_match", "The task no longer has the tag of If-Match; nothing was done."),
+    (412, "if_match", "The version is not one that If-Match and If-None-Match ask for."),
     (413, "body", "The body is larger than 1 MB."),
     (415, "body", "The body is not said to be JSON."),
     (422, "user_id", "The request says something wrong."),

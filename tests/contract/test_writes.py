@@ -11,7 +11,7 @@ import pytest
 from local.specification.requests import ExampleRequest, requests_of
 from tests.contract.client import Client, first_error, problem
 from tests.functions.handlers import modules, taking
-from tests.routes import Route, fitting_request
+from tests.routes import TASK_ROUTES, Route, fitting_request
 from tests.running import ROOT
 
 Send = Callable[..., httpx.Response]
@@ -277,6 +277,42 @@ def test_if_match_on_a_missing_task_is_404(client: Client, route: Route) -> None
     write = _sender(client, route, uuid.uuid4(), fitting_request(route.folder))
     for wanted in (tag, "*"):
         assert problem(write({"If-Match": wanted}), 404) == "Task not found"
+
+
+# Whoever adds a route that reads or changes a task has to honour both.
+CONDITIONAL = [route for route in TASK_ROUTES if route.method != "POST"]
+
+
+@pytest.mark.parametrize("route", CONDITIONAL, ids=lambda route: route.key)
+def test_every_route_with_a_version_honours_both_conditions_in_order(
+    client: Client, route: Route
+) -> None:
+    """RFC 9110, 13.2.2: If-Match first, then If-None-Match, which on a read is 304."""
+    task = client.create()
+    send = _sender(client, route, task["id"], fitting_request(route.folder))
+    is_read = route.method == "GET"
+    current = send(headers={}) if is_read else client.send("GET", client.path(task["id"]))
+    tag = current.headers["etag"]
+    known = 304 if is_read else 412
+    for if_match, if_none_match, status in (
+        ('"other"', tag, 412),
+        (tag, tag, known),
+        (tag, f'"other", W/{tag}', known),
+        ("*", tag, known),
+        (None, tag, known),
+        (None, "*", known),
+        (tag, "*", known),
+        (None, f'"{"f" * 16}"', 200),
+    ):
+        headers = {"If-Match": if_match, "If-None-Match": if_none_match}
+        assert send(headers=headers).status_code == status, headers
+
+
+def test_a_condition_on_a_task_that_is_not_there_is_404(client: Client) -> None:
+    path = client.path(uuid.uuid4())
+    for headers in ({"If-None-Match": "*"}, {"If-None-Match": '"1"'}, {"If-Match": '"1"'}):
+        assert problem(client.send("GET", path, headers=headers), 404) == "Task not found"
+        assert problem(client.send("DELETE", path, headers=headers), 404) == "Task not found"
 
 
 def test_of_eight_writers_with_one_etag_exactly_one_wins(client: Client) -> None:

@@ -37,11 +37,13 @@ T = TypeVar("T")
 class Preconditions(NamedTuple):
     """What has to hold for a write.
 
-    `versions`: the task's `updated_at` is one of these; None for any. `key`: no write with this
-    idempotency key was done before; if one was, its outcome is returned again.
+    `versions`: the task's `updated_at` is one of these, or with `unless` none of these; None for
+    any. `key`: no write with this idempotency key was done before; if one was, its outcome is
+    returned again.
     """
 
     versions: frozenset[datetime] | None = None
+    unless: bool = False
     key: str | None = None
 
 

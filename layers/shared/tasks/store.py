@@ -123,7 +123,8 @@ def _change(
 ) -> WriteResult[str | None]:
     """Change one task by a statement of `_changing`, which has these further `params`."""
     versions = None if preconditions.versions is None else [*preconditions.versions]
-    statement = Statement(sql, {**params, "user_id": user_id, "id": id_, "versions": versions})
+    condition = {"versions": versions, "unless": preconditions.unless}
+    statement = Statement(sql, {**params, **condition, "user_id": user_id, "id": id_})
     return run_once(user_id, statement, key=preconditions.key, scope=scope, body=body, tasks=[id_])
 
 
@@ -152,7 +153,8 @@ def _changing(effect: LiteralString, returning: LiteralString) -> LiteralString:
     return f"""
     WITH changed AS (
         {effect} WHERE user_id = %(user_id)s AND id = %(id)s AND {PROCEED}
-          AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY (%(versions)s))
+          AND (%(versions)s::timestamptz[] IS NULL
+               OR (updated_at = ANY (%(versions)s)) <> %(unless)s::boolean)
         RETURNING {returning}
     )
     SELECT {outcome(_CHANGED_OR_REFUSED)}

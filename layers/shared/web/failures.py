@@ -12,7 +12,7 @@ from web.problems import ProblemError, internal, invalid
 _OF_TASKS: dict[type[Exception], Callable[[], ProblemError]] = {
     errors.TaskNotFoundError: lambda: ProblemError(404, "Task not found"),
     errors.VersionMismatchError: lambda: ProblemError(
-        412, "The task was changed since; nothing was done"
+        412, "The task is not in a version that the request asks for; nothing was done"
     ),
     errors.KeyInUseError: lambda: ProblemError(
         409, "A request with this Idempotency-Key is still running", {"Retry-After": "1"}

@@ -21,6 +21,7 @@ __all__ = [
     "Sort",
     "Status",
     "TaskId",
+    "Unless",
     "UserId",
 ]
 
@@ -71,7 +72,15 @@ IfMatch = Annotated[
     Parameter(
         "header",
         "If-Match",
-        description="Change the task only if it still has one of these tags.",
+        description="Do this only if the current version has one of these tags.",
+    ),
+]
+Unless = Annotated[
+    str | None,
+    Parameter(
+        "header",
+        "If-None-Match",
+        description="Change the task only if it has none of these tags; `*` means never.",
     ),
 ]
 IfNoneMatch = Annotated[

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel
 
+from tasks.errors import VersionMismatchError
 from tasks.idempotency import Preconditions, WriteResult
 from tasks.models import (
     DESCRIPTION_LENGTH,
@@ -55,9 +56,22 @@ class Health(BaseModel, defer_build=True, json_schema_serialization_defaults_req
     status: Literal["ok"] = "ok"
 
 
-def preconditions(if_match: str | None = None, key: str | None = None) -> Preconditions:
-    """Return the preconditions of a write, from its request's headers."""
-    return Preconditions(_versions(if_match), key)
+def preconditions(
+    if_match: str | None = None, unless: str | None = None, key: str | None = None
+) -> Preconditions:
+    """Return the preconditions of a write, from If-Match, If-None-Match and Idempotency-Key.
+
+    Both sets of tags become one: If-Match comes first (RFC 9110, 13.2.2), and what If-None-Match
+    names is taken out of it.
+    """
+    wanted, unwanted = _versions(if_match), _versions(unless, weak=True)
+    if unless is None:
+        return Preconditions(wanted, key=key)
+    if unwanted is None:  # `*`: whatever version the task is in
+        return Preconditions(frozenset(), key=key)
+    if wanted is None:
+        return Preconditions(unwanted, unless=True, key=key)
+    return Preconditions(wanted - unwanted, key=key)
 
 
 def represented(
@@ -67,26 +81,32 @@ def represented(
     return _json(status, model.model_dump_json(), headers)
 
 
-def found(task: Task, if_none_match: str | None) -> Response[Task]:
-    """Return the task, or 304 when the client has this version."""
+def found(task: Task, if_match: str | None, if_none_match: str | None) -> Response[Task]:
+    """Return the task, or 304 when the client has this version.
+
+    Raise VersionMismatchError when it is not one of those that the client wants.
+    """
     tag = _etag(task)
+    _check_wanted(if_match, tag)
     if _is_seen(if_none_match, tag):
         return _not_modified(tag)
     return represented(task, headers={"ETag": tag})
 
 
 def listed(
-    page: Page, wanted: PageRequest, url: str, if_none_match: str | None
+    page: Page, wanted: PageRequest, url: str, if_match: str | None, if_none_match: str | None
 ) -> Response[list[Task]]:
     """Return the page, or 304, with a `Link` to the next page if there is one.
 
-    `url` is the path of the list. The page is cut where it would pass what Lambda can return.
+    `url` is the path of the list. The page is cut where it would pass what Lambda can return. Raise
+    VersionMismatchError when the page is not one of those that the client wants.
     """
     kept = page.tasks[: _count_fitting(page.tasks)]
     has_more = page.has_more or len(kept) < len(page.tasks)
     cursor = page.cursor_after(kept[-1]) if has_more else None
     shown = TASKS.dump_json(kept)
     tag = _etag_of_page(shown, cursor)
+    _check_wanted(if_match, tag)
     if _is_seen(if_none_match, tag):
         return _not_modified(tag)
     headers: Headers = {"ETag": tag}
@@ -164,17 +184,23 @@ def _etag_of_page(shown: bytes, cursor: str | None) -> str:
     return f'"{digest.hexdigest()[:32]}"'
 
 
-def _versions(if_match: str | None) -> frozenset[datetime] | None:
-    """Return the versions that a write may replace (RFC 9110, 13.1.1); None for any.
+def _versions(tags: str | None, *, weak: bool = False) -> frozenset[datetime] | None:
+    """Return the versions that a header names (RFC 9110, 13.1); None for any.
 
-    A weak tag or one that is not ours matches nothing.
+    A tag that is not ours matches nothing, and a weak one only if `weak` tags are asked for.
     """
-    if if_match is None or if_match.strip() == "*":
+    if tags is None or tags.strip() == "*":
         return None
-    strong = [tag for weak, tag in _TAG.findall(if_match) if not weak]
-    return frozenset(
-        EPOCH + int(tag, 16) * MICROSECOND for tag in strong if _VERSION.fullmatch(tag)
-    )
+    named = [tag for is_weak, tag in _TAG.findall(tags) if weak or not is_weak]
+    return frozenset(EPOCH + int(tag, 16) * MICROSECOND for tag in named if _VERSION.fullmatch(tag))
+
+
+def _check_wanted(if_match: str | None, current: str) -> None:
+    """Raise VersionMismatchError unless If-Match has the tag of a read (RFC 9110, 13.1.1)."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    if current not in {f'"{tag}"' for is_weak, tag in _TAG.findall(if_match) if not is_weak}:
+        raise VersionMismatchError
 
 
 def _is_seen(if_none_match: str | None, current: str) -> bool:
