@@ -221,7 +221,8 @@ TOKENS: dict[str, Row] = {
         payload(lambda text: text.replace('"exp": ', '"exp": 1e999, "x": ')),
         "its exp is no date",
     ),
-    **{f"exp {value!r}": (with_claims(exp=value), EXPIRED) for value in (0, -1, time.time())},
+    **{f"exp {value!r}": (with_claims(exp=value), EXPIRED) for value in (0, -1)},
+    "exp now": (lambda w: with_claims(exp=time.time())(w), EXPIRED),
     "nbf a text": (with_claims(nbf="now"), "its nbf is no number"),
     "iat a list": (with_claims(iat=[0]), "its iat is no number"),
     **{
