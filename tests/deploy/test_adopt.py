@@ -30,10 +30,10 @@ CREATE TABLE tasks (
 );
 CREATE INDEX ix_tasks_user_id ON tasks (user_id);
 INSERT INTO tasks (user_id, title, description, completed, created_at, updated_at) VALUES
-    ('alice', 'second', NULL, false, '2025-01-02 10:00:00.000001', '2025-01-03'),
+    ('alice', 'third', NULL, false, '2025-01-02 10:00:00.000002', '2025-01-03'),
     ('bob', 'of bob', '', true, '2025-01-02', '2025-01-02'),
     ('alice', 'first', 'text', true, '2025-01-01', '2025-01-05'),
-    ('alice', 'third', 'text', true, '2025-01-02 10:00:00.000001', '2025-01-05');
+    ('alice', 'second', 'text', true, '2025-01-02 10:00:00.000001', '2025-01-05');
 """
 UUIDS: LiteralString = """
 CREATE TABLE tasks (
@@ -128,7 +128,7 @@ def test_integer_ids_become_uuids_in_the_order_of_creation_and_stay_beside_them(
     old.holds(INTEGERS).adopted()
     assert old.rows(OLDEST_FIRST) == [("first",), ("second",), ("third",)]
     ids = old.rows("SELECT legacy_id FROM tasks WHERE user_id = 'alice' ORDER BY id")
-    assert ids == [("3",), ("1",), ("4",)]
+    assert ids == [("3",), ("4",), ("1",)]
     versions = old.rows(
         "SELECT DISTINCT substr(id::text, 15, 1), substr(id::text, 20, 1) FROM tasks"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,42 +17,8 @@ from tests.deploy.transformed import (
     source,
 )
 from tests.functions.handlers import recorded
-from tests.running import ROOT
-from tests.test_architecture import LAYER, imports_of
 
 ALL = set(functions())
-SHARED = set(source()["Globals"]["Function"]["Environment"]["Variables"])
-OWN = {
-    name: set(properties.get("Environment", {}).get("Variables", {})) - SHARED
-    for name, properties in functions().items()
-}
-
-
-def _files(folder: Path) -> set[Path]:
-    """Return the files of a function, and those of the layer that they import."""
-    found, left = set[Path](), list(folder.glob("*.py"))
-    while left:
-        path = left.pop()
-        found.add(path)
-        for name in imports_of(path):
-            place = LAYER / name.replace(".", "/")
-            near = {place.with_suffix(".py"), place / "__init__.py"}
-            left += [each for each in near - found if each.is_file()]
-    return found
-
-
-def _read(folder: Path) -> set[str]:
-    """Return the variables that a function's code names; without a database, not the database's."""
-    has_none = "finish(database=False)" in (folder / "app.py").read_text()
-    rooms = ("neon",) if has_none else ()
-    files = [each for each in _files(folder) if each.parent.name not in rooms]
-    text = "".join(each.read_text() for each in files if each.name != "startup.py")
-    return {each for each in set().union(*OWN.values()) if f'"{each}"' in text}
-
-
-@pytest.mark.parametrize("name", OWN)
-def test_a_function_has_exactly_the_variables_that_its_code_reads(name: str) -> None:
-    assert _read(ROOT / functions()[name]["CodeUri"]) == OWN[name]
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from fnmatch import fnmatch
 from functools import cache
 from typing import Any
 
 import pytest
 
-from deploy.environments import read_environment
 from deploy.template import parse
 from tests.deploy.transformed import (
     ENVIRONMENTS,
@@ -156,15 +154,10 @@ def test_nothing_is_granted_that_no_resource_and_no_command_needs(pipeline: dict
     assert _granted(pipeline) - needed - OWN == set()
 
 
-def test_no_action_is_a_pattern_and_only_named_statements_have_every_resource(
-    pipeline: dict[str, Any],
-) -> None:
+def test_the_role_deploys_its_own_stack_and_no_other_ones(pipeline: dict[str, Any]) -> None:
     assert not [action for action in _granted(pipeline) if "*" in action]
     unlimited = [each["Sid"] for each in _statements(pipeline) if "*" in listed(each["Resource"])]
     assert unlimited == ["WithoutAResource"]
-
-
-def test_the_role_deploys_its_own_stack_and_no_other_ones(pipeline: dict[str, Any]) -> None:
     shared = {"SamTransform", "ArtifactsStack", "Api", "WithoutAResource"}
     for statement in _statements(pipeline):
         for resource in _resources(pipeline, statement["Sid"]):
@@ -241,15 +234,3 @@ def test_the_policy_fits_into_a_role(pipeline: dict[str, Any]) -> None:
     stack = pipeline | {"_values": VALUES | {"StackToDeploy": "task-api-production"}}
     text = json.dumps(resolved(stack, _statements(pipeline)), separators=(",", ":"))
     assert len(text) < 10_240
-
-
-def test_a_failed_creation_leaves_no_stack_that_could_not_be_updated() -> None:
-    settings = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    for environment in ENVIRONMENTS:
-        assert settings[environment]["deploy"]["parameters"]["on_failure"] == "DELETE"
-
-
-def test_one_build_suits_every_environment() -> None:
-    """The workflow builds once, so the processor architecture has to be the same everywhere."""
-    read = (read_environment(ROOT / "samconfig.toml", name) for name in ENVIRONMENTS)
-    assert len({each.parameters.get("Architecture", "x86_64") for each in read}) == 1

@@ -255,7 +255,7 @@ def test_what_a_login_has_set_for_itself_is_undone_and_its_password_was_never_se
         api.execute("ALTER ROLE task_api_dev_a IN DATABASE tasks SET work_mem = '64kB'")
     for _ in range(2):
         store_connection_strings(with_login, owner_url)
-    assert server.admin("SELECT FROM pg_db_role_setting") == []
+    assert server.admin("SELECT setrole, setconfig FROM pg_db_role_setting") == []
     log = server._log.read_text()
     assert 'ALTER ROLE "task_api_dev_a" LOGIN' in log
     for url in (login, secrets_manager.text(DATABASE)):

@@ -92,34 +92,20 @@ OF_ALL = ("Globals", "Function")
 EDITS: dict[str, tuple[Edit, set[str]]] = {
     "nothing": (lambda *_: None, set()),
     "a tag of all": (_set(*OF_ALL, "Tags", to={"team": "a"}), set()),
-    "a tag of one": (_set(*OF_LIST_TASKS, "Tags", to={"team": "a"}), set()),
     "a literal reservation": (_set(*OF_LIST_TASKS, "ReservedConcurrentExecutions", to=7), set()),
     "a reservation by parameter": (_value(PublicConcurrency="20"), set()),
-    "another rollout": (_value(Rollout="Linear10PercentEvery1Minute"), set()),
-    "another route": (
-        _set(*OF_LIST_TASKS, "Events", "Route", "Properties", "Path", to="/x"),
-        set(),
-    ),
-    "when Smoke runs": (_value(SmokeMinutes="5"), set()),
     "the same code from another folder": (_move("functions/list_tasks"), set()),
     "code": (_write("functions/list_tasks"), {"ListTasks"}),
     "the layer": (_write("layers/shared"), ALL),
     "a setting of one": (_set(*OF_LIST_TASKS, "Timeout", to=16), {"ListTasks"}),
     "a setting of all": (_set(*OF_ALL, "Runtime", to="python3.14"), ALL),
-    "a variable of one": (
-        _set(*OF_LIST_TASKS, "Environment", "Variables", "X", to="1"),
-        {"ListTasks"},
-    ),
     "a parameter's value": (_value(DatabaseSecret="other"), READ_THE_DATABASE | {"Migrate"}),
     "a parameter's default": (
         _set("Parameters", "JwtAudience", "Default", to="b"),
         {"Authorizer", "Smoke"},
     ),
     "issuers": (_value(JwtIssuers='["' + "x" * 900 + '"]'), {"Authorizer"}),
-    "subjects": (_value(JwtSubjects="task-api-smoke"), {"Authorizer"}),
-    "a setting of the tasks": (_value(MaxTasksPerUser="5"), ALL),
     "processors": (_value(Architecture="arm64"), ALL),
-    "snapshots": (_value(SnapStart="PublishedVersions"), ALL),
     "what a condition decides": (_value(MigrationSecret="owner"), ALL),
 }
 
