@@ -222,7 +222,7 @@ TOKENS: dict[str, Row] = {
         "its exp is no date",
     ),
     **{f"exp {value!r}": (with_claims(exp=value), EXPIRED) for value in (0, -1)},
-    "exp now": (lambda w: with_claims(exp=time.time())(w), EXPIRED),
+    "exp now": (lambda w: w.good(exp=time.time()), EXPIRED),
     "nbf a text": (with_claims(nbf="now"), "its nbf is no number"),
     "iat a list": (with_claims(iat=[0]), "its iat is no number"),
     **{
