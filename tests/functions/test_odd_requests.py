@@ -49,7 +49,7 @@ _requests = st.fixed_dictionaries(
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
 def test_every_request_is_answered_and_none_is_the_servers_fault(route: Route) -> None:
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(request=_requests, id_=_text)
     def answered(request: dict[str, Any], id_: str) -> None:
         response = handler(route.folder)(as_sent(route, "alice", id_) | request, Context())

@@ -197,34 +197,6 @@ def test_a_backend_killed_in_the_middle_of_a_statement(
 
 
 @pytest.mark.usefixtures("table")
-def test_a_pooler_that_was_restarted_costs_no_error(
-    connect: Connect, new_pooler: Callable[..., PgBouncer], postgres: Postgres
-) -> None:
-    pooler = new_pooler()
-    database = connect(pooler.url())
-    database.run(ONE, effect=READ)
-    pooler.kill()
-    pooler.start()
-    database.run(insert("a"), effect=ONCE)
-    assert hits(postgres, "a") == 1
-
-
-def test_a_pooler_that_is_down_is_unavailable_and_then_back(
-    connect: Connect, new_pooler: Callable[..., PgBouncer]
-) -> None:
-    pooler = new_pooler()
-    database = connect(pooler.url())
-    pooler.kill()
-    with (
-        deadline(0.5),
-        pytest.raises(UnavailableError, match=r"tried \d+ times in \d\.\d s.*refused"),
-    ):
-        database.run(ONE, effect=READ)
-    pooler.start()
-    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-
-
-@pytest.mark.usefixtures("table")
 def test_a_pool_without_a_free_connection_has_executed_nothing(
     connect: Connect, new_pooler: Callable[..., PgBouncer], postgres: Postgres
 ) -> None:

@@ -50,18 +50,6 @@ def test_warm_leaves_failures_to_the_first_request(
 
 
 @pytest.mark.usefixtures("in_lambda")
-def test_a_unit_of_work_waits_for_the_connection_that_is_being_opened(
-    connect: Connect, proxy: Proxy
-) -> None:
-    proxy.latency = 0.05
-    database = connect(through(proxy))
-    database.start_warming()
-    until(lambda: proxy.accepted == 1)
-    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
-    assert (proxy.accepted, database.telemetry.connects) == (1, 1)
-
-
-@pytest.mark.usefixtures("in_lambda")
 @pytest.mark.parametrize("early", [True, False])
 def test_warm_opens_the_connection_that_the_first_request_uses(
     connect: Connect, proxy: Proxy, early: bool

@@ -84,17 +84,6 @@ def test_beyond_the_quota_a_create_is_refused_and_everything_else_goes_on(
     store.create(user, _NEW)
 
 
-def test_a_key_that_was_refused_for_the_quota_can_be_used_later(
-    configure: Configure, user: str
-) -> None:
-    configure(MAX_TASKS_PER_USER=1)
-    kept = store.create(user, _NEW).value
-    again = key()
-    assert not accepted(lambda: store.create(user, _NEW, again))
-    store.delete(user, kept.id)
-    assert not store.create(user, _NEW, again).replayed
-
-
 def test_beyond_the_quota_of_keys_only_writes_with_a_new_key_are_refused(
     configure: Configure, url: str, user: str
 ) -> None:

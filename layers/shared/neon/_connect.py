@@ -100,7 +100,6 @@ class Connector:
         pgconn = self._attempt(min(end, started + _ATTEMPT_SECONDS))
         milliseconds = (time.monotonic() - started) * 1000
         self._telemetry.connects += 1
-        self._telemetry.connect_ms += milliseconds
         self._telemetry.last_connect_ms = milliseconds
         logger.info("connected in %.0f ms", milliseconds)
         return pgconn

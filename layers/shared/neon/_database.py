@@ -150,7 +150,6 @@ class Database:
 
     def _run(self, unit: UnitOfWork, end: float) -> list[list[Row]]:
         """Send the unit of work until its response arrives, as often as its effect allows."""
-        self.telemetry.units += 1
         unanswered = 0
         for tries in range(1, _TRIES + 1):
             try:
@@ -256,7 +255,6 @@ class Database:
         if self._connection is not None:
             reason = self._connection.unusable()
             if reason is None:
-                self.telemetry.reuses += 1
                 return self._connection
             if reason == "expired":
                 self.telemetry.expired += 1

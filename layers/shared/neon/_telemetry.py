@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 
 class Telemetry:
@@ -15,12 +14,7 @@ class Telemetry:
     """
 
     def __init__(self) -> None:
-        self.units = self.round_trips = 0
-        self.connects = self.reuses = self.stale = self.expired = 0
-        self.connect_ms = self.last_connect_ms = 0.0
+        self.round_trips = self.connects = self.stale = self.expired = 0
+        self.last_connect_ms = 0.0
         self.prepared_refused = self.cancels = 0
         self.retries: Counter[str] = Counter()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a copy that can be written as JSON."""
-        return vars(self) | {"retries": dict(self.retries)}
