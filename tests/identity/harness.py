@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from tests import routes
-from tests.functions.handlers import handler
+from tests.functions.handlers import Context, handler
 from tests.routes import TASK_ROUTES
 from tests.running import ROOT
 
@@ -28,7 +28,6 @@ os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
 SECRET = "a-secret-of-the-tests-with-more-than-32-bytes"
 
 ROUTES = {route.folder: route.key for route in TASK_ROUTES}
-SERVICE = {"health": "GET /health"}
 
 
 @contextmanager
@@ -65,18 +64,6 @@ def use_database(monkeypatch: pytest.MonkeyPatch, database: Callable[[], Any]) -
     monkeypatch.setattr(sys.modules["tasks.database"], "database", database)
 
 
-class Context:
-    """What the handlers read of Lambda's context."""
-
-    aws_request_id = "6f0d2c1e-0000-4000-8000-000000000000"
-    function_name = "under-test"
-    memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:under-test"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 15_000
-
-
 @dataclass
 class Answer:
     """The response that the client gets."""
@@ -96,7 +83,7 @@ class Gateway:
 
     authorizer: Any
     handlers: dict[str, Any] = field(
-        default_factory=lambda: {name: handler(name) for name in ROUTES | SERVICE}
+        default_factory=lambda: {name: handler(name) for name in ROUTES}
     )
 
     def call(
@@ -128,7 +115,7 @@ class Gateway:
 
 
 def event_of(function: str, segments: dict[str, str], body: str | None) -> dict[str, Any]:
-    route = (ROUTES | SERVICE)[function]
+    route = ROUTES[function]
     method, _, template = route.partition(" ")
     fitting = routes.fitting_request(function)
     parameters = {name: unquote(text) for name, text in segments.items() if f"{{{name}}}" in route}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from observability import logger
+from tests.functions.handlers import Context
 from tests.identity.attacks import (
     API,
     ATTACKS,
@@ -26,7 +27,6 @@ from tests.identity.harness import (
     ROUTES,
     SECRET,
     Answer,
-    Context,
     Gateway,
     authorizer,
     event_of,

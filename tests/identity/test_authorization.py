@@ -11,11 +11,10 @@ import pytest
 
 import neon
 from deploy import template
-from tests.functions.handlers import modules
+from tests.functions.handlers import Context, modules
 from tests.identity.harness import (
     ROUTES,
     SECRET,
-    Context,
     Gateway,
     authorizer,
     event_of,

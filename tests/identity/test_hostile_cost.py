@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.identity.harness import SECRET, Context, authorizer
+from tests.functions.handlers import Context
+from tests.identity.harness import SECRET, authorizer
 from tests.identity.issuers import b64, hs256, token
 
 pytestmark = pytest.mark.campaign

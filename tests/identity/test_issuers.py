@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.identity.harness import SECRET, Context, authorizer, load
+from tests.functions.handlers import Context
+from tests.identity.harness import SECRET, authorizer, load
 from tests.identity.issuers import Jwks, Key, hs256, token
 from tests.running import ROOT
 

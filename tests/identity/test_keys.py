@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.identity.harness import SECRET, Context, authorizer, load
+from tests.functions.handlers import Context
+from tests.identity.harness import SECRET, authorizer, load
 from tests.identity.issuers import Clock, Jwks, Key, b64, token
 
 ALL = frozenset({"EdDSA", "RS256", "ES256"})
