@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import servers
-from bench.contenders import FLOOR, OURS, lambda_python, run, runtime_client
+from bench.contenders import FLOOR, lambda_python, run, runtime_client
 from bench.databases import FAR
 from local.postgres import BINARIES
 
@@ -65,7 +65,9 @@ def parts(results: Results) -> dict[str, str]:
     if "headline" in results:
         found["headline"] = _headline(results)
         found["ratios"] = _ratios(results["headline"]["ratios"])
-        found["figures"] = _figures(results["headline"]["contenders"])
+        found["figures"] = _folded(
+            "the milliseconds and megabytes", _figures(results["headline"]["contenders"])
+        )
     if "endpoints" in results:
         ways = results["endpoints"].values()
         found["endpoints"] = "\n\n".join(_compared(way["title"], way["operations"]) for way in ways)
@@ -99,21 +101,24 @@ def _figures(contenders: Results) -> str:
 
 
 def _compared(title: str, found: Results, *of: str) -> str:
-    """Return the ratios of a measure, then it, another one, and the round trips if counted."""
+    """Return the ratios of a measure, and folded it, another one, and the round trips if any."""
     main, other, trips = of or ("p50", "p99", "trips")
     first = next(iter(found.values()))
-    rows = [["", *(f"ours / {name}" for name in first["ratios"]), *first["contenders"]]]
+    ratios = [["", *(f"ours / {name}" for name in first["ratios"])]]
+    times = [["", *first["contenders"]]]
     for what, each in found.items():
-        ratios = [_spread(ratio[main], ".2f") for ratio in each["ratios"].values()]
+        ratios.append([what, *(_spread(of[main], ".2f") for of in each["ratios"].values())])
         cells = []
         for one in each["contenders"].values():
             counted = f", {one[trips]['median']:g} rt" if one[trips]["median"] else ""
             cells.append(f"{one[main]['median']:.4g} ({one[other]['median']:.4g}){counted}")
-        rows.append([what, *ratios, *cells])
-    heading = (
-        f"{title}: ratios, then {MEASURES[main]} ({MEASURES[other]}) in ms, and round trips (rt)"
-    )
-    return f"{heading}\n\n{table(rows)}"
+        times.append([what, *cells])
+    summary = f"{MEASURES[main]} ({MEASURES[other]}) in ms, and round trips (rt)"
+    return f"{title}: {MEASURES[main]}\n\n{table(ratios)}\n\n{_folded(summary, table(times))}"
+
+
+def _folded(summary: str, text: str) -> str:
+    return f"<details>\n<summary>{summary}</summary>\n\n{text}\n\n</details>"
 
 
 def _spread(found: Results, form: str) -> str:
@@ -123,19 +128,19 @@ def _spread(found: Results, form: str) -> str:
 
 
 def _headline(results: Results) -> str:
-    """Return README's table: the ratios without their spread, and a list from a far database."""
+    """Return README's table: four ratios without their spread, one of them from a far database."""
     ratios = results["headline"]["ratios"]
     rows = [["ours / theirs", *(results["contenders"][name] for name in ratios)]]
-    for measure in ("cold", "p50", "p99", "cpu", "memory"):
-        cells = (f"{each[measure]['median']:.2f}" for each in ratios.values())
-        rows.append([MEASURES[measure], *cells])
+    measures = ("cold", "p50", "memory")
+    rows.extend([MEASURES[measure], *_medians(ratios, measure)] for measure in measures)
     if way := results.get("endpoints", {}).get(FAR):
-        listed = way["operations"]["list_tasks"]["contenders"]
-        far = {"trips": "round trips", "p50": "p50, database 20 ms away, ms"}
-        for measure, title in far.items():
-            found = {name: f"{each[measure]['median']:.0f}" for name, each in listed.items()}
-            rows.append([title, *(f"{found[OURS]} / {found[name]}" for name in ratios)])
+        listed = way["operations"]["list_tasks"]["ratios"]
+        rows.append(["p50, database 20 ms away", *_medians(listed, "p50")])
     return table(rows)
+
+
+def _medians(ratios: Results, measure: str) -> list[str]:
+    return [f"{each[measure]['median']:.2f}" for each in ratios.values()]
 
 
 def update(page: Path, parts: Mapping[str, str]) -> None:

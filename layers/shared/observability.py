@@ -16,8 +16,9 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-__all__ = ["LambdaContext", "logger", "metrics", "observed", "service_metrics"]
+__all__ = ["VERSION", "LambdaContext", "logger", "metrics", "observed", "service_metrics"]
 
+VERSION = "1.0.0"  # also the specification's; CHANGELOG.md says what it has
 SERVICE = os.environ.get("POWERTOOLS_SERVICE_NAME", "task-api")
 NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
 
@@ -35,7 +36,8 @@ def observed(handler: LambdaHandler[R]) -> LambdaHandler[R]:
     """Give a Lambda handler its log and its metrics.
 
     Log lines name the request and its trace. An error is logged with its traceback and raised
-    again. The first invocation counts a cold start, and every invocation writes its metrics.
+    again. The first invocation counts a cold start and names the version; every invocation writes
+    its metrics.
     """
 
     @wraps(handler)
@@ -58,6 +60,7 @@ def _count_cold_start() -> None:
     if _is_cold:
         _is_cold = False
         service_metrics.add_metric("ColdStarts", "Count", 1)
+        service_metrics.add_metadata("version", VERSION)
 
 
 def _flush(context: LambdaContext) -> None:

@@ -29,6 +29,7 @@ from pydantic import BaseModel, Field
 from local.specification import ROOT, routes
 from local.specification.examples import REQUEST_ID, TASK, USER, of_errors, problem_types
 from local.specification.requests import examples_of, first_request, requests_of
+from observability import VERSION
 from tasks.models import Task
 from tasks.orders import Sort
 from web.binding import parameters
@@ -132,7 +133,7 @@ def document() -> dict[str, Any]:
         )(_signature(endpoint, _named(bodies)))
     text = resolver.get_openapi_json_schema(
         title="Task API",
-        version="1.0.0",
+        version=VERSION,
         description=_DESCRIPTION,
         contact=Contact(name="Whoever runs this API"),
         license_info=License(name="MIT", identifier="MIT"),

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.contract.client import Client, first_error
+from tests.running import ROOT
 
 _NEXT = re.compile(r'<(?P<path>[^>]+)>; rel="next"')
 
@@ -209,3 +210,13 @@ def _linked(response: httpx.Response) -> tuple[str, dict[str, str]]:
     """Return the path of the next page, and the parameters of its query."""
     url = urlsplit(_NEXT.fullmatch(response.headers["link"])["path"])  # type: ignore[index]
     return url.path, dict(parse_qsl(url.query))
+
+
+def test_the_loop_of_the_page_for_clients_reads_all_pages(filled: Client) -> None:
+    (loop,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    assert "/api/alice/tasks?limit=100" in loop
+    token = {"Authorization": f"Bearer {filled.token()}"}
+    with httpx.Client(base_url=filled.base_url, headers=token, trust_env=False) as client:
+        found: dict[str, Any] = {"client": client}
+        exec(loop.replace("/api/alice/tasks?limit=100", f"{filled.path()}?limit=4"), found)  # noqa: S102
+    assert found["tasks"] == filled.send("GET", filled.path()).json()

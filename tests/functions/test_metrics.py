@@ -100,7 +100,7 @@ def test_an_observed_handler_logs_its_error_with_the_traceback_and_raises_it(
 
 
 @pytest.mark.parametrize("name", ["authorizer", "docs"])
-def test_the_first_invocation_of_any_function_counts_a_cold_start(
+def test_the_first_invocation_of_any_function_counts_a_cold_start_and_names_the_version(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(observability, "_is_cold", True)
@@ -108,6 +108,7 @@ def test_the_first_invocation_of_any_function_counts_a_cold_start(
         handler(name)(recorded(name), Context())
     line = _line(capsys, OF_THE_SERVICE)
     assert (line["ColdStarts"], _declared(line)) == ([1], {"ColdStarts"})
+    assert line["version"] == observability.VERSION
 
 
 # --- what the templates make of it ---
