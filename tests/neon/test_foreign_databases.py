@@ -100,10 +100,10 @@ def test_no_setting_of_the_role_changes_a_value(
 def test_a_transaction_timeout_of_the_role_is_replaced_by_the_units_own(
     connect: Connect, postgres: Postgres, alter: Alter
 ) -> None:
-    alter(transaction_timeout="100ms")
+    alter(transaction_timeout="300ms")
     database = connect(postgres.url)
     for effect in (READ, ONCE):
-        database.run(Statement("SELECT pg_sleep(0.2)"), effect=effect)
+        database.run(Statement("SELECT pg_sleep(0.5)"), effect=effect)
 
 
 def test_a_direct_transaction_leaves_nothing_in_a_session_that_a_pooler_shares(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from psycopg.adapt import Transformer
 from psycopg.conninfo import conninfo_to_dict
 
 import neon
-from neon import ConfigurationError, Statement, direct_conninfo, format_url, parse_conninfo
+from neon import ConfigurationError, Statement, direct_connection, format_url, parse_conninfo
 from neon._address import Target, Transport
 from neon._refusal import Refusal, classify
 from neon._statement import bind
@@ -35,13 +37,19 @@ PACKAGE = Path(neon.__file__).parent
             f"postgres://u:p%40-pooler@{HOST}:5432/db-pooler?user=a-pooler",
             f"postgres://u:p%40-pooler@{HOST.replace('-pooler', '')}:5432/db-pooler?user=a-pooler",
         ),
-        ("postgresql://u@my-pooler.example.com/db", "postgresql://u@my-pooler.example.com/db"),
+        ("postgresql://u@my-pooler.example.com/d", "postgresql://u@my-pooler.example.com/d"),
         (f"postgresql://u:a#b?c@{HOST}/d", f"postgresql://u:a#b?c@{HOST.replace('-pooler', '')}/d"),
     ],
 )
-def test_a_pooled_host_becomes_its_direct_one(pooled: str, direct: str) -> None:
-    given, found = conninfo_to_dict(direct), conninfo_to_dict(direct_conninfo(pooled))
+def test_a_migration_goes_to_the_direct_host_of_a_pooled_one_and_verifies_it(
+    pooled: str, direct: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = Mock()
+    monkeypatch.setattr(psycopg, "connect", connect)
+    direct_connection(pooled)
+    given, found = conninfo_to_dict(direct), conninfo_to_dict(connect.call_args.args[0])
     assert {name: found[name] for name in given} == given
+    assert found["sslmode"] == "verify-full"
 
 
 @given(
@@ -63,11 +71,6 @@ def test_a_written_connection_string_is_read_as_the_same(
 def test_what_stands_around_a_connection_string_is_removed() -> None:
     expected = {"user": "u", "password": "p", "host": "h", "dbname": "db"}
     assert parse_conninfo(' "postgresql+psycopg2://u:p@h/db"\n') == expected
-
-
-def test_a_direct_host_needs_a_url() -> None:
-    with pytest.raises(ConfigurationError, match="postgresql://"):
-        direct_conninfo("host=ep-x-pooler.aws.neon.tech password=secret")
 
 
 @pytest.mark.parametrize(
@@ -99,13 +102,6 @@ def test_from_afar_tls_is_never_less_than_verify_full(sslmode: str) -> None:
     assert target.parameters["sslmode"] == "verify-full"
     assert all(each.roots for each in target.transports)
     assert {each.negotiation for each in target.transports} == {"postgres"}
-
-
-def test_a_neon_host_gets_direct_tls_and_channel_binding() -> None:
-    target = Target(f"postgresql://u@{HOST}/db?sslmode=require")
-    assert target.parameters["channel_binding"] == "require"
-    assert target.transports[0].negotiation == "direct"
-    assert str(target.transports[0].roots).endswith("roots.pem")
 
 
 @pytest.mark.parametrize(
