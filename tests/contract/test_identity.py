@@ -27,23 +27,14 @@ BAD: dict[str, Callable[[Client], str]] = {
     "expired": lambda client: "Bearer " + client.token(exp=int(time.time()) - 1),
     "another secret": lambda client: "Bearer " + Client("", "x" * 40, client.user).token(),
     "unsigned": lambda client: "Bearer " + jwt.encode({"sub": client.user}, "", algorithm="none"),
-    "no exp": lambda client: "Bearer " + client.token(exp=None),
-    "no sub": lambda client: "Bearer " + client.token(sub=None),
-    "garbage": lambda _: "Bearer garbage",
     "basic": lambda _: "Basic YWxpY2U6c2VjcmV0",
-    "cut off": lambda client: "Bearer " + client.token()[:-2],
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "route"),
-    [*((kind, TASK_ROUTES[0]) for kind in BAD), *(("expired", each) for each in TASK_ROUTES[1:])],
-    ids=str,
-)
-def test_a_bad_token_is_401_with_the_challenge(client: Client, kind: str, route: Route) -> None:
-    """Every kind on one route, and one kind on every route: tests/identity has the rest."""
-    headers = {"Authorization": BAD[kind](client)}
-    response = client.send(route.method, _path(client, route), headers=headers)
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_token_is_401_with_the_challenge(client: Client, kind: str) -> None:
+    """tests/identity has all kinds, and shows that every route has the same gate."""
+    response = client.send("GET", client.path(), headers={"Authorization": BAD[kind](client)})
     assert isinstance(problem(response, 401), str)
     challenge = response.headers["www-authenticate"]
     assert challenge.startswith('Bearer error="invalid_token", error_description="')

