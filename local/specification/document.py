@@ -32,6 +32,7 @@ from local.specification.requests import examples_of, first_request, requests_of
 from observability import VERSION
 from tasks.models import Task
 from tasks.orders import Sort
+from web.batch import BatchResults
 from web.binding import parameters
 from web.endpoint import Endpoint
 from web.problems import MEDIA_TYPE, TITLES
@@ -58,7 +59,13 @@ _HEADERS = {
     "Retry-After": ("After how many seconds another try makes sense.", "1"),
     "WWW-Authenticate": ("The challenge, with the reason if a token was sent.", _CHALLENGE),
 }
-_HEADER_OF_ERROR = {304: "ETag", 401: "WWW-Authenticate", 409: "Retry-After", 503: "Retry-After"}
+_HEADER_OF_ERROR = {
+    304: "ETag",
+    401: "WWW-Authenticate",
+    409: "Retry-After",
+    429: "Retry-After",
+    503: "Retry-After",
+}
 _HEADER_OF_PART = {"key": "Idempotency-Replayed", "cursor": "Link", "new": "Location"}
 # Other parameters have what the first example request says: the page under /docs fills it in.
 _PARAMETER_EXAMPLES = {"user_id": USER, "task_id": TASK["id"]}
@@ -94,6 +101,9 @@ class Problem(BaseModel):
     status: int = Field(examples=[404], json_schema_extra={"enum": [*_STATUSES]})
     detail: str = Field(examples=["Task not found"])
     instance: str = Field(description="The request id that the logs name.")
+    operation: int | None = Field(
+        default=None, description="Of a batch: the operation that cannot be done, from 0."
+    )
 
 
 class ValidationProblem(BaseModel):
@@ -195,6 +205,8 @@ def _responses(endpoint: Endpoint, successes: dict[str, Any]) -> dict[int, Any]:
     parts = _parts(endpoint)
     if model is Task:
         successes = {name: TASK | each for name, each in successes.items()}
+    if model is BatchResults:
+        successes = {name: _batch_results(each) for name, each in successes.items()}
     if model == list[Task]:
         successes = {name: [TASK | task for task in each] for name, each in successes.items()}
     names = [header for part, header in _HEADER_OF_PART.items() if part in parts]
@@ -205,6 +217,11 @@ def _responses(endpoint: Endpoint, successes: dict[str, Any]) -> dict[int, Any]:
         for status, error in of_errors(parts, endpoint.too_slow).items()
     }
     return dict(sorted({endpoint.status: success, **errors}.items()))
+
+
+def _batch_results(example: dict[str, Any]) -> dict[str, Any]:
+    results = example["results"]
+    return {"results": [r | {"task": r["task"] and TASK | r["task"]} for r in results]}
 
 
 def _error(status: int, description: str, problems: dict[str, Any]) -> dict[str, Any]:

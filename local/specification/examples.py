@@ -32,7 +32,8 @@ TASK = {
 
 def _wrong(where: str, type_: str, message: str) -> ProblemError:
     """Make the 422 of a part that validation refuses."""
-    return invalid([{"type": type_, "loc": where.split("."), "msg": message}])
+    loc = [int(part) if part.isdigit() else part for part in where.split(".")]
+    return invalid([{"type": type_, "loc": loc, "msg": message}])
 
 
 _TOO_SHORT = "String should have at least 1 character"
@@ -48,12 +49,15 @@ _DESCRIPTIONS = [
     (403, "key", "The token belongs to another user than the path, or a quota is used up."),
     (404, "key", "An earlier request with this Idempotency-Key made a task that is gone."),
     (404, "task_id", "There is no such task, or it is another user's."),
+    (404, "operations", "An operation names a task that does not exist; nothing was done."),
     (409, "key", "A request with this Idempotency-Key is still running."),
     (412, "if_match", "The version is not one that If-Match and If-None-Match ask for."),
+    (412, "operations", "A task no longer has the tag of an operation; nothing was done."),
     (413, "body", "The body is larger than 1 MB."),
     (415, "body", "The body is not said to be JSON."),
     (422, "user_id", "The request says something wrong."),
     (429, "", "More requests than this API takes at a time."),
+    (429, "too_slow", "More requests than this API takes at a time, or more lists of this user."),
     (500, "", "Something went wrong inside; the request id names it in the logs."),
     (503, "", "The database is not available, or a write's outcome is not known."),
     (503, "too_slow", "The database is not available, or the list takes too long."),
@@ -69,14 +73,40 @@ _EXAMPLES: list[tuple[int, str, str, Exception]] = [
         "too many tasks",
         errors.QuotaExceededError("tasks", Settings().max_tasks_per_user),
     ),
+    (
+        403,
+        "operations",
+        "too many tasks",
+        errors.OperationRefusedError(
+            1, errors.QuotaExceededError("tasks", Settings().max_tasks_per_user)
+        ),
+    ),
     (403, "key", "too many keys", errors.QuotaExceededError("keys", Settings().max_keys_per_user)),
     (404, "", "no such task", errors.TaskNotFoundError()),
+    (
+        404,
+        "operations",
+        "no such task",
+        errors.OperationRefusedError(1, errors.TaskNotFoundError()),
+    ),
     (409, "", "still running", errors.KeyInUseError()),
     (412, "", "changed since", errors.VersionMismatchError()),
+    (
+        412,
+        "operations",
+        "changed since",
+        errors.OperationRefusedError(1, errors.VersionMismatchError()),
+    ),
     (413, "", "too large", request.too_large()),
     (415, "", "no JSON", request.unsupported_media_type()),
     (415, "", "a compressed body", request.unsupported_coding()),
     (422, "title", "a blank title", _wrong("body.title", "string_too_short", _TOO_SHORT)),
+    (
+        422,
+        "operations",
+        "a blank title",
+        _wrong("body.operations.1.task.title", "string_too_short", _TOO_SHORT),
+    ),
     (422, "body", "no JSON", _wrong("body", "json_invalid", "JSON decode error")),
     (
         422,
@@ -88,6 +118,7 @@ _EXAMPLES: list[tuple[int, str, str, Exception]] = [
     (422, "cursor", "another list's cursor", errors.InvalidCursorError()),
     (422, "key", "a key that was used before", errors.KeyReusedError()),
     (422, "user alone", "too long a user", _wrong("path.user_id", "string_too_long", _TOO_LONG)),
+    (429, "too_slow", "too many lists", errors.TooManyListsError()),
     (500, "", "anything unforeseen", internal()),
     (503, "", "the database is not available", neon.UnavailableError("")),
     (503, "", "the outcome of a write is not known", neon.OutcomeUnknownError("")),

@@ -160,6 +160,25 @@ def test_the_largest_answer_is_one_that_lambda_can_return(
     assert "Link" in answer["headers"]
 
 
+@pytest.mark.parametrize("text", ["\x01", "🍵"])
+def test_the_largest_answer_of_a_batch_is_one_that_lambda_can_return(
+    user: str, database_url: str, text: str
+) -> None:
+    insert = (
+        "INSERT INTO tasks (user_id, id, title, description)"
+        " SELECT %s, gen_random_uuid(), %s, %s FROM generate_series(1, 50) RETURNING id::text"
+    )
+    user = (user + "🍵" * 255)[:255]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        ids = connection.execute(insert, (user, text * 500, text * 5000)).fetchall()
+    body = {"operations": [{"op": "toggle", "id": id_} for (id_,) in ids]}
+    answer = handler("batch_tasks")(
+        event("POST", f"{TASKS}/batch", user=user, body=body), Context()
+    )
+    assert answer["statusCode"] == 200
+    assert 1_000_000 < len(json.dumps(answer).encode()) < 6_291_556 * 0.9
+
+
 def test_a_handler_answers_before_its_time_is_up(user: str, database_url: str) -> None:
     created = handler("create_task")(
         event("POST", TASKS, user=user, body={"title": "x"}), Context()

@@ -10,6 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from tasks.database import lock_number
 from tasks.settings import settings
 from tests.functions.handlers import TASK, TASKS, Context, event, handler, recorded
 
@@ -63,6 +64,21 @@ def test_a_list_that_takes_too_long_is_503_too_slow_and_no_failure_of_ours(
     assert "Unavailable" not in line
 
 
+def test_beyond_the_lists_at_once_a_list_is_429_and_no_failure_of_ours(
+    user: str, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = [lock_number(user, "list") ^ n for n in range(settings().max_lists_per_user)]
+    request = event("GET", TASKS, user=user)
+    with psycopg.connect(database_url) as others:
+        others.execute("SELECT pg_advisory_xact_lock(place) FROM unnest(%s) AS place", (places,))
+        answer, line = ask("list_tasks", request, capsys)
+    assert answer["statusCode"] == 429
+    assert json.loads(answer["body"])["type"] == "/problems/too-many-lists"
+    assert int(answer["headers"]["Retry-After"]) >= 1
+    assert (line["status"], line["Errors"], line["RoundTrips"]) == (429, [0], [1])
+    assert ask("list_tasks", request, capsys)[0]["statusCode"] == 200
+
+
 def quota_exceeded(answer: dict[str, Any], line: dict[str, Any]) -> str:
     """Check a refusal for a quota, and return its detail."""
     problem = json.loads(answer["body"])
@@ -78,6 +94,9 @@ def test_beyond_a_quota_a_write_is_403_quota_exceeded_in_one_round_trip(
     for key in (None, str(uuid4())):
         detail = quota_exceeded(*ask("create_task", create(user, key), capsys))
         assert detail.startswith("You have 2 tasks")
+    operations = [{"op": "create", "task": {"title": "one more"}}]
+    batch = event("POST", f"{TASKS}/batch", user=user, body={"operations": operations})
+    assert quota_exceeded(*ask("batch_tasks", batch, capsys)).startswith("You have 2 tasks")
     toggle = event("PATCH", f"{TASK}/complete", user=user, task_id=task["id"])
     keyed = [toggle | {"headers": {"idempotency-key": str(uuid4())}} for _ in range(3)]
     *done, refused = [ask("toggle_task", each, capsys) for each in keyed]

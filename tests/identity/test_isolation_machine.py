@@ -65,7 +65,7 @@ class Users(RuleBasedStateMachine):
         if answer is None:
             return multiple()
         assert answer.status == 201
-        self._remember(user, answer)
+        self._remember(user, answer.body)
         return answer.body["id"]
 
     @rule(user=users, identity=identities)
@@ -87,20 +87,36 @@ class Users(RuleBasedStateMachine):
         answer = self._call("update_task", user, identity, task_id, body)
         if answer is not None and self._found(user, task_id, answer):
             assert answer.body["title"] == f"{user[:9]}'s"
-            self._remember(user, answer)
+            self._remember(user, answer.body)
 
     @rule(user=users, identity=identities, task_id=known)
     def toggle_task(self, user: str, identity: str, task_id: str) -> None:
         answer = self._call("toggle_task", user, identity, task_id)
         if answer is not None and self._found(user, task_id, answer):
             assert answer.body["completed"] is not self.tasks[user][task_id]["completed"]
-            self._remember(user, answer)
+            self._remember(user, answer.body)
 
     @rule(user=users, identity=identities, task_id=known)
     def delete_task(self, user: str, identity: str, task_id: str) -> None:
         answer = self._call("delete_task", user, identity, task_id)
         if answer is not None and self._found(user, task_id, answer):
             del self.tasks[user][task_id]
+
+    @rule(target=known, user=users, identity=identities, ids=st.lists(known, max_size=3))
+    def batch_tasks(self, user: str, identity: str, ids: list[str]) -> Any:
+        toggles = [{"op": "toggle", "id": each} for each in ids]
+        body = {"operations": [{"op": "create", "task": {"title": "Bread"}}, *toggles]}
+        answer = self._call("batch_tasks", user, identity, body=json.dumps(body))
+        if answer is None:
+            return multiple()
+        foreign = [n for n, each in enumerate(ids, 1) if each not in self.tasks[user]]
+        if foreign:
+            assert (answer.status, answer.body["operation"]) == (404, foreign[0])
+            return multiple()
+        assert answer.status == 200
+        for result in answer.body["results"]:
+            self._remember(user, result["task"])
+        return answer.body["results"][0]["task"]["id"]
 
     @rule(user=users, function=st.sampled_from(sorted(ROUTES)), task_id=consumes(known))
     def forget(self, user: str, function: str, task_id: str) -> None:
@@ -155,9 +171,9 @@ class Users(RuleBasedStateMachine):
         assert (answer.status, answer.body["detail"]) == (404, "Task not found")
         return False
 
-    def _remember(self, user: str, answer: Answer) -> None:
-        assert answer.body["user_id"] == user
-        self.tasks[user][answer.body["id"]] = answer.body
+    def _remember(self, user: str, task: dict[str, Any]) -> None:
+        assert task["user_id"] == user
+        self.tasks[user][task["id"]] = task
 
 
 def test_every_endpoint_that_takes_an_idempotency_key_has_a_rule() -> None:

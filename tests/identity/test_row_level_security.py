@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 import neon
+from tasks import batch, store
 from tasks import database as tasks_database
-from tasks import store
 from tasks.database import acting_as
-from tasks.errors import TaskNotFoundError
+from tasks.errors import OperationRefusedError, TaskNotFoundError
 from tasks.idempotency import Preconditions
 from tasks.models import Task, TaskCreate, TaskUpdate
 from tasks.paging import PageRequest
@@ -88,6 +88,15 @@ def test_a_list_without_its_condition_still_shows_only_the_callers_rows() -> Non
     assert listed("carol") == []
 
 
+def toggle_in_a_batch(user: str, id_: UUID) -> None:
+    """Toggle the task. Raise the error of the operation."""
+    wanted = batch.Batch.model_validate({"operations": [{"op": "toggle", "id": id_}]})
+    try:
+        batch.run(user, wanted, [None])
+    except OperationRefusedError as refused:
+        raise refused.reason from None
+
+
 @pytest.mark.usefixtures("careless")
 @pytest.mark.parametrize(
     "operate",
@@ -96,9 +105,10 @@ def test_a_list_without_its_condition_still_shows_only_the_callers_rows() -> Non
         lambda user, id_: store.update(user, id_, TaskUpdate(title="Mine now")),
         store.toggle,
         store.delete,
+        toggle_in_a_batch,
         lambda user, id_: store.delete(user, id_, Preconditions(key="k")),
     ],
-    ids=["get", "update", "toggle", "delete", "delete once"],
+    ids=["get", "update", "toggle", "delete", "batch", "delete once"],
 )
 def test_an_operation_without_its_condition_neither_finds_nor_changes_anothers_task(
     operate: Callable[[str, UUID], object], urls: dict[str, str]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 
+import neon
 from tasks.database import database
 from tasks.settings import Settings, settings
 from tests.identity.conftest import migrate
+from tests.identity.harness import use_database
 
+CLIENTS = 64
 Configure = Callable[..., Settings]
 
 
@@ -56,3 +61,20 @@ def configure(monkeypatch: pytest.MonkeyPatch, url: str) -> Configure:
 def user() -> str:
     """Return a user whom no other test knows."""
     return str(uuid4())
+
+
+@pytest.fixture
+def crowd(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
+    """Return clients with a connection each, as in environments of their own."""
+    own = threading.local()
+    opened: list[neon.Database] = []
+
+    def connect() -> None:
+        own.database = neon.Database(url)
+        opened.append(own.database)
+
+    use_database(monkeypatch, lambda: own.database)
+    with ThreadPoolExecutor(CLIENTS, initializer=connect) as pool:
+        yield pool
+    for each in opened:
+        each.close()

@@ -14,8 +14,10 @@ import neon
 from bench.proxy import Fault, Proxy
 from bench.servers import USER, Postgres, until
 from neon._connection import Connection
+from tasks import batch, store
 from tasks import database as tasks_database
-from tasks import idempotency, store
+from tasks.batch import Batch
+from tasks.database import lock_number
 from tasks.errors import KeyInUseError
 from tasks.idempotency import Preconditions
 from tasks.models import TaskCreate
@@ -67,7 +69,7 @@ def test_a_write_that_is_sent_again_waits_for_the_lock_of_its_key(
     """Postgres releases the locks of the first attempt one after the other, the key's at last."""
     user, once = str(uuid4()), Preconditions(key="one")
     id_ = store.create(user, TaskCreate(title="a title")).value.id
-    lock = idempotency._lock(user, f"toggle {id_}", "one")
+    lock = lock_number(user, f"toggle {id_}", "one")
     with psycopg.connect(postgres.admin_url) as first, ThreadPoolExecutor() as threads:
         first.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
         with pytest.raises(KeyInUseError):
@@ -77,6 +79,33 @@ def test_a_write_that_is_sent_again_waits_for_the_lock_of_its_key(
         until(lambda: running.done() or len(postgres.admin(ADVISORY)) == 1)
         first.rollback()
         assert running.result().value.completed
+
+
+@pytest.mark.parametrize("fault", [each for each in Fault if each is not Fault.BLACK_HOLE])
+@pytest.mark.parametrize("key", [None, "one"])
+def test_a_batch_is_done_as_a_whole_and_once_wherever_its_connection_is_cut(
+    proxy: Proxy, fault: Fault, key: str | None
+) -> None:
+    """Without a key, a batch that was sent may be done or not, and the error says so."""
+    user = str(uuid4())
+    one, two = (store.create(user, TaskCreate(title=title)).value for title in ("one", "two"))
+    wanted = Batch.model_validate(
+        {
+            "operations": [
+                {"op": "create", "task": {"title": "three"}},
+                {"op": "toggle", "id": one.id},
+                {"op": "delete", "id": two.id},
+            ]
+        }
+    )
+    proxy.arm(fault)
+    with nullcontext() if key else pytest.raises(neon.OutcomeUnknownError):
+        batch.run(user, wanted, [None] * 3, key)
+    shown = [(t.title, t.completed) for t in store.list_page(user, PageRequest()).tasks]
+    before, after = [("one", False), ("two", False)], [("one", True), ("three", False)]
+    assert shown == after or (key is None and shown == before)
+    if key:
+        assert batch.run(user, wanted, [None] * 3, key).replayed
 
 
 @pytest.mark.parametrize("once", [Preconditions(), Preconditions(key="one")], ids=str)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
@@ -16,10 +15,8 @@ from tasks.errors import QuotaExceededError
 from tasks.idempotency import Preconditions
 from tasks.models import TaskCreate, TaskUpdate
 from tests.identity.conftest import execute
-from tests.identity.harness import use_database
-from tests.tasks.conftest import Configure
+from tests.tasks.conftest import CLIENTS, Configure
 
-_CLIENTS = 64
 _NEW = TaskCreate(title="one more")
 
 
@@ -39,23 +36,6 @@ def fill(url: str, user: str, number: int) -> None:
         "INSERT INTO tasks (user_id, id, title) SELECT"
         f" '{user}', gen_random_uuid(), 'x' FROM generate_series(1, {number})",
     )
-
-
-@pytest.fixture
-def crowd(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadPoolExecutor]:
-    """Return clients with a connection each, as in environments of their own."""
-    own = threading.local()
-    opened: list[neon.Database] = []
-
-    def connect() -> None:
-        own.database = neon.Database(url)
-        opened.append(own.database)
-
-    use_database(monkeypatch, lambda: own.database)
-    with ThreadPoolExecutor(_CLIENTS, initializer=connect) as pool:
-        yield pool
-    for database in opened:
-        database.close()
 
 
 def accepted(write: Callable[[], object]) -> bool:
@@ -121,9 +101,9 @@ def test_sixty_four_clients_at_once_pass_the_quota_by_sixty_four_at_most(
         return accepted(lambda: store.create(user, _NEW, Preconditions() if number % 2 else key()))
 
     done = list(crowd.map(write, range(800)))
-    assert done.count(True) <= 300 + _CLIENTS
-    assert count(url, "tasks", user) <= 1000 + _CLIENTS
-    assert count(url, "idempotency_keys", user) <= 150 + _CLIENTS
+    assert done.count(True) <= 300 + CLIENTS
+    assert count(url, "tasks", user) <= 1000 + CLIENTS
+    assert count(url, "idempotency_keys", user) <= 150 + CLIENTS
 
 
 def test_a_create_waits_for_no_open_transaction_of_the_user(url: str, user: str) -> None:

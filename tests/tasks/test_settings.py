@@ -19,10 +19,11 @@ def test_what_is_set_is_read() -> None:
         "LIST_TIMEOUT": "0.5",
         "MAX_TASKS_PER_USER": "7",
         "MAX_KEYS_PER_USER": "8",
+        "MAX_LISTS_PER_USER": "9",
         "DEFAULT_SORT": "-updated",
         "ALLOW_OWNER_LOGIN": "1",
     }
-    assert read(given) == Settings(Sort.UPDATED_DESCENDING, 0.5, 7, 8, True)
+    assert read(given) == Settings(Sort.UPDATED_DESCENDING, 0.5, 7, 8, 9, True)
 
 
 @pytest.mark.parametrize(

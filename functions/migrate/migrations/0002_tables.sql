@@ -18,7 +18,7 @@ CREATE INDEX tasks_by_status ON public.tasks (user_id, completed, id);
 
 -- The outcome of a write that carried an Idempotency-Key, kept in the transaction that did it.
 -- `scope` is the operation and its target. `tasks` are those whose text the outcome holds; when one
--- of them is deleted, the outcome becomes null.
+-- of them is deleted, the outcome becomes null, or of an array every element but the tasks left.
 CREATE TABLE public.idempotency_keys (
     user_id     text        NOT NULL,
     scope       text        NOT NULL,
@@ -55,10 +55,15 @@ CREATE POLICY own_keys ON public.idempotency_keys TO task_api
 CREATE FUNCTION public.empty_outcomes() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE public.idempotency_keys AS known SET outcome = NULL
-    FROM deleted
-    WHERE known.user_id = deleted.user_id AND deleted.id = ANY (known.tasks)
-      AND known.outcome IS NOT NULL;
+    UPDATE public.idempotency_keys AS known
+    SET outcome = CASE WHEN json_typeof(known.outcome) = 'array' THEN (
+        SELECT json_agg(
+            CASE WHEN element ->> 'id' <> ALL (gone.ids::text[]) THEN element END ORDER BY place
+        )
+        FROM json_array_elements(known.outcome) WITH ORDINALITY AS elements (element, place)
+    ) END
+    FROM (SELECT user_id, array_agg(id) AS ids FROM deleted GROUP BY user_id) AS gone
+    WHERE known.user_id = gone.user_id AND known.tasks && gone.ids AND known.outcome IS NOT NULL;
     RETURN NULL;
 END
 $$;

@@ -21,6 +21,21 @@ class InvalidCursorError(Exception):
     """The cursor was altered, or it was made for another user, filter or order."""
 
 
+class TooManyListsError(Exception):
+    """The user has as many lists at work in the database as a user may have at once."""
+
+
+class OperationRefusedError(Exception):
+    """An operation of a batch, `operation` from 0, cannot be done for a `reason`: an error of this
+    module. No operation of the batch was done.
+    """
+
+    def __init__(self, operation: int, reason: Exception) -> None:
+        super().__init__(f"operation {operation}: {reason}")
+        self.operation = operation
+        self.reason = reason
+
+
 class QuotaExceededError(Exception):
     """The user has as many tasks or idempotency keys as a user may have; nothing was changed.
 

@@ -11,13 +11,13 @@ key they are one transaction, in one round trip, between these statements:
 3. `_QUOTA` refuses a key too many.
 4. The write itself.
 5. `_RECORD` stores its outcome.
+6. What the write deletes `afterwards`: the trigger takes the deleted text out of the record.
 
 The first three set `app.proceed` to `no` when there is nothing left to do, and every statement that
 writes obeys `PROCEED`.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain
@@ -27,7 +27,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from neon import Effect, Row, Statement
-from tasks.database import run_as
+from tasks.database import lock_number, run_as
 from tasks.errors import KeyInUseError, KeyReusedError, QuotaExceededError
 from tasks.settings import settings
 
@@ -61,41 +61,46 @@ def run_once(
     scope: str,
     body: BaseModel | None = None,
     tasks: Sequence[UUID] = (),
+    afterwards: Sequence[Statement] = (),
 ) -> WriteResult[str | None]:
     """Run the statements as one transaction of the user, once for all requests with this key.
 
     Every statement that writes obeys `PROCEED`, and the last one returns the outcome by `outcome`.
     `scope` is the operation and its target, `body` the request's. `tasks` are those whose text the
-    outcome holds: a replay returns None once one of them was deleted.
+    outcome holds. Once one of them was deleted, a replay returns None, or of a list of tasks those
+    that are left, and null for every other element. `afterwards` has the statements that delete
+    tasks whose text the outcome holds.
 
     Without a key nothing is recorded, and a lost response is neon.OutcomeUnknownError. Raise
     KeyInUseError, KeyReusedError, QuotaExceededError or neon.DatabaseError.
     """
     if key is None:
-        return WriteResult(_outcome(run_as(user_id, *statements, effect=Effect.ONCE)))
+        results = run_as(user_id, *statements, *afterwards, effect=Effect.ONCE)
+        return WriteResult(_outcome(results[: len(statements)]))
     params = {
         "user_id": user_id,
         "scope": scope,
         "key": key,
-        "lock": _lock(user_id, scope, key),
+        "lock": lock_number(user_id, scope, key),
         "fingerprint": _fingerprint(body),
         "tasks": list(tasks),
         "quota": settings().max_keys_per_user,
     }
-    locked, earlier, *results, _ = run_as(
+    locked, earlier, *results = run_as(
         user_id,
         Statement(_LOCK, params),
         Statement(_RECALL, params),
         Statement(_QUOTA, params),
         *statements,
         Statement(_RECORD, params),
+        *afterwards,
         effect=Effect.REPEATABLE,
     )
     if earlier:
         return _replay(earlier[0], params["fingerprint"])
     if not locked[0]["free"]:
         raise KeyInUseError
-    return WriteResult(_outcome(results))
+    return WriteResult(_outcome(results[: len(statements) + 1]))
 
 
 def outcome(expression: LiteralString) -> LiteralString:
@@ -115,12 +120,6 @@ def quota(what: LiteralString, rows: LiteralString) -> LiteralString:
         SELECT count(*) FROM ({rows} LIMIT %(quota)s::integer) AS counted
     )
     """
-
-
-def _lock(user_id: str, scope: str, key: str) -> int:
-    """Return the 64-bit number of a key's lock; nobody can find another key with the same one."""
-    digest = hashlib.sha256(json.dumps([user_id, scope, key]).encode()).digest()
-    return int.from_bytes(digest[:8], signed=True)
 
 
 def _fingerprint(body: BaseModel | None) -> bytes:

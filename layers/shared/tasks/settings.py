@@ -43,6 +43,12 @@ class Settings(NamedTuple):
         " key is refused with 403.",
         _COUNTED,
     ] = 1000
+    max_lists_per_user: Annotated[
+        int,
+        "Lists that one user may have at work in the database at once; beyond them the response is"
+        " 429.",
+        Between(1, 100),
+    ] = 4
     allow_owner_login: Annotated[
         bool,
         "For development: lets the API connect as a role that row-level security does not bind.",

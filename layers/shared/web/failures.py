@@ -23,6 +23,12 @@ _OF_TASKS: dict[type[Exception], Callable[[], ProblemError]] = {
         "idempotency_key_reused",
         "Idempotency-Key was used before with another body",
     ),
+    errors.TooManyListsError: lambda: ProblemError(
+        429,
+        "Too many of your lists are at work at once; wait for one of them",
+        {"Retry-After": "1"},
+        slug="too-many-lists",
+    ),
     errors.InvalidCursorError: lambda: _refused(
         "query", "cursor", "cursor_invalid", "Cursor should be one that this very list has given"
     ),
@@ -47,6 +53,10 @@ def problem_of(error: Exception, *, too_slow: str = "") -> ProblemError:
             {"Retry-After": "1"},
             slug="outcome-unknown",
         )
+    if isinstance(error, errors.OperationRefusedError):
+        problem = problem_of(error.reason)
+        problem.members = {"operation": error.operation}
+        return problem
     if isinstance(error, errors.QuotaExceededError):
         return ProblemError(403, f"{error}", slug="quota-exceeded")
     if isinstance(error, neon.TimedOutError) and too_slow:

@@ -20,6 +20,7 @@ TITLES = {
     413: "Content Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -30,6 +31,7 @@ class ProblemError(Exception):
 
     `slug` ends the response's `type`; by default it is made of the status. `is_fault` says that
     the service failed, and not the client's request; by default every status from 500 on does.
+    `members` are further members of the response's body.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
         self.slug = slug or self.title.lower().replace(" ", "-")
         self.is_fault = status >= 500 if is_fault is None else is_fault
+        self.members: dict[str, Any] = {}
 
     def response(self, request_id: str) -> Response[str]:
         """Return the response; it names the request, so that its log can be found."""
@@ -57,6 +60,7 @@ class ProblemError(Exception):
             "status": self.status,
             "detail": self.detail,
             "instance": request_id,
+            **self.members,
         }
         text = json.dumps(body, separators=(",", ":"))
         return Response(self.status, MEDIA_TYPE, text, self.headers, is_fault=self.is_fault)

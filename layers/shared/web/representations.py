@@ -39,7 +39,7 @@ _MOST_LETTERS = TITLE_LENGTH + DESCRIPTION_LENGTH + USER_ID_LENGTH
 _ALWAYS_FIT = _PAGE_BYTES // (_MOST_LETTERS * _BYTES_A_LETTER + _BYTES_AROUND)
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-# As `_etag` writes it, and nothing else; 14 digits reach beyond the year 4000, and 15 beyond what a
+# As `etag` writes it, and nothing else; 14 digits reach beyond the year 4000, and 15 beyond what a
 # datetime can hold.
 _VERSION = re.compile(r"[1-9a-f][0-9a-f]{0,13}")
 
@@ -86,7 +86,7 @@ def found(task: Task, if_match: str | None, if_none_match: str | None) -> Respon
 
     Raise VersionMismatchError when it is not one of those that the client wants.
     """
-    tag = _etag(task)
+    tag = etag(task)
     _check_wanted(if_match, tag)
     if _is_seen(if_none_match, tag):
         return _not_modified(tag)
@@ -128,7 +128,7 @@ def changed(written: WriteResult[Task]) -> Response[Task]:
 
 def deleted(written: WriteResult[None]) -> Response[Deleted]:
     """Return the message that clients parse."""
-    return represented(Deleted(), headers=_replayed(written.replayed))
+    return represented(Deleted(), headers=replayed(written.replayed))
 
 
 def _link(url: str, following: PageRequest) -> str:
@@ -150,11 +150,12 @@ def _not_modified(tag: str) -> Response[Any]:
 
 
 def _write_headers(written: WriteResult[Task]) -> Headers:
-    return {"ETag": _etag(written.value)} | _replayed(written.replayed)
+    return {"ETag": etag(written.value)} | replayed(written.replayed)
 
 
-def _replayed(replayed: bool) -> Headers:
-    return {"Idempotency-Replayed": "true"} if replayed else {}
+def replayed(is_replayed: bool) -> Headers:
+    """Return the header of a replay."""
+    return {"Idempotency-Replayed": "true"} if is_replayed else {}
 
 
 def _count_fitting(tasks: list[Task]) -> int:
@@ -172,7 +173,7 @@ def _count_fitting(tasks: list[Task]) -> int:
     return len(tasks)
 
 
-def _etag(task: Task) -> str:
+def etag(task: Task) -> str:
     """Return the strong tag of a task: the microseconds of its last change."""
     return f'"{(task.updated_at - EPOCH) // MICROSECOND:x}"'
 
