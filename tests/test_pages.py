@@ -1,8 +1,9 @@
-"""The pages of the documentation: every link leads somewhere, and README leads to every page."""
+"""The pages: every link leads somewhere, README to every page, and the changelog to the version."""
 
 import re
 from pathlib import Path
 
+from observability import VERSION
 from tests.running import ROOT
 
 README = ROOT / "README.md"
@@ -40,3 +41,8 @@ def test_the_first_page_leads_to_every_page_in_two_clicks() -> None:
     one = {file for file, _ in _links(README)}
     two = {file for page in one if page.suffix == ".md" for file, _ in _links(page)}
     assert set(PAGES) <= one | two | {README}
+
+
+def test_the_newest_release_of_the_changelog_is_the_version() -> None:
+    releases = re.findall(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert releases[0] == VERSION
