@@ -159,7 +159,7 @@ def test_a_new_endpoint_passes_the_tests_that_walk_the_routes_and_the_stack(endp
         "tests/test_architecture.py",
     )
     passed = endpoint.python("-m", "pytest", *QUIET, "-k", "summar and not every_event", *tests)
-    assert re.search(r"^\d{2,} passed", passed, re.M), passed
+    assert re.search(r"^([6-9]|\d{2,}) passed", passed, re.M), passed
     endpoint.python("-m", "pytest", *QUIET, "tests/deploy/test_resources.py")
 
 
