@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.functions.handlers import Context, as_sent, handler
-from tests.routes import ROUTES, Route
+from tests.routes import TASK_ROUTES, Route
 
 # What a header may hold (RFC 9110, section 5.5).
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -47,7 +47,7 @@ _requests = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
+@pytest.mark.parametrize("route", TASK_ROUTES, ids=lambda route: route.key)
 def test_every_request_is_answered_and_none_is_the_servers_fault(route: Route) -> None:
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(request=_requests, id_=_text)
