@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from observability import VERSION
 from tests.contract.client import Client
 from tests.routes import ROUTES, TASK_ROUTES
 from tests.running import Running
@@ -27,6 +28,7 @@ def test_health_says_ok_when_the_database_responds(client: Client) -> None:
 
 def test_the_specification_is_valid_openapi_3_1_and_names_every_operation(document: Any) -> None:
     assert document["openapi"].startswith("3.1")
+    assert document["info"]["version"] == VERSION
     validate(document)
     operations = {f"{method.upper()} {path}" for path, method, _ in _operations(document)}
     assert operations == {route.key for route in ROUTES} - {"GET /docs", "GET /openapi.json"}
