@@ -151,7 +151,7 @@ def _accounts(
     postgres: Postgres, clients: dict[str, list[Client]]
 ) -> dict[tuple[str, Kind], Account]:
     """Count the rows of every write, once nothing is left that could still insert one."""
-    working = "SELECT FROM pg_stat_activity WHERE usename <> 'postgres' AND state <> 'idle'"
+    working = "SELECT pid FROM pg_stat_activity WHERE usename <> 'postgres' AND state <> 'idle'"
     until(lambda: not postgres.admin(working), seconds=60)
     rows = postgres.admin("SELECT id, count(*) FROM fault_writes GROUP BY id")
     times = {str(id_): int(str(count)) for id_, count in rows}

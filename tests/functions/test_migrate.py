@@ -189,7 +189,8 @@ def test_code_that_somebody_planted_in_the_schema_does_not_run_and_the_schema_is
     _run(runner, url, OWN)
     assert "to create in the schema public is taken from PUBLIC" in caplog.text
     creators = (
-        "SELECT FROM pg_namespace WHERE nspname = 'public' AND nspacl::text ~ '(^|,|\\{)=UC/'"
+        "SELECT nspacl::text FROM pg_namespace"
+        " WHERE nspname = 'public' AND nspacl::text ~ '(^|,|\\{)=UC/'"
     )
     assert _rows(url, creators) == []
     assert not uproot(url)
