@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Values reach the commands in the environment, as they were given: make would expand a `$` in them,
 # and in a recipe the shell would run what stands between backticks.
 ON_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
-VALUES := CONFIRM DATABASE_URL ENV IDS JWT_SECRET REPOSITORY ROTATE URL YES ZONE
+VALUES := CONFIRM DATABASE_URL ENV IDS JWT_ISSUERS JWT_SECRET OWNER_DATABASE_URL REPOSITORY ROTATE TOKEN URL YES ZONE
 $(foreach name,$(filter $(VALUES),$(ON_COMMAND_LINE)),$(eval override export $(name) := $$(value $(name))))
 
 .PHONY: help
@@ -105,6 +105,11 @@ invoke: .venv/ready ## run one function once: make invoke F=CreateTask [E=events
 .PHONY: events
 events: .venv/ready ## play every event of events/ to its function, and print a table
 	@$(LOCAL) events
+
+.PHONY: doctor
+doctor: .venv/ready ## say what is wrong with a database, an issuer, a TOKEN, origins, this shell, an environment (ENV=dev)
+	@export ENV="$(if $(filter-out file,$(origin ENV)),$$ENV)" GIVEN='$(strip $(ON_COMMAND_LINE))'
+	PYTHONPATH=layers/shared:functions/migrate:functions/authorizer $(BIN)/python -m local.doctor
 
 .PHONY: migrate
 migrate: .venv/ready ## bring a database's schema up to date; asks for the owner's connection string

@@ -24,7 +24,7 @@ from deploy.versions import complete, reserved_executions, stamp_build
 
 # A new account has 10: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
 _NEW_ACCOUNT = 10  # enough to deploy, and for a few requests at a time
-_PRODUCTION = 100
+PRODUCTION = 100
 _UNRESERVED = 100  # AWS refuses reservations that leave less for all other functions
 _ISSUER = "token.actions.githubusercontent.com"
 _TEMPLATE = Path("template.yaml")
@@ -37,7 +37,7 @@ def deploy(environment: Environment, *, is_built: bool, options: Sequence[str]) 
     With `is_built`, the artifacts in .aws-sam are deployed as they are. `options` go to SAM CLI.
     Raise DeployError.
     """
-    values = _check_parameters(environment)
+    values = check_parameters(environment)
     before = describe(environment.stack)
     executions = _check_quota(environment, values, before)
     print(f"This {'updates' if before.get('Outputs') else 'creates'} it:")
@@ -99,7 +99,7 @@ def make_pipeline(environment: Environment, repository: str) -> None:
     print(f"  AWS_REGION={find_region()}")
 
 
-def _check_parameters(environment: Environment) -> dict[str, str]:
+def check_parameters(environment: Environment) -> dict[str, str]:
     """Return a value for every parameter of the template. Raise DeployError for an unknown one."""
     template = parse(_TEMPLATE)
     if unknown := set(environment.parameters) - set(template["Parameters"]):
@@ -127,7 +127,7 @@ def _check_quota(
     held = reserved_executions(template, former) if before else 0
     missing = reserved + _UNRESERVED - held - int(limits["UnreservedConcurrentExecutions"])
     if not reserved:
-        missing = (_PRODUCTION if environment.is_protected else _NEW_ACCOUNT) - allowed
+        missing = (PRODUCTION if environment.is_protected else _NEW_ACCOUNT) - allowed
     if missing > 0:
         raise DeployError(
             f"This account allows {allowed} concurrent Lambda executions in this region, and "

@@ -44,7 +44,7 @@ def store_missing(environment: Environment) -> None:
     if not has_connection_strings(environment):
         store_connection_strings(environment, ask_owner_url())
     client = boto3.client("secretsmanager")
-    if not _is_stored(client, environment.parameters[_JWT]):
+    if not is_stored(client, environment.parameters[_JWT]):
         _put(client, environment.parameters[_JWT], secrets.token_urlsafe(48))
 
 
@@ -85,13 +85,13 @@ def forget(environment: Environment) -> None:
     """Close the API's logins, and delete the secrets, with a week to restore them."""
     client = boto3.client("secretsmanager")
     owner = environment.parameters.get("MigrationSecret")
-    if owner and _is_stored(client, owner):
+    if owner and is_stored(client, owner):
         try:
             end_logins(_text(client, owner), environment.name)
         except (ConfigurationError, DeployError) as error:
             print(f"The API's logins may still connect: {error}")
     for name in filter(None, map(environment.parameters.get, (*_CONNECTION_STRINGS, _JWT))):
-        if _is_stored(client, name):
+        if is_stored(client, name):
             client.delete_secret(SecretId=name, RecoveryWindowInDays=_RECOVERY_DAYS)
             print(f"Secret {name} is deleted; it can be restored for {_RECOVERY_DAYS} days")
 
@@ -100,7 +100,7 @@ def has_connection_strings(environment: Environment) -> bool:
     """Tell whether every connection string that the environment names is stored."""
     client = boto3.client("secretsmanager")
     named = filter(None, map(environment.parameters.get, _CONNECTION_STRINGS))
-    return all(_is_stored(client, name) for name in named)
+    return all(is_stored(client, name) for name in named)
 
 
 def owner_version(environment: Environment) -> str:
@@ -120,7 +120,7 @@ def owner_version(environment: Environment) -> str:
 
 def _user(client: Any, name: str) -> str:
     """Return the user of a stored connection string; empty when there is none."""
-    if not _is_stored(client, name):
+    if not is_stored(client, name):
         return ""
     with suppress(ConfigurationError):  # a person may have stored something else, as JSON
         return parse_conninfo(_text(client, name)).get("user", "")
@@ -131,7 +131,7 @@ def _text(client: Any, name: str) -> str:
     return str(client.get_secret_value(SecretId=name)["SecretString"])
 
 
-def _is_stored(client: Any, name: str) -> bool:
+def is_stored(client: Any, name: str) -> bool:
     try:
         return "DeletedDate" not in client.describe_secret(SecretId=name)
     except client.exceptions.ResourceNotFoundException:

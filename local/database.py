@@ -18,6 +18,7 @@ _API_ROLE = "task_api"  # made by the schema
 _API_LOGIN = "task_login"
 _CONNECT_SECONDS = 10
 _VERIFYING = ("require", "verify-ca", "verify-full")
+OF_ANOTHER = "{place} has the tasks of another application: `make adopt` moves them in."
 _STATE = """
     SELECT EXISTS (SELECT FROM information_schema.columns
                    WHERE table_name = 'schema_migrations' AND column_name = 'checksum'),
@@ -80,9 +81,7 @@ def check_database(settings: Settings) -> None:
     except psycopg.Error:
         return
     if not is_ours and has_tasks:
-        raise LocalError(
-            f"{place_of(url)} has the tasks of another application: `make adopt` moves them in."
-        )
+        raise LocalError(OF_ANOTHER.format(place=place_of(url)))
     if not is_ours and settings.environ.get("YES") != "1":
         _confirm(f"Create the tables of this API in {place_of(url)}?", "nothing was created")
 

@@ -72,13 +72,13 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     )
 
 
-def near_misses(settings: Settings) -> list[str]:
-    """Return a sentence for each variable whose name is almost that of a setting.
+def near_misses(settings: Settings, *names: str) -> list[str]:
+    """Return a sentence for each variable whose name is almost that of a setting or of `names`.
 
     Raise LocalError for any other name on make's command line, which the Makefile passes in GIVEN.
     """
     parameters = parse(settings.template).get("Parameters", {})
-    known = {*_NAMES, *map(variable_name, parameters)}
+    known = {*_NAMES, *names, *map(variable_name, parameters)}
     for name in settings.environ.get("GIVEN", "").split():
         if name not in known:
             close = get_close_matches(name, known, 1) or ["one that `make` lists"]

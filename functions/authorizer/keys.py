@@ -203,35 +203,54 @@ def _usable(
     response: http_client.Response, algorithms: frozenset[str]
 ) -> dict[tuple[str, str], PyJWK]:
     """Return the usable keys of a JWKS by id and algorithm. Raise ValueError if it is not one."""
+    keys: dict[tuple[str, str], PyJWK] = {}
+    for kid, key in judged(response, algorithms):
+        if isinstance(key, str):
+            logger.info("a key of the issuer %s", key)
+        else:
+            keys.setdefault((kid, key.algorithm_name), key)
+    return keys
+
+
+def judged(
+    response: http_client.Response, algorithms: frozenset[str]
+) -> Iterator[tuple[str, PyJWK | str]]:
+    """Yield the id of each key of a JWKS, and the key, or why it is not used.
+
+    Raise ValueError if the response is no JWKS.
+    """
     if response.status != HTTPStatus.OK:
         raise ValueError(f"status {response.status}")
     parsed = strict_json.parse(response.body)
     if not isinstance(parsed, dict) or not isinstance(parsed.get("keys"), list):
         raise ValueError("the response is not a JWKS")
-    keys: dict[tuple[str, str], PyJWK] = {}
     for jwk in parsed["keys"]:
         key = _key(jwk)
-        if key is not None and key.algorithm_name in algorithms:
-            keys.setdefault((jwk["kid"], key.algorithm_name), key)
-    return keys
+        if isinstance(key, PyJWK) and key.algorithm_name not in algorithms:
+            key = f"is for {key.algorithm_name}, which is none of the issuer's algorithms"
+        yield str(jwk.get("kid")) if isinstance(jwk, dict) else "", key
 
 
-def _key(jwk: dict[str, Any]) -> PyJWK | None:
-    """Return the public key for the one algorithm of its type and curve; None if it is unfit.
+def _key(jwk: dict[str, Any]) -> PyJWK | str:
+    """Return the public key for the one algorithm of its type and curve, or why it is unfit.
 
     Its own members have to allow that. A key with its private half proves nothing.
     """
     try:
-        algorithm = _ALGORITHM_OF[jwk["kty"], jwk.get("crv")]
-        is_to_verify = (
-            isinstance(jwk["kid"], str)
-            and canonical(jwk.get("alg")) in (None, algorithm)
-            and jwk.get("use") in (None, "sig")
-            and "verify" in (jwk.get("key_ops") or ["verify"])
-            and "d" not in jwk
-        )
-        key = PyJWK(jwk, algorithm) if is_to_verify else None
+        algorithm = _ALGORITHM_OF.get((jwk["kty"], jwk.get("crv")))
+        reasons = {
+            "is not of the type RSA, P-256 or Ed25519": algorithm is None,
+            "has no id": not isinstance(jwk.get("kid"), str),
+            "names an algorithm that is not its type's": (
+                canonical(jwk.get("alg")) not in (None, algorithm)
+            ),
+            "is not for signatures": jwk.get("use") not in (None, "sig"),
+            "is not for verifying": "verify" not in (jwk.get("key_ops") or ["verify"]),
+            "is published with its private half": "d" in jwk,
+        }
+        if reason := next((text for text, is_so in reasons.items() if is_so), ""):
+            return reason
+        key = PyJWK(jwk, algorithm)
     except (PyJWTError, ValueError, TypeError, KeyError) as error:
-        logger.warning("a key of the issuer is not usable: %s", type(error).__name__)
-        return None
-    return None if key is None or key.Algorithm.check_key_length(key.key) else key
+        return f"cannot be read ({type(error).__name__})"
+    return "is too short" if key.Algorithm.check_key_length(key.key) else key

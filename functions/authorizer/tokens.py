@@ -63,7 +63,7 @@ class Verifier:
         Raise KeysUnavailableError while the issuer has never been reached: the token may be good.
         """
         token = _credentials(authorization)
-        header, claims, signature = _read(token)
+        header, claims, signature = read(token)
         issuer, keys_of_issuer = self._claimed(claims)
         algorithm = _algorithm(header, issuer)
         try:
@@ -104,7 +104,7 @@ def _credentials(authorization: str) -> str:
     return token.lstrip(" ")
 
 
-def _read(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes]:
+def read(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes]:
     """Return header, claims and signature, not verified yet. Raise TokenError."""
     parts = token.split(".", 3)
     if len(parts) != 3 or not all(parts):

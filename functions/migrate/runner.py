@@ -15,7 +15,7 @@ import logging
 import re
 import time
 from pathlib import Path
-from typing import LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 
@@ -47,7 +47,6 @@ _STRANGERS = """
     FROM pg_class, aclexplode(relacl)
     WHERE oid = to_regclass('public.schema_migrations') AND grantee <> relowner
 """
-# The roles that may create in the schema beside its owner and ourselves.
 _CREATORS = """
     SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END
     FROM pg_namespace, aclexplode(nspacl)
@@ -102,12 +101,17 @@ def check_database(connection: psycopg.Connection) -> None:
             f"The database's encoding is {encoding and encoding[0]}, which cannot hold every text"
             " that the API accepts; use a database that was created with ENCODING 'UTF8'"
         )
-    others = _roles(connection, _CREATORS)
+    others = creators(connection)
     if others and not connection.execute(_MAY_CLOSE).rowcount:
         raise MigrationError(
             "Others may create in the schema public; let its owner run"
             f" REVOKE CREATE ON SCHEMA public FROM {', '.join(others)}"
         )
+
+
+def creators(connection: psycopg.Connection[Any]) -> list[str]:
+    """Return the roles that may create in the schema beside its owner and this role."""
+    return _roles(connection, _CREATORS)
 
 
 class Runner:
@@ -170,15 +174,15 @@ class Runner:
         with direct_transaction(connection):
             limit_time(connection, self._end)
             connection.execute(_LOCK)
-            pending = self._migrations[len(self._recorded(connection)) :]
+            pending = self._migrations[len(self.recorded(connection)) :]
             if not pending:
                 return None
             _close_schema(connection)
             self._apply(connection, pending[0])
             return pending[0].name
 
-    def _recorded(self, connection: psycopg.Connection) -> list[tuple[str, str]]:
-        """Return the applied migrations, after a check that the files have not changed since."""
+    def recorded(self, connection: psycopg.Connection) -> list[tuple[str, str]]:
+        """Return the applied migrations. Raise MigrationError for others than our files."""
         recorded = connection.execute(
             "SELECT name, checksum FROM public.schema_migrations ORDER BY version"
         ).fetchall()
@@ -215,10 +219,10 @@ def _roles(connection: psycopg.Connection, query: LiteralString) -> list[str]:
 
 def _close_schema(connection: psycopg.Connection) -> None:
     """Take the right to create in the schema from everybody but its owner and ourselves."""
-    for role in _roles(connection, _CREATORS):
+    for role in creators(connection):
         connection.execute(f"REVOKE CREATE ON SCHEMA public FROM {role} CASCADE".encode())
         logger.warning("The right to create in the schema public is taken from %s", role)
-    if others := _roles(connection, _CREATORS):
+    if others := creators(connection):
         raise MigrationError(f"{others[0]} may still create in the schema public")
 
 

@@ -50,6 +50,7 @@ def _make(folder: Path, *arguments: str, **variables: str) -> subprocess.Complet
         ("pipeline", "REPOSITORY"),
         ("adopt", "DATABASE_URL"),
         ("run", "DATABASE_URL"),
+        ("doctor", "DATABASE_URL"),
     ],
 )
 def test_no_value_is_expanded(folder: Path, goal: str, name: str) -> None:

@@ -29,7 +29,7 @@ _COMMENT_PART = re.compile(r"/\*|\*/")
 # Settings of a session that change how values are read or written, or which rows are seen, each
 # with the values that are fine. The first unit of work on a connection makes them all and reads
 # what they were; the ones after it make those that differ, for each takes 3 microseconds.
-_PINNED = {
+PINNED = {
     "DateStyle": ("ISO, MDY",),
     "IntervalStyle": ("postgres",),
     "TimeZone": ("UTC", "Etc/UTC", "GMT", "Etc/GMT"),
@@ -99,19 +99,19 @@ def new_session(transformer: Transformer, version: int) -> Session:
 
 def surveyed(session: Session, found: Mapping[str, str]) -> Session:
     """Return the session after its survey: it makes the pinned settings that are not fine."""
-    differing = [name for name, value in found.items() if value not in _PINNED[name]]
+    differing = [name for name, value in found.items() if value not in PINNED[name]]
     return _session(session.transformer, session.version, differing)
 
 
 def _session(transformer: Transformer, version: int, names: Iterable[str]) -> Session:
-    calls = [f"set_config('{name}', '{_PINNED[name][0]}', true)" for name in names]
+    calls = [f"set_config('{name}', '{PINNED[name][0]}', true)" for name in names]
     calls += [_CHECK] if version >= _CHECK_VERSION else []
     return Session(transformer, version, ", ".join([*calls, _READ_ONLY]), ", ".join(calls))
 
 
 def _pinned(version: int) -> list[str]:
     has_timeout = version >= _TRANSACTION_TIMEOUT_VERSION
-    return [name for name in _PINNED if has_timeout or name != "transaction_timeout"]
+    return [name for name in PINNED if has_timeout or name != "transaction_timeout"]
 
 
 class _Compiled(NamedTuple):
