@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,19 +21,28 @@ from neon import (
     ConfigurationError,
     Database,
     Effect,
+    OutcomeUnknownError,
+    ResultError,
     Statement,
+    StatementError,
+    TimedOutError,
+    UnavailableError,
     _address,
     direct_connection,
+    direct_conninfo,
     direct_transaction,
 )
 from neon._address import Target
+from neon._connection import Connection
+from neon._refusal import Refusal, classify
+from neon._statement import _CHECK
 from tests.neon.conftest import HOST, through
 
 READ, ONCE = Effect.READ, Effect.ONCE
 ONE = Statement("SELECT 1 AS one")
 Connect = Callable[..., Database]
 Alter = Callable[..., None]
-# Settings of a role or a database that change how values are read or written.
+# One session setting of a role or database, that changes how values are read or written.
 HOSTILE = {
     "datestyle": "German",
     "intervalstyle": "sql_standard",
@@ -40,6 +53,7 @@ HOSTILE = {
     "array_nulls": "off",
     "transform_null_equals": "on",
     "row_security": "off",
+    "lc_monetary": "C",
     "client_encoding": "LATIN1",
     "search_path": "nowhere",
 }
@@ -85,25 +99,62 @@ def alter(postgres: Postgres) -> Iterator[Alter]:
 # -- settings of a session -----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", HOSTILE)
 def test_no_setting_of_the_role_changes_a_value(
-    connect: Connect, postgres: Postgres, alter: Alter
+    connect: Connect, postgres: Postgres, alter: Alter, name: str
 ) -> None:
-    alter(**HOSTILE)
+    alter(**{name: HOSTILE[name]})
     database = connect(postgres.url)
     for _ in range(3):  # the first unit reads the settings, the others make those that differ
         ((row,),) = database.run(VALUES, effect=READ)
         assert row == EXPECTED
+        assert repr(row["number"]) == "0.30000000000000004"
         assert row["at"].tzinfo is UTC
     assert database.telemetry.round_trips == 3
 
 
+def test_the_settings_of_a_usual_session_cost_nothing(connect: Connect, postgres: Postgres) -> None:
+    database = connect(postgres.url)
+    database.run(ONE, effect=READ)
+    assert database._connection is not None
+    assert database._connection.session.writing == _CHECK
+
+
+def test_whatever_a_loader_raises_is_a_result_error_without_the_value(
+    connect: Connect, postgres: Postgres
+) -> None:
+    """The session's own style is made German by the unit itself, against what was pinned."""
+    german = Statement("SELECT set_config('datestyle', 'German', true), now() AS at")
+    with pytest.raises(ResultError) as caught:
+        connect(postgres.url).run(german, Statement("SELECT now() AS at"), effect=ONCE)
+    assert str(datetime.now(UTC).year) not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("effect", [READ, ONCE])
 def test_a_transaction_timeout_of_the_role_is_replaced_by_the_units_own(
-    connect: Connect, postgres: Postgres, alter: Alter
+    connect: Connect, postgres: Postgres, alter: Alter, effect: Effect
 ) -> None:
     alter(transaction_timeout="300ms")
+    slow = Statement("SELECT pg_sleep(0.6)")
     database = connect(postgres.url)
-    for effect in (READ, ONCE):
-        database.run(Statement("SELECT pg_sleep(0.5)"), effect=effect)
+    for _ in range(2):
+        database.run(slow, effect=effect)
+    alter(transaction_timeout="20s")
+    other = connect(postgres.url)
+    for _ in range(2):
+        with pytest.raises(TimedOutError):
+            other.run(*[Statement("SELECT pg_sleep(0.25)")] * 2, effect=effect, timeout=0.3)
+
+
+def test_a_guard_that_the_search_path_hides_is_said(
+    connect: Connect, postgres: Postgres, alter: Alter
+) -> None:
+    alter(search_path="nowhere")
+    database = connect(postgres.url, guard=Statement("SELECT refuse_privileged_login()"))
+    with pytest.raises(ConfigurationError, match="search_path may be wrong"):
+        database.run(ONE, effect=READ)
 
 
 def test_a_direct_transaction_leaves_nothing_in_a_session_that_a_pooler_shares(
@@ -119,7 +170,78 @@ def test_a_direct_transaction_leaves_nothing_in_a_session_that_a_pooler_shares(
             assert other.execute(shown).fetchone() == (pid, '"$user", public')
 
 
+@pytest.mark.usefixtures("table")
+def test_a_changed_plan_is_told_by_the_servers_function_and_not_by_its_words(
+    connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedded server speaks English only, so the words are taken away here."""
+    from neon import _connection, _errors
+
+    real = _errors.field
+    monkeypatch.setattr(
+        _connection, "field", lambda each, name: "" if "MESSAGE" in name.name else real(each, name)
+    )
+    database = connect(postgres.url)
+    everything = Statement("SELECT * FROM hits")
+    database.run(everything, effect=READ)
+    postgres.admin("ALTER TABLE hits ADD COLUMN at int")
+    assert database.run(everything, effect=READ) == [[]]
+    assert database.telemetry.prepared_refused == 1
+
+
+# -- encodings -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_an_encoding_that_cannot_hold_every_character_is_refused_at_the_connect(
+    connect: Connect, postgres: Postgres, encoding: str
+) -> None:
+    postgres.admin(
+        "DROP DATABASE IF EXISTS narrow",
+        f"CREATE DATABASE narrow ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0",
+    )
+    url = postgres.url.replace("/postgres", "/narrow")
+    with pytest.raises(ConfigurationError, match=f"server_encoding is {encoding}"):
+        connect(url).run(ONE, effect=READ)
+
+
 # -- the environment -----------------------------------------------------------------------------
+
+AMBIENT = {
+    "PGHOST": "127.9.9.9",
+    "PGHOSTADDR": "127.9.9.9",
+    "PGPORT": "1",
+    "PGDATABASE": "nowhere",
+    "PGUSER": "nobody",
+    "PGPASSWORD": "wrong",
+    "PGOPTIONS": "-c default_transaction_read_only=on",
+    "PGSSLMODE": "require",
+    "PGCHANNELBINDING": "require",
+    "PGREQUIREAUTH": "none",
+    "PGCLIENTENCODING": "LATIN1",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGDATESTYLE": "German",
+    "PGTZ": "Asia/Kathmandu",
+    "PGSSLROOTCERT": "/nowhere",
+    "PGGSSENCMODE": "require",
+    "PGREQUIREPEER": "nobody",
+    "PGMINPROTOCOLVERSION": "3.2",
+}
+
+
+def test_no_variable_and_no_file_of_libpq_changes_a_connection(
+    connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in AMBIENT.items():
+        monkeypatch.setenv(name, value)
+    passwords = tmp_path / ".pgpass"
+    passwords.write_text("*:*:*:*:wrong\n")
+    passwords.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    assert connect(postgres.url).run(VALUES, effect=READ) == [[EXPECTED]]
+    # No host, port and database: the socket of this machine, and nothing that PGHOST says.
+    parameters = conninfo_to_dict(direct_conninfo("postgresql://alice@"))
+    assert (parameters["host"], parameters["port"], parameters["dbname"]) == ("", "5432", "alice")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +309,39 @@ def test_an_address_has_an_age(
 
 
 @pytest.mark.usefixtures("table")
+@pytest.mark.parametrize(
+    ("effect", "error"), [(READ, UnavailableError), (ONCE, OutcomeUnknownError)]
+)
+def test_an_error_of_libpq_itself_says_nothing_about_what_was_done(
+    connect: Connect, postgres: Postgres, effect: Effect, error: type[Exception]
+) -> None:
+    """The length in a row is damaged on the way; libpq reports that without an SQLSTATE."""
+    write = Statement("INSERT INTO hits VALUES ('damage me') RETURNING op")
+    read = Statement("SELECT 'damage me'")
+    with _damaging(postgres.port) as port:
+        database = connect(postgres.url.replace(f":{postgres.port}/", f":{port}/"))
+        with pytest.raises(error):
+            database.run(write if effect is ONCE else read, effect=effect)
+        database.close()
+    assert postgres.admin("SELECT count(*) FROM hits") == [(effect is ONCE,)]
+
+
+def test_a_lack_of_memory_is_one_of_our_errors(
+    connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    database = connect(postgres.url)
+    for method, error in [("_receive", OutcomeUnknownError), ("_queue_one", UnavailableError)]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, method, fail)
+            with pytest.raises(error):
+                database.run(ONE, effect=ONCE)
+    assert database.run(ONE, effect=READ) == [[{"one": 1}]]
+
+
+@pytest.mark.usefixtures("table")
 def test_a_server_that_has_not_read_all_yet_is_not_cut_off(
     connect: Connect, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +355,24 @@ def test_a_server_that_has_not_read_all_yet_is_not_cut_off(
     assert database.telemetry.retries == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        ('FATAL:  permission denied for database "tasks"', Refusal.PERMANENT),
+        ("FATAL:  Max client connections reached", Refusal.BUSY),
+        ("FATAL:  MaxClientsInSessionMode: max clients reached - in Session mode", Refusal.BUSY),
+        ("FATAL:  Timed-out waiting to acquire database connection", Refusal.BUSY),
+        ("FATAL:  Passwort-Authentifizierung für Benutzer »x« fehlgeschlagen", Refusal.UNKNOWN),
+        ('ВАЖНО:  пользователь "x" не прошёл проверку подлинности', Refusal.UNKNOWN),
+        ('致命错误:  用户 "x" Password 认证失败', Refusal.UNKNOWN),
+    ],
+)
+def test_more_refusals_are_known_and_one_in_another_language_is_a_servers(
+    text: str, refusal: Refusal
+) -> None:
+    assert classify(text) is refusal
+
+
 def test_a_refusal_in_another_language_has_the_secret_fetched_again(
     connect: Connect, proxy: Proxy
 ) -> None:
@@ -209,8 +382,46 @@ def test_a_refusal_in_another_language_has_the_secret_fetched_again(
     assert database.run(ONE, effect=READ) == [[{"one": 1}]]
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [";COMMIT", " ; ; commit", "/* /* a */ */ COMMIT", "-- a\rCOMMIT", "/**/;--\n/* ; */ROLLBACK"],
+)
+def test_the_end_of_a_transaction_hides_behind_nothing(
+    connect: Connect, postgres: Postgres, sql: Any
+) -> None:
+    with pytest.raises(StatementError, match=r"cannot hold (COMMIT|ROLLBACK)"):
+        connect(postgres.url).run(Statement(sql), effect=ONCE)
+
+
 def test_a_full_disk_is_for_a_person_to_act_on(connect: Connect, postgres: Postgres) -> None:
     """Neon says it at the limit of a project's storage."""
     full = Statement("DO $$ BEGIN RAISE SQLSTATE '53100'; END $$")
     with pytest.raises(ConfigurationError, match="DiskFull"):
         connect(postgres.url).run(full, effect=ONCE)
+
+
+@contextmanager
+def _damaging(target: int) -> Iterator[int]:
+    """Run a relay that makes a value's length in a row too large; yield its port."""
+    good, damaged = (b"\0\1\0\0\0" + length + b"damage me" for length in (b"\t", b"\x7f"))
+    with ExitStack() as sockets, ThreadPoolExecutor(30) as threads:
+        listener = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+        def copy(source: socket.socket, sink: socket.socket) -> None:
+            with suppress(OSError):
+                while data := source.recv(65536):
+                    sink.sendall(data.replace(good, damaged))
+                sink.shutdown(socket.SHUT_RDWR)
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    client = sockets.enter_context(listener.accept()[0])
+                    server = socket.create_connection(("127.0.0.1", target))
+                    sockets.enter_context(server)
+                    threads.submit(copy, client, server)
+                    threads.submit(copy, server, client)
+
+        threads.submit(accept)
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)

@@ -83,6 +83,15 @@ def test_a_table_that_changed_under_a_prepared_statement_costs_no_error(
     assert database.telemetry.connects == 1
 
 
+def test_only_so_many_statements_are_prepared(connect: Connect, postgres: Postgres) -> None:
+    database = connect(postgres.url)
+    for number in range(300):
+        sql = f"SELECT {number} AS n"
+        assert database.run(Statement(sql), effect=READ) == [[{"n": number}]]
+    ((row,),) = database.run(Statement("SELECT count(*) FROM pg_prepared_statements"), effect=READ)
+    assert row == {"count": 256}
+
+
 def _unaccounted() -> dict[str, int]:
     """Return the setting that makes PgBouncer ignore prepared statements, as old versions do."""
     return {"max_prepared_statements": 0} if pgbouncer_version() >= (1, 21) else {}
