@@ -27,6 +27,7 @@ class Ledger(Record):
     """The record of a run; `surprises` has each response that broke the contract."""
 
     acknowledged: Counter[str] = field(default_factory=Counter)
+    operations: int = 0  # of acknowledged batches
     hung_up: int = 0
     retries: int = 0
     replays: int = 0
@@ -66,7 +67,8 @@ class Customer:
     async def live(self, over: asyncio.Event) -> None:
         """Use the API until it is over, and finish the last request."""
         of_any = [*[self._update] * 3, *[self._toggle] * 3, self._delete, self._refused, self._get]
-        others = [*[self._create] * 3, self._delete_again, self._list]
+        others = [*[self._create] * 3, self._delete_again, self._list, *[self._batch] * 2]
+        others += [self._refused_batch]
         while not over.is_set():
             number = self._chance.randrange(len(of_any) + len(others))
             if number < len(others):
@@ -111,6 +113,43 @@ class Customer:
         stale, body = {"If-Match": '"1"'}, {"title": "refused"}
         await self._write("refused update", "PUT", f"/{id_}", 412, json=body, headers=stale)
 
+    async def _batch(self) -> None:
+        """Create two tasks, toggle up to three and delete the third: all of it or nothing."""
+        ids = self._chance.sample([*self.tasks], min(3, len(self.tasks)))
+        expected = [(self._new_title(), False) for _ in range(2)]
+        expected += [(self.tasks[id_].title, not self.tasks[id_].completed) for id_ in ids[:2]]
+        operations = [
+            *({"op": "create", "task": {"title": title}} for title, _ in expected[:2]),
+            *({"op": "toggle", "id": id_, "if_match": self.tasks[id_].etag} for id_ in ids),
+            *({"op": "delete", "id": id_} for id_ in ids[2:]),
+        ]
+        body = {"operations": operations}
+        response = await self._write("batch", "POST", "/batch", 200, json=body)
+        if response.status == 200:
+            results = response.body["results"][: len(expected)]
+            self._expect("batch", [_shown(each["task"]) for each in results], expected)
+            for (title, completed), result in zip(expected, results, strict=True):
+                self.tasks[result["task"]["id"]] = Known(title, completed, result["etag"])
+            for id_ in ids[2:]:
+                del self.tasks[id_]
+            self._ledger.operations += len(operations)
+
+    async def _refused_batch(self) -> None:
+        """Send a batch whose last operation is refused, so that nothing of it may appear."""
+        if not self.tasks:
+            return
+        id_ = self._chance.choice([*self.tasks])
+        operations: list[dict[str, Any]] = [
+            {"op": "create", "task": {"title": "refused"}},
+            {"op": "toggle", "id": id_},
+            {"op": "delete", "id": str(uuid.uuid4())},
+        ]
+        # A refused batch is not recorded, so it is no write that the table of keys would have.
+        request = {"json": {"operations": operations}, "headers": _a_key()}
+        response = await self._until_answered("POST", "/batch", 404, **request)
+        if response.status == 404:
+            self._expect("refused batch", response.body["operation"], 2)
+
     async def _get(self, id_: str, task: Known) -> None:
         response = await self._until_answered("GET", f"/{id_}", 200)
         if response.status == 200:
@@ -132,7 +171,7 @@ class Customer:
         headers: Mapping[str, str] | None = None,
         **body: Any,
     ) -> Response:
-        body["headers"] = {"Idempotency-Key": str(uuid.uuid4()), **(headers or {})}
+        body["headers"] = {**_a_key(), **(headers or {})}
         if self._chance.random() < _GIVE_UP:
             await self._give_up_on(method, path, body)
         response = await self._until_answered(method, path, expected, **body)
@@ -176,6 +215,10 @@ class Customer:
     def _expect(self, what: str, found: object, expected: object) -> None:
         if found != expected:
             self._ledger.surprises.append(f"{what} showed {found} and not {expected}")
+
+
+def _a_key() -> dict[str, str]:
+    return {"Idempotency-Key": str(uuid.uuid4())}
 
 
 def _shown(task: Mapping[str, Any]) -> tuple[str, bool]:

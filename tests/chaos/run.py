@@ -24,7 +24,7 @@ from tests.running import Running, running
 from tests.server_faults import ServerFaults
 
 CUSTOMERS = 100
-ENVIRONMENTS_EACH = 5  # of seven functions
+ENVIRONMENTS_EACH = 5  # of eight functions
 POOL = 5
 KINDS = {
     "backend killed": 1,
@@ -64,6 +64,9 @@ class Result:
             "faults": f"{self.faults.total()} ({counts(self.faults)})",
             "hung up, retries, replays": f"{ledger.hung_up}, {ledger.retries}, {ledger.replays}",
             "writes acknowledged": f"{ledger.acknowledged.total()}",
+            "of them batches, with operations": (
+                f"{ledger.acknowledged['batch']}, {ledger.operations}"
+            ),
             "tasks at the end": f"{self.tasks}",
             "lost": f"{self.lost}",
             "doubled": f"{self.doubled}",

@@ -20,6 +20,7 @@ class Kind(Enum):
     UNKEYED = "unkeyed"  # the client sends it once
     KEYED = "keyed"  # the key is stored with the write, and the client repeats it until it knows
     REPEATABLE = "repeatable"  # the write checks whether its row is already there
+    BATCH = "batch"  # several statements behind a key that is stored with them
 
 
 class Told(Enum):
@@ -30,20 +31,40 @@ class Told(Enum):
     UNKNOWN = "unknown"
 
 
-_INSERT: dict[Kind, LiteralString] = {
-    Kind.UNKEYED: "INSERT INTO fault_writes SELECT %(id)s, length(%(text)s)",
-    Kind.KEYED: """
+_ADD: LiteralString = """
+    INSERT INTO fault_writes SELECT %(id)s, length(%(text)s)
+    WHERE current_setting('faults.is_new') = 'yes'
+"""
+_STATEMENTS: dict[Kind, tuple[LiteralString, ...]] = {
+    Kind.UNKEYED: ("INSERT INTO fault_writes SELECT %(id)s, length(%(text)s)",),
+    Kind.KEYED: (
+        """
         WITH key AS (
             INSERT INTO fault_keys VALUES (%(id)s) ON CONFLICT DO NOTHING RETURNING id
         )
         INSERT INTO fault_writes SELECT id, length(%(text)s) FROM key
     """,
+    ),
     # No constraint helps here: it is repeatable only if there is one attempt at a time.
-    Kind.REPEATABLE: """
+    Kind.REPEATABLE: (
+        """
         INSERT INTO fault_writes SELECT %(id)s, length(%(text)s)
         WHERE NOT EXISTS (SELECT FROM fault_writes WHERE id = %(id)s)
     """,
+    ),
+    Kind.BATCH: (
+        """
+        WITH key AS (
+            INSERT INTO fault_keys VALUES (%(id)s) ON CONFLICT DO NOTHING RETURNING id
+        )
+        SELECT set_config(
+            'faults.is_new', CASE WHEN EXISTS (SELECT FROM key) THEN 'yes' ELSE 'no' END, true
+        )
+    """,
+        *(_ADD, _ADD, _ADD),
+    ),
 }
+_ROWS = {kind: 3 if kind is Kind.BATCH else 1 for kind in Kind}
 TABLES = (
     "CREATE TABLE fault_keys (id text PRIMARY KEY)",
     "CREATE TABLE fault_writes (id text, length int)",
@@ -60,6 +81,11 @@ class Write:
     kind: Kind
     told: Told = Told.UNKNOWN
     was_read: bool = False
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows the write inserts."""
+        return _ROWS[self.kind]
 
 
 class Client(threading.Thread):
@@ -87,20 +113,22 @@ class Client(threading.Thread):
     def _write(self) -> None:
         write = Write(uuid.uuid4().hex, self._chance.choice(list(Kind)))
         self.writes.append(write)
-        statement = Statement(_INSERT[write.kind], {"id": write.id, "text": self._text()})
+        params = {"id": write.id, "text": self._text()}
+        statements = [Statement(sql, params) for sql in _STATEMENTS[write.kind]]
         effect = Effect.ONCE if write.kind is Kind.UNKEYED else Effect.REPEATABLE
-        write.told = self._run(statement, effect)
-        for _ in range(_KEY_ATTEMPTS if write.kind is Kind.KEYED else 0):
+        write.told = self._run(statements, effect)
+        has_key = write.kind in (Kind.KEYED, Kind.BATCH)
+        for _ in range(_KEY_ATTEMPTS if has_key else 0):
             # After an unknown attempt, "nothing was done" is about the new attempt only.
-            if write.told is Told.UNKNOWN and self._run(statement, effect) is Told.DONE:
+            if write.told is Told.UNKNOWN and self._run(statements, effect) is Told.DONE:
                 write.told = Told.DONE
         if write.told is Told.DONE and self._chance.random() < 0.5:
             self._read(write)
 
-    def _run(self, statement: Statement, effect: Effect) -> Told:
+    def _run(self, statements: list[Statement], effect: Effect) -> Told:
         try:
             with deadline(self._chance.uniform(0.4, 2.0)):
-                self._database.run(statement, effect=effect)
+                self._database.run(*statements, effect=effect)
         except OutcomeUnknownError:
             return Told.UNKNOWN
         except DatabaseError:

@@ -44,7 +44,8 @@ _SETTINGS = {
     "transaction_timeout": "20s",
 }
 _COLUMNS = (
-    *("writes", "lost", "doubled", '"nothing was done" though done', '"done" though not'),
+    *("writes", "lost", "doubled", "half done"),
+    *('"nothing was done" though done', '"done" though not'),
     "unknown",
 )
 
@@ -56,13 +57,16 @@ class Account:
     writes: int = 0
     lost: int = 0
     doubled: int = 0
+    halved: int = 0
     denied: int = 0
     invented: int = 0
     unknown: int = 0
 
-    def add(self, write: Write, times: int) -> None:
-        """Count a write that the table has so many times."""
+    def add(self, write: Write, rows: int) -> None:
+        """Count a write of which the table has so many rows."""
+        times, rest = divmod(rows, write.rows)
         self.writes += 1
+        self.halved += rest > 0
         self.doubled += times > 1
         self.denied += write.told is Told.NOTHING and times > 0
         is_missing = write.told is Told.DONE and times == 0
