@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 import requests
 from selenium.common.exceptions import WebDriverException
@@ -11,11 +14,17 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.contract.browser import chromium, log
+from bench.servers import until
+from tests.contract.browser import chromium, log, requested
 from tests.contract.client import Client
-from tests.running import Running, running
+from tests.identity.conftest import execute
+from tests.running import Running, free_port, running, start, stop, until_ready
 
 SECRET = "a-secret-that-only-these-tests-know-0123456789"
+_WAITING = """
+SELECT count(*)::int FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +39,11 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """Run one browser for this file, because it starts slowly."""
     with chromium(tmp_path_factory.mktemp("profile")) as browser:
         yield browser
+
+
+def _batches(chrome: Chrome) -> int:
+    """Return how many batches the browser has sent since the last call of `requested`."""
+    return sum(url.endswith("/tasks/batch") for url in requested(chrome))
 
 
 class Page:
@@ -153,6 +167,78 @@ def test_a_write_without_a_network_is_sent_once_when_it_is_back(page: Page, clie
     page.be_offline(False)
     page.shows("Written on a train")
     assert len(client.send("GET", client.path()).json()) == 1
+
+
+def test_changes_without_a_network_are_one_batch_when_it_is_back(
+    page: Page, client: Client
+) -> None:
+    page.add("First")
+    page.shows("First")
+    requested(page.chrome)
+    page.be_offline(True)
+    page.complete()
+    for title in ("Second", "Third"):
+        page.add(title)
+    page.says("3 not sent yet")
+    page.be_offline(False)
+    page.shows("First", "Second", "Third")
+    tasks = client.send("GET", client.path()).json()
+    assert [(each["title"], each["completed"]) for each in tasks] == [
+        ("First", True),
+        ("Second", False),
+        ("Third", False),
+    ]
+    assert _batches(page.chrome) == 1
+
+
+def test_all_that_is_shown_is_completed_and_cleared(page: Page, client: Client) -> None:
+    for number in range(3):
+        page.add(str(number))
+        page.shows(*map(str, range(number + 1)))
+    (first, *_) = client.send("GET", client.path()).json()
+    requested(page.chrome)
+    page.press("Complete all")
+    page.shows("0", "1", "2", where="li.completed .title")
+    assert all(each["completed"] for each in client.send("GET", client.path()).json())
+    assert _batches(page.chrome) == 1
+    client.send("DELETE", client.path(first["id"]))  # refuses the batch, and the rest goes again
+    page.press("Clear completed")
+    page.shows()
+    assert client.titles() == []
+    assert _batches(page.chrome) == 2
+    assert log(page.chrome, "browser") != []  # the 404
+
+
+def test_changes_are_done_once_though_the_server_is_killed_before_its_answer(
+    chrome: Chrome, new_database: Callable[[], str]
+) -> None:
+    """The first batch waits in the database when the server dies; a second one waits behind it."""
+    database = new_database()
+    settings = {"JWT_SECRET": SECRET, "DATABASE_URL": database, "PORT": str(free_port())}
+    process = start(settings)
+    try:
+        client = Client(until_ready(process).url, SECRET)
+        task = client.create(title="First")
+        page = Page(chrome, client.base_url, client.user)
+        page.shows("First")
+        with psycopg.connect(database) as holder:
+            holder.execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", (task["id"],))
+            page.complete()
+            until(lambda: execute(database, _WAITING) == [(1,)])
+            page.add("Second")
+            os.killpg(process.pid, signal.SIGKILL)
+        page.says("2 not sent yet")
+        process.wait()
+        process = start(settings)
+        until_ready(process)
+        page.shows("First", "Second")
+        tasks = client.send("GET", client.path()).json()
+        assert [(each["title"], each["completed"]) for each in tasks] == [
+            ("First", True),
+            ("Second", False),
+        ]
+    finally:
+        stop(process)
 
 
 @pytest.mark.parametrize(
