@@ -99,6 +99,7 @@ def test_the_first_operation_that_cannot_be_done_is_the_answer_and_nothing_has_c
         ([create(), 5], "model_type", [1]),
         ([create(), {}], "missing", [1, "op"]),
         ([create(), {"op": "purge"}], "literal_error", [1, "op"]),
+        ([create(), 5], "dict_type", [1]),
         ([{"op": "create"}], "missing", [0, "task"]),
         ([create()] * 3 + [create(title=" ")], "string_too_short", [3, "task", "title"]),
         ([create(description="x" * 5001)], "string_too_long", [0, "task", "description"]),

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, LiteralString
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WrapValidator
+from pydantic_core import PydanticKnownError
 
 from neon import Statement
 from tasks.errors import (
@@ -84,6 +85,8 @@ class _Operation(BaseModel, defer_build=True):
 
 def _read(value: object, _union: object) -> BaseModel:
     """Read an operation by its `op`, which the union would add to the place of every error."""
+    if not isinstance(value, dict):
+        raise PydanticKnownError("dict_type")
     return _MODELS[_Operation.model_validate(value).op].model_validate(value)
 
 
