@@ -96,7 +96,6 @@ def test_the_first_operation_that_cannot_be_done_is_the_answer_and_nothing_has_c
         ([], "too_short", []),
         ([create()] * 51, "too_long", []),
         ({}, "list_type", []),
-        ([create(), 5], "model_type", [1]),
         ([create(), {}], "missing", [1, "op"]),
         ([create(), {"op": "purge"}], "literal_error", [1, "op"]),
         ([create(), 5], "dict_type", [1]),
