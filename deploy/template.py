@@ -139,18 +139,21 @@ def parameter_values(document: Document, environ: Mapping[str, str]) -> Document
 
     Raise TemplateError when a value breaks the template's rules, without repeating the value.
     """
-    values: Document = {}
-    for name, definition in document.get("Parameters", {}).items():
-        variable = variable_name(name)
-        value = environ.get(variable, definition.get("Default"))
-        if value is None:
-            raise TemplateError(f"{variable} has to be set: {name} has no default.")
-        is_list = definition.get("Type") == "CommaDelimitedList"
-        parts = [part.strip() for part in str(value).split(",")] if is_list else [str(value)]
-        for part in parts:
-            _check_parameter(variable, part, definition)
-        values[name] = parts if is_list else str(value)
-    return values
+    names = document.get("Parameters", {})
+    return {name: parameter_value(document, name, environ) for name in names}
+
+
+def parameter_value(document: Document, name: str, environ: Mapping[str, str]) -> str | list[str]:
+    """Return the value of one parameter, as `parameter_values` does."""
+    variable, definition = variable_name(name), document["Parameters"][name]
+    value = environ.get(variable, definition.get("Default"))
+    if value is None:
+        raise TemplateError(f"{variable} has to be set: {name} has no default.")
+    is_list = definition.get("Type") == "CommaDelimitedList"
+    parts = [part.strip() for part in str(value).split(",")] if is_list else [str(value)]
+    for part in parts:
+        _check_parameter(variable, part, definition)
+    return parts if is_list else str(value)
 
 
 def _check_parameter(variable: str, value: str, definition: Mapping[str, Any]) -> None:

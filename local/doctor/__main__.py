@@ -1,7 +1,6 @@
 """`make doctor`: run all checks side by side, print the table, exit with 1 if something is broken.
 
-Every value comes in the environment, as for the other targets; TOKEN has a token, ENV a deployed
-environment.
+Every value comes in the environment, as for the other targets.
 """
 
 from __future__ import annotations
@@ -10,116 +9,103 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from threading import Thread
 
-from deploy.template import functions, parse
+from deploy.template import functions
 from local.doctor import database, deployed, issuer, surroundings
-from local.doctor.findings import COLOURS, Finding, Findings, State
+from local.doctor.findings import BROKEN, FINE, HURTS, UNCHECKED, Finding, Findings
 from local.errors import SENTENCES
 from local.settings import Settings
-from local.terminal import coloured, printable
+from local.terminal import DIM, GREEN, RED, YELLOW, coloured, printable
 
 _SECONDS = 9.0
-_CONCURRENCY = 10
+_CONCURRENCY = 10  # as CONCURRENCY of `make run`
 _KEPT_SECRET = Path(".local", "jwt_secret")  # what `make run` signs tokens with
+_COLOURS = {FINE: GREEN, HURTS: YELLOW, BROKEN: RED, UNCHECKED: DIM}
 
 Check = Callable[[], Findings]
 
 
 def main() -> None:
-    """Print the table."""
-    logging.disable(logging.CRITICAL)
+    """Print the table, and exit."""
+    logging.disable(logging.CRITICAL)  # the functions' lines, in JSON
     findings = diagnose()
-    for line in table(findings):
-        print(line)
-    is_broken = any(each.state is State.BROKEN for each in findings)
-    sys.stdout.flush()
-    os._exit(is_broken)  # a check that hangs would keep the process
+    print("\n".join(table(findings)), flush=True)
+    os._exit(any(each.state is BROKEN for each in findings))  # also past a check that hangs
 
 
 def diagnose() -> list[Finding]:
     """Run every check that has something to look at, within ten seconds in total."""
     given = {name: value for name, value in os.environ.items() if value}
     settings = Settings(Path.cwd(), 0, _CONCURRENCY, given.get("DATABASE_URL"), given)
-    # Before the PG variables are gone, as they are in every command.
-    here = (surroundings.variables, surroundings.parameters, surroundings.origins)
-    found = [each for check in here for each in check(settings)]
+    found = list(surroundings.check(settings))
     for name in [each for each in os.environ if each.startswith("PG")]:
-        del os.environ[name]
-    return found + _side_by_side(_elsewhere(settings))
+        del os.environ[name]  # as every command does
+    checks = [*_databases(given), *_issuers(given), *_deployed(given)]
+    return found + _side_by_side(checks)
 
 
-def _elsewhere(settings: Settings) -> dict[str, list[Check]]:
-    """Return the checks that wait for others, by area."""
-    return {**_databases(settings), **_issuers(settings), **_deployed(settings)}
-
-
-def _databases(settings: Settings) -> dict[str, list[Check]]:
-    url, owner = settings.database_url, settings.environ.get("OWNER_DATABASE_URL")
+def _databases(given: dict[str, str]) -> Iterator[tuple[str, Check]]:
+    url, owner = given.get("DATABASE_URL"), given.get("OWNER_DATABASE_URL")
     if not url:
-        return {"database": [partial(_unchecked, "database", "DATABASE_URL")]}
-    use = database.Use(serves=True, migrates=not owner)
-    checks: dict[str, list[Check]] = {
-        "database": [partial(database.check, "database", url, use, _environments(settings))]
-    }
+        yield _unchecked("database", "DATABASE_URL")
+    else:
+        found = functions(surroundings.template()).values()
+        variables = (each.get("Environment", {}).get("Variables", {}) for each in found)
+        environments = _CONCURRENCY * sum("DATABASE_URL" in each for each in variables)
+        look = partial(database.check, "database", url, serves=True, migrates=not owner)
+        yield "database", partial(look, environments=environments)
     if owner:
-        use = database.Use(serves=False, migrates=True)
-        checks["owner"] = [partial(database.check, "owner", owner, use, 0)]
-    return checks
+        yield "owner", partial(database.check, "owner", owner, migrates=True)
 
 
-def _environments(settings: Settings) -> int:
-    """Return how many environments of `make run` may each hold a connection."""
-    found = functions(parse(settings.template)).values()
-    variables = (each.get("Environment", {}).get("Variables", {}) for each in found)
-    return settings.concurrency * sum("DATABASE_URL" in each for each in variables)
+def _issuers(given: dict[str, str]) -> Iterator[tuple[str, Check]]:
+    if not given.keys() & set(issuer.SOURCES):
+        if not _KEPT_SECRET.exists():
+            yield _unchecked("issuer", f"none of {', '.join(issuer.SOURCES)}")
+            return
+        given = {**given, "JWT_SECRET": _KEPT_SECRET.read_text().strip()}
+    trusted, line = issuer.read(given)
+    yield "issuer", lambda: iter([line])
+    for each in trusted:
+        if each.jwks_url:
+            yield "issuer", partial(issuer.check, each)
+    if trusted and "TOKEN" in given:
+        yield "token", partial(issuer.check_token, given["TOKEN"], trusted)
+    else:
+        yield _unchecked("token", "TOKEN")
 
 
-def _issuers(settings: Settings) -> dict[str, list[Check]]:
-    environ = dict(settings.environ)
-    if not environ.keys() & set(issuer.SOURCES) and _KEPT_SECRET.exists():
-        environ["JWT_SECRET"] = _KEPT_SECRET.read_text().strip()
-    if not environ.keys() & set(issuer.SOURCES):
-        return {"issuer": [partial(_unchecked, "issuer", " or ".join(issuer.SOURCES))]}
-    trusted, checks = issuer.issuers(environ)
-    text = environ.get("TOKEN")
-    if not text or not trusted:
-        return {"issuer": checks, "token": [partial(_unchecked, "token", "TOKEN")]}
-    return {"issuer": checks, "token": [partial(issuer.token, text, trusted)]}
+def _deployed(given: dict[str, str]) -> Iterator[tuple[str, Check]]:
+    if name := given.get("ENV"):
+        yield name, partial(deployed.check, name)
+    else:
+        yield _unchecked("deployed", "ENV")
 
 
-def _deployed(settings: Settings) -> dict[str, list[Check]]:
-    name = settings.environ.get("ENV")
-    return {
-        name or "ENV": [
-            partial(deployed.check, name) if name else partial(_unchecked, "deployed", "ENV")
-        ]
-    }
+def _unchecked(area: str, what: str) -> tuple[str, Check]:
+    is_none = what.startswith("none")
+    text = f"{what} is given" if is_none else f"{what} is not given"
+    return area, lambda: iter([Finding(area, "", UNCHECKED, text)])
 
 
-def _unchecked(area: str, variable: str) -> Findings:
-    yield Finding(area, "", State.UNCHECKED, f"{variable} is not given")
-
-
-def _side_by_side(areas: Mapping[str, list[Check]]) -> list[Finding]:
+def _side_by_side(checks: list[tuple[str, Check]]) -> list[Finding]:
     """Run each check in a thread of its own, and say which do not end in time."""
-    end = time.monotonic() + _SECONDS
-    running = []
-    for area, checks in areas.items():
-        for check in checks:
-            lines: list[Finding] = []
-            thread = Thread(target=_collect, args=[area, check, lines], daemon=True)
-            thread.start()
-            running.append((area, thread, lines))
+    end, running = time.monotonic() + _SECONDS, []
+    for area, check in checks:
+        lines: list[Finding] = []
+        thread = Thread(target=_collect, args=[area, check, lines], daemon=True)
+        thread.start()
+        running.append((area, thread, lines))
     found: list[Finding] = []
     for area, thread, lines in running:
         thread.join(max(0.0, end - time.monotonic()))
         found += lines
         if thread.is_alive():
-            found.append(Finding(area, "time", State.BROKEN, "It does not answer in time."))
+            found.append(Finding(area, "time", BROKEN, "It does not answer in time."))
     return found
 
 
@@ -129,16 +115,16 @@ def _collect(area: str, check: Check, lines: list[Finding]) -> None:
     except Exception as error:
         # Its text may hold a value; its type says enough.
         text = f"The check itself failed ({type(error).__name__})."
-        lines.append(Finding(area, "check", State.BROKEN, text))
+        lines.append(Finding(area, "check", BROKEN, text))
 
 
 def table(findings: list[Finding]) -> list[str]:
     """Return the lines of the table, in the order of the checks."""
-    widths = [max(len(str(row[column])) for row in findings) for column in (0, 1)]
-    state_width = max(len(each.value) for each in State)
+    areas = max(len(each.area) for each in findings)
+    names = max(len(each.name) for each in findings)
     return [
-        f"{each.area:<{widths[0]}}  {each.name:<{widths[1]}}  "
-        f"{coloured(f'{each.state.value:<{state_width}}', COLOURS[each.state], sys.stdout)}  "
+        f"{printable(each.area):<{areas}}  {each.name:<{names}}  "
+        f"{coloured(f'{each.state.value:<11}', _COLOURS[each.state], sys.stdout)}  "
         f"{printable(each.text)}"
         for each in findings
     ]

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from local.terminal import DIM, GREEN, RED, YELLOW
-
 
 class State(Enum):
     """What a finding means; the value is the word in the table."""
@@ -18,12 +16,7 @@ class State(Enum):
     UNCHECKED = "not checked"
 
 
-COLOURS = {
-    State.FINE: GREEN,
-    State.HURTS: YELLOW,
-    State.BROKEN: RED,
-    State.UNCHECKED: DIM,
-}
+FINE, HURTS, BROKEN, UNCHECKED = State
 
 
 class Finding(NamedTuple):
@@ -36,3 +29,9 @@ class Finding(NamedTuple):
 
 
 Findings = Iterator[Finding]
+
+
+def judge(area: str, name: str, fine: str, *faults: tuple[object, State, str]) -> Finding:
+    """Return the line of the first fault whose condition is true, or the line that is fine."""
+    found = next(((state, text) for is_so, state, text in faults if is_so), (FINE, fine))
+    return Finding(area, name, *found)

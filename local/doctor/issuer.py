@@ -3,109 +3,99 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from functools import partial
-from typing import Any
 
 import keys
 import tokens
 from settings import Issuer, SettingsError, from_environment
 
 import http_client
-from local.doctor.findings import Finding, Findings, State
+from local.doctor.findings import BROKEN, FINE, HURTS, UNCHECKED, Finding, Findings, State, judge
 from secrets_manager import SecretRefusedError, SecretUnavailableError
 
-_CLOCK_SECONDS = 5
-_FINE, _HURTS, _BROKEN, _UNCHECKED = State
+_EARLY_SECONDS = 5
 SOURCES = ("JWT_SECRET", "JWT_SECRET_ID", "JWT_ISSUERS", "NEON_AUTH_URL")
 
 
-def issuers(environ: Mapping[str, str]) -> tuple[list[Issuer], list[Callable[[], Findings]]]:
-    """Return the configured issuers, and the checks of them."""
+def read(environ: Mapping[str, str]) -> tuple[list[Issuer], Finding]:
+    """Return the issuers that are configured, and the line about their settings."""
     try:
         found = from_environment(environ)
     except SettingsError as error:
-        broken = Finding("issuer", "settings", _BROKEN, f"{error}.")
-        return [], [lambda: iter([broken])]
-    named = ", ".join(each.issuer or "a secret for any iss" for each in found)
-    fine = Finding("issuer", "settings", _FINE, named)
-    remote = [partial(_keys, each) for each in found if each.jwks_url]
-    return found, [lambda: iter([fine]), *remote]
+        return [], Finding("issuer", "settings", BROKEN, f"{error}.")
+    names = ", ".join(each.issuer or "a secret, for any iss" for each in found)
+    return found, Finding("issuer", "settings", FINE, names)
 
 
-def _keys(issuer: Issuer) -> Findings:
+def check(issuer: Issuer) -> Findings:
     """Fetch the JWKS as the authorizer does, and say which keys fit and why others do not."""
-    found = partial(Finding, "issuer")
     try:
         response = http_client.request(
             "GET", issuer.jwks_url, timeout=keys.FETCH_SECONDS, max_bytes=keys.MAX_BYTES
         )
         judged = list(keys.judged(response, issuer.algorithms))
     except (http_client.HTTPClientError, ValueError) as error:
-        yield found("keys", _BROKEN, f"{issuer.jwks_url}: {error}.")
+        yield Finding("issuer", "keys", BROKEN, f"{issuer.jwks_url}: {error}.")
         return
     fit = [kid for kid, key in judged if not isinstance(key, str)]
-    unfit = [f"{kid or 'one'} {key}" for kid, key in judged if isinstance(key, str)]
-    text = "; ".join([f"{len(fit)} fit" + (f" ({', '.join(fit)})" if fit else ""), *unfit])
-    if fit:
-        yield found("keys", _FINE, text)
-    else:
-        text = f"No key of {issuer.jwks_url} fits: {text}; compare `algorithms`."
-        yield found("keys", _BROKEN, text)
-    yield found("clock", *_clock(response))
+    parts = [f"{kid} fits" if kid in fit else f"{kid} {key}" for kid, key in judged]
+    text = "; ".join(parts) or "there is none"
+    none = f"No key of {issuer.jwks_url} can be used: {text}."
+    yield judge("issuer", "keys", text, (not fit, BROKEN, none))
+    yield Finding("issuer", "clock", *_clock(response))
 
 
 def _clock(response: http_client.Response) -> tuple[State, str]:
     try:
         theirs = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
     except ValueError:
-        return _UNCHECKED, "the issuer's response has no date"
+        return UNCHECKED, "the issuer's response has no date"
     ahead = round(time.time() - theirs)
-    if abs(ahead) <= _CLOCK_SECONDS:
-        return _FINE, "the same as the issuer's"
+    if abs(ahead) <= _EARLY_SECONDS:
+        return FINE, "the same as the issuer's"
     where = "ahead of" if ahead > 0 else "behind"
-    return _HURTS, f"This clock is {abs(ahead)} s {where} the issuer's: synchronize them by NTP."
+    return HURTS, f"This clock is {abs(ahead)} s {where} the issuer's: synchronize both."
 
 
-def token(text: str, trusted: list[Issuer]) -> Findings:
-    """Verify a token as the authorizer does."""
-    found = partial(Finding, "token", "token")
-    credentials = text if " " in text.strip() else f"Bearer {text.strip()}"
+def check_token(text: str, trusted: list[Issuer]) -> Findings:
+    """Verify a token as the authorizer does, and say why it is refused."""
+    yield Finding("token", "token", *_verified(text.strip(), trusted))
+
+
+def _verified(text: str, trusted: list[Issuer]) -> tuple[State, str]:
+    credentials = text if " " in text else f"Bearer {text}"
     try:
         caller = tokens.Verifier(trusted).verify(credentials)
     except tokens.TokenError as error:
-        yield found(_BROKEN, f"It is refused, because {error}{_about(text, trusted)}.")
-    except keys.KeysUnavailableError:
-        yield found(_UNCHECKED, "the issuer's keys cannot be fetched")
+        return BROKEN, f"It is refused: {error}{_about(text, trusted)}."
+    except keys.KeysUnavailableError as error:
+        return UNCHECKED, str(error)
     except (SettingsError, SecretRefusedError, SecretUnavailableError) as error:
-        yield found(_UNCHECKED, f"the secret cannot be read: {error}")
-    else:
-        now = time.time()
-        if caller.nbf is not None:
-            seconds = caller.nbf - now
-            yield found(_HURTS, f"It holds only in {seconds:.0f} s: compare the issuer's clock.")
-        else:
-            yield found(_FINE, f"accepted for another {(caller.exp - now) / 60:.0f} minutes")
+        return BROKEN, f"{error}."
+    now = time.time()
+    if caller.nbf is not None:
+        return HURTS, f"It holds only in {caller.nbf - now:.0f} s: compare the issuer's clock."
+    return FINE, f"accepted for another {(caller.exp - now) / 60:.0f} minutes"
 
 
 def _about(text: str, trusted: list[Issuer]) -> str:
     """Return what the token says of itself beside what is configured, and nothing of its user."""
     try:
-        header, claims, _ = tokens.read(text.split()[-1])
-    except (tokens.TokenError, IndexError):
+        header, claims, _ = tokens.read(text.rpartition(" ")[2])
+    except tokens.TokenError:
         return ""
-    issuer = next((each for each in trusted if each.issuer in ("", claims.get("iss"))), None)
-    said: list[tuple[str, Any, list[str]]] = [
-        ("iss", claims.get("iss"), [each.issuer for each in trusted])
-    ]
-    if issuer:
-        aud = issuer.audience_claim
-        said.append((aud, claims.get(aud), sorted(issuer.audience)))
-        said.append(("alg", header.get("alg"), sorted(issuer.algorithms)))
+    names = frozenset(each.issuer for each in trusted)
+    said = [("iss", claims.get("iss"), names)]
+    for issuer in (each for each in trusted if each.issuer in ("", claims.get("iss"))):
+        name = issuer.audience_claim
+        said += [
+            (name, claims.get(name), issuer.audience),
+            ("alg", header.get("alg"), issuer.algorithms),
+        ]
     parts = [
-        f"{name} is {its!r}, {' or '.join(wanted)} is configured"
-        for name, its, wanted in said
-        if any(wanted)
+        f"{name} is {its!r}, configured is {' or '.join(sorted(known))}"
+        for name, its, known in said
+        if any(known)
     ]
     return f" ({'; '.join(parts)})" if parts else ""

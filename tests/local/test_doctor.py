@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +23,11 @@ import psycopg
 import pytest
 from moto.cloudformation.models import cloudformation_backends
 
+from bench.proxy import Proxy
 from bench.servers import PASSWORD, QUOTED, USER, Authority, PgBouncer, Postgres
 from deploy.environments import read_environment
 from deploy.secret_store import owner_version
+from local.token import make_token
 from tests import aws
 from tests.aws import SecretsManager
 from tests.identity.issuers import Jwks, Key, token
@@ -32,7 +35,7 @@ from tests.neon.conftest import _issued, _open_to_all, need_pgbouncer
 from tests.neon.direct_tls import direct_tls
 from tests.running import ROOT
 
-HEALTHY, EMPTY = "healthy", "empty"
+HEALTHY = "healthy"
 KEY, OTHER = Key.new("EdDSA", "good"), Key.new("EdDSA", "unknown")
 RSA = Key.new("RS256", "rsa")
 NEON_DIRECT = "ep-cool-lake-123456.eu-central-1.aws.neon.tech"
@@ -144,7 +147,9 @@ def diagnosed(environ: Mapping[str, str]) -> Findings:
         found = doctor()["main"].diagnose()
     lines = "\n".join(doctor()["main"].table(found))
     assert not any(each in lines for each in (PASSWORD, QUOTED, environ.get("TOKEN") or PASSWORD))
-    return {f"{each.area}/{each.name}": (each.state.value, each.text) for each in found}
+    named = {f"{each.area}/{each.name}": (each.state.value, each.text) for each in found}
+    assert len(named) == len(found), "a line hides another one"
+    return named
 
 
 def wrong(found: Findings) -> dict[str, str]:
@@ -273,7 +278,7 @@ OF_DATABASES: dict[str, Fault] = {
     ),
     "a migration is missing": Fault(
         hurts(MIGRATIONS),
-        "0002_tables is missing",
+        "Missing: 0002_tables",
         sql=("DELETE FROM public.schema_migrations WHERE version = 2",),
     ),
     "a migration was changed": Fault(
@@ -291,7 +296,7 @@ OF_DATABASES: dict[str, Fault] = {
         "update the checkout",
         sql=("INSERT INTO public.schema_migrations VALUES (3, '0003_new', 'x')",),
     ),
-    "no migrations": Fault(hurts(MIGRATIONS), "`make migrate` applies", template="template0"),
+    "no migrations": Fault(hurts(MIGRATIONS), "`make migrate` does it", template="template0"),
     "an old table tasks": Fault(
         broken(MIGRATIONS) | hurts(TABLES),
         "`make adopt` moves them in",
@@ -306,7 +311,7 @@ OF_DATABASES: dict[str, Fault] = {
     ),
     "another project's tables": Fault(
         hurts(MIGRATIONS, TABLES),
-        "`make migrate` applies",
+        "`make migrate` does it",
         sql=("CREATE TABLE public.shop (id int)",),
         template="template0",
     ),
@@ -369,7 +374,7 @@ def test_a_tracking_pooler_with_tls_is_fine(place: Place, tmp_path: Path) -> Non
     assert said == {
         "pooling": "pooled",
         "TLS": "verified",
-        "channel binding": "the string says prefer",
+        "channel binding": "prefer",
     }
     names = "SELECT name FROM pg_prepared_statements WHERE name LIKE 'doctor%'"
     assert place.postgres.admin(names) == []
@@ -435,7 +440,7 @@ def test_a_server_that_never_answers_costs_less_than_ten_seconds(place: Place) -
 def test_a_server_that_is_older_than_the_tested_ones_is_named(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor()["database"], "_TESTED", 990000)
+    monkeypatch.setattr(doctor()["database"], "_TESTED", 99)
     assert wrong(diagnosed(place.healthy())) == hurts("database/server", "owner/server")
 
 
@@ -455,6 +460,23 @@ def through(place: Place, port: int) -> str:
     roots = place.authority.roots
     more = f"?sslmode=verify-full&sslrootcert={roots}"
     return place.url(port=port, host="localhost", more=more)
+
+
+def test_a_read_replica_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded server answers what a replica would."""
+    database = doctor()["database"]
+    facts = database._FACTS.replace("pg_is_in_recovery()", "true")
+    monkeypatch.setattr(database, "_FACTS", facts)
+    found = diagnosed(place.healthy())
+    assert wrong(found) == broken("database/server", "owner/server")
+    assert "give the primary's string" in found["database/server"][1]
+
+
+def test_a_database_that_is_far_away_is_named(place: Place) -> None:
+    with Proxy(place.postgres.port, latency=0.1) as proxy:
+        found = diagnosed(place.healthy() | {"DATABASE_URL": place.url(port=proxy.port)})
+    assert wrong(found) == hurts("database/connect")
+    assert "from the database's region" in found["database/connect"][1]
 
 
 # -- issuers and tokens ----------------------------------------------------------------------------
@@ -506,15 +528,19 @@ def test_keys_that_do_not_fit_are_named_with_the_reason(
 @pytest.mark.parametrize(
     ("claims", "state", "says"),
     [
-        ({"iss": "https://other"}, "broken", "iss is 'https://other', https://issuer.example is"),
+        (
+            {"iss": "https://other"},
+            "broken",
+            "iss is 'https://other', configured is https://issuer.example",
+        ),
         ({"iss": "https://issuer.example/"}, "broken", "it names no issuer that is accepted"),
-        ({"aud": "shop"}, "broken", "aud is 'shop', tasks is configured"),
+        ({"aud": "shop"}, "broken", "aud is 'shop', configured is tasks"),
         ({"exp": 1}, "broken", "it has expired"),
         ({"exp": None}, "broken", "its exp is no number"),
         ({"sub": 5}, "broken", "its sub is no user"),
         ({"nbf": time.time() + 3600}, "will hurt", "It holds only in"),
         ({"key": OTHER}, "broken", "its key is not the issuer's"),
-        ({"key": RSA}, "broken", "alg is 'RS256', EdDSA is configured"),
+        ({"key": RSA}, "broken", "alg is 'RS256', configured is EdDSA"),
     ],
 )
 def test_a_token_that_is_refused_is_named_with_the_authorizers_reason(
@@ -555,7 +581,7 @@ ORIGINS = "origins/CORS_ORIGINS"
         ({"GIVEN": "JWT_SECRETT"}, broken("shell/names"), "did you mean JWT_SECRET?"),
         ({"PGSERVICE": "other"}, broken("shell/PGSERVICE"), "unset PGSERVICE"),
         ({"SSL_CERT_FILE": "/nowhere"}, broken("shell/SSL_CERT_FILE"), "unset it"),
-        ({"HTTPS_PROXY": "http://p"}, hurts("shell/HTTPS_PROXY"), "through a proxy"),
+        ({"HTTPS_PROXY": "http://p"}, hurts("shell/proxy"), "through a proxy"),
         ({"LIST_TIMEOUT": "60"}, broken("shell/parameters"), "LIST_TIMEOUT has to be a number"),
         ({"DEFAULT_SORT": "x"}, broken("shell/parameters"), "DEFAULT_SORT has to be one of"),
         ({"ALLOW_OWNER_LOGIN": "yes"}, broken("shell/parameters"), "has to be 1 or true"),
@@ -572,7 +598,7 @@ def test_what_acts_in_the_shell_is_named(
 def test_variables_of_libpq_are_said_and_change_nothing(place: Place) -> None:
     found = diagnosed(place.healthy() | {"PGHOST": "elsewhere", "PGPORT": "1", "PGUSER": "x"})
     assert wrong(found) == {}
-    assert found["shell/PG variables"][1].startswith("PGHOST, PGPORT, PGUSER")
+    assert found["shell/PG variables"][1] == "ignored here: PGHOST, PGPORT, PGUSER"
 
 
 # -- a deployed environment ------------------------------------------------------------------------
@@ -682,3 +708,37 @@ def test_an_environment_whose_alarms_reach_nobody_is_named(account: Account) -> 
     found = diagnosed(account(is_there=False) | {"ENV": "staging"})
     assert wrong(found) == broken("staging/samconfig.toml", "staging/secrets", "staging/stack")
     assert "alarm_email" in found["staging/samconfig.toml"][1]
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("origins", "status"), [("*", 0), ("https://a.example/", 1)])
+def test_the_command_prints_a_table_and_creates_nothing(
+    tmp_path: Path, origins: str, status: int
+) -> None:
+    """What may hurt is no error. Without an issuer, the secret of `make run` is looked at."""
+    (tmp_path / "template.yaml").symlink_to(ROOT / "template.yaml")
+    (tmp_path / ".local").mkdir()
+    secret = tmp_path / ".local" / "jwt_secret"
+    secret.write_text("0123456789abcdef" * 2)
+    before = sorted(tmp_path.rglob("*"))
+    environ = {
+        "CORS_ORIGINS": origins,
+        "TOKEN": make_token("alice", {"JWT_SECRET": secret.read_text()}),
+    }
+    folders = ["layers/shared", "functions/migrate", "functions/authorizer"]
+    environ["PYTHONPATH"] = os.pathsep.join(str(ROOT / name) for name in [".", *folders])
+    done = subprocess.run(
+        [sys.executable, "-m", "local.doctor"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (status, "")
+    states = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "fine         accepted for another" in states["token"]
+    assert "DATABASE_URL is not given" in states["database"]
+    assert sorted(tmp_path.rglob("*")) == before
