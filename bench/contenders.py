@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from bench.contract import OPERATIONS, BenchError
+from bench.contract import ROUTES, BenchError
 from bench.environment import Command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,7 +109,7 @@ def build(names: Collection[str] = NAMES) -> list[Contender]:
 def _ours() -> Contender:
     names = ("functions", "layers", "requirements/layer.txt", "template.yaml", "samconfig.toml")
     folder = _once(OURS, [ROOT / each for each in names], _sam_build)
-    functions = {each: folder / each.title().replace("_", "") for each in OPERATIONS}
+    functions = {each: folder / each.title().replace("_", "") for each in ROUTES}
     document: Any = yaml.safe_load((folder / "template.yaml").read_text())
     everywhere = document["Globals"]["Function"]
     own = document["Resources"]["ListTasks"]["Properties"]
@@ -146,7 +146,7 @@ def _rival(name: str) -> Contender:
         run([lambda_python(), "-m", "compileall", "-q", *mode, folder])
 
     folder = _once(name, [lock, Path(__file__), *sources], package)
-    return Contender(name, title, dict.fromkeys(OPERATIONS, folder), (), {})
+    return Contender(name, title, dict.fromkeys(ROUTES, folder), (), {})
 
 
 @cache

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from task_api_client import AuthenticatedClient, Client
 from task_api_client.api.tasks import (
+    batch_tasks,
     create_task,
     delete_task,
     get_task,
@@ -20,11 +21,17 @@ from task_api_client.api.tasks import (
     update_task,
 )
 from task_api_client.models import (
+    Batch,
+    BatchResults,
+    CreateOperation,
+    DeleteOperation,
     GatewayMessage,
     Problem,
     Task,
     TaskCreate,
     TaskUpdate,
+    ToggleOperation,
+    UpdateOperation,
     ValidationProblem,
 )
 
@@ -67,6 +74,18 @@ change = TaskUpdate(completed=True)
 changed = update_task.sync_detailed(user, task.id, client=api, body=change, if_match=etag)
 assert expect(changed, 200, Task).completed is True
 assert expect(toggle_task.sync_detailed(user, task.id, client=api), 200, Task).completed is False
+
+# Many at once: all of it, or the index of the first that cannot be done.
+new = CreateOperation(op="create", task=TaskCreate(title="in a batch"))
+rename = UpdateOperation(op="update", id=task.id, task=TaskUpdate(title="Water"), if_match="*")
+toggles = [ToggleOperation(op="toggle", id=task.id)] * 2
+batch = Batch(operations=[new, rename, *toggles])
+done = expect(batch_tasks.sync_detailed(user, client=api, body=batch), 200, BatchResults)
+assert [each.status for each in done.results] == [201, 200, 200, 200]
+assert done.results[1].task.title == "Water"
+gone = DeleteOperation(op="delete", id=uuid4())
+none = batch_tasks.sync_detailed(user, client=api, body=Batch(operations=[new, gone]))
+assert expect(none, 404, Problem).operation == 1
 
 # Every kind of error that a client alone can cause.
 stale = update_task.sync_detailed(user, task.id, client=api, body=change, if_match=etag)

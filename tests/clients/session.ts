@@ -39,6 +39,21 @@ const change = () =>
   api.PUT("/api/{user_id}/tasks/{task_id}", { params: { path: one, header }, body: { completed: true } });
 assert.equal((await change()).data?.completed, true);
 
+// Many at once: all of it, or the index of the first that cannot be done.
+const batch = (operations: components["schemas"]["Batch"]["operations"]) =>
+  api.POST("/api/{user_id}/tasks/batch", { params: { path }, body: { operations } });
+const id = first.data.id;
+const done = await batch([
+  { op: "create", task: { title: "in a batch" } },
+  { op: "update", id, task: { title: "Water" }, if_match: "*" },
+  { op: "toggle", id },
+  { op: "toggle", id },
+]);
+assert.deepEqual(done.data?.results.map((each) => each.status), [201, 200, 200, 200]);
+assert.equal(done.data.results[1]?.task?.title, "Water");
+const none = await batch([{ op: "toggle", id }, { op: "delete", id: randomUUID() }]);
+assert(none.error && "operation" in none.error && none.error.operation === 1);
+
 // The status tells a validation error from any other problem, and both from the gateway's message.
 const text = (error: components["schemas"]["Problem"] | components["schemas"]["ValidationProblem"]) =>
   error.status === 422 ? error.detail.map((each) => each.loc.join(".")).join() : error.detail;
