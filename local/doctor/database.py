@@ -285,7 +285,10 @@ def _pooling(
     needed = _POOLED if is_pooled else environments if _is_local(target.host) else PRODUCTION
     text = f"{most} at once, and the API may need {needed}"
     advice = "use a pooler, or raise the limit"
-    yield line("connections", f"{most} at once", (most < needed, HURTS, f"{text}: {advice}."))
+    fine = (
+        f"{most} at once, " + ("shared by all" if is_pooled else f"for {needed}") + " environments"
+    )
+    yield line("connections", fine, (most < needed, HURTS, f"{text}: {advice}."))
 
 
 def _stays_prepared(first: Connection, second: Connection) -> bool:

@@ -80,22 +80,20 @@ def _verified(text: str, trusted: list[Issuer]) -> tuple[State, str]:
 
 
 def _about(text: str, trusted: list[Issuer]) -> str:
-    """Return what the token says of itself beside what is configured, and nothing of its user."""
+    """Return what the token says that is not what is configured, and nothing of its user."""
     try:
         header, claims, _ = tokens.read(text.rpartition(" ")[2])
     except tokens.TokenError:
         return ""
-    names = frozenset(each.issuer for each in trusted)
-    said = [("iss", claims.get("iss"), names)]
+    said = [("iss", claims.get("iss"), [each.issuer for each in trusted])]
     for issuer in (each for each in trusted if each.issuer in ("", claims.get("iss"))):
         name = issuer.audience_claim
-        said += [
-            (name, claims.get(name), issuer.audience),
-            ("alg", header.get("alg"), issuer.algorithms),
-        ]
+        said.append((name, claims.get(name), sorted(issuer.audience)))
+        said.append(("alg", header.get("alg"), sorted(issuer.algorithms)))
     parts = [
-        f"{name} is {its!r}, configured is {' or '.join(sorted(known))}"
+        f"{name} is {its!r}, configured is {' or '.join(known)}"
         for name, its, known in said
         if any(known)
+        and not any(each in known for each in (its if isinstance(its, list) else [its]))
     ]
     return f" ({'; '.join(parts)})" if parts else ""

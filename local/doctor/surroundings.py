@@ -94,7 +94,7 @@ def _variables(settings: Settings) -> Findings:
         text = "It names no file, so no issuer's certificate can be verified: unset it."
         yield line("SSL_CERT_FILE", "", (True, BROKEN, text))
     if proxies := [name for name in _PROXIES if os.environ.get(name)]:
-        text = "No JWKS, secret or database is asked through a proxy."
+        text = "The functions ask neither issuer nor database through a proxy."
         yield line("proxy", "", (True, HURTS, f"{', '.join(proxies)}: {text}"))
     ignored = ", ".join(name for name in names if name.startswith("PG"))
     yield line("PG variables", f"ignored here: {ignored}" if ignored else "none")
