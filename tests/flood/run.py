@@ -15,11 +15,15 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import psycopg
 from samtranslator.yaml_helper import yaml_parse
 
 from local.postgres import Postgres
@@ -28,8 +32,10 @@ from tests.running import ROOT, Running, running
 
 HONEST = 8
 MOST_RATIO = 2.0
+SEARCHES = 50
 _PAUSE_SECONDS = 0.2  # that an honest client makes after each response
 _WINDOW_SECONDS = 10.0
+_GREEDY = "greedy"
 
 
 @dataclass
@@ -74,6 +80,9 @@ class Result:
         return "\n".join([*lines, "", said])
 
 
+Flood = Callable[[aiohttp.ClientSession, Result, float], Coroutine[Any, Any, None]]
+
+
 def _failed(record: Record) -> int:
     return sum(count for status, count in record.statuses.items() if status >= 400)
 
@@ -84,10 +93,11 @@ def default(parameter: str) -> float:
     return float(template["Parameters"][parameter]["Default"])
 
 
-def run(seconds: float, rounds: int, at_once: int) -> Result:
+def run(seconds: float, rounds: int, at_once: int, *, searches: bool = False) -> Result:
     """Start the API on a database of its own, and let honest clients work through the rounds.
 
-    The flood waits while `at_once` of its requests have no response yet.
+    The flood waits while `at_once` of its requests have no response yet. With `searches`, it is one
+    user's lists, `at_once` of them in parallel, who has as many tasks as the quota allows.
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # Postgres runs as another account if the tests run as root
@@ -95,17 +105,50 @@ def run(seconds: float, rounds: int, at_once: int) -> Result:
             Postgres(Path(folder) / "postgres") as postgres,
             running({"JWT_SECRET": SECRET, "DATABASE_URL": postgres.url}) as api,
         ):
-            return asyncio.run(_rounds(api, seconds, rounds, asyncio.Semaphore(at_once)))
+            if searches:
+                _fill(postgres.url)
+                flood: Flood = partial(_search, at_once)
+            else:
+                flood = partial(_flood, asyncio.Semaphore(at_once))
+            return asyncio.run(_rounds(api, seconds, rounds, flood))
 
 
-async def _rounds(api: Running, seconds: float, rounds: int, free: asyncio.Semaphore) -> Result:
+def _fill(url: str) -> None:
+    """Give the greedy user as many tasks as the quota allows, with the longest texts."""
+    insert = """
+    INSERT INTO tasks (user_id, id, title, description)
+    SELECT %s, gen_random_uuid(), repeat(md5(n::text), 15), repeat(md5(n::text), 156)
+    FROM generate_series(1, %s) AS n
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(insert, (_GREEDY, int(default("MaxTasksPerUser"))))
+        connection.execute("VACUUM (ANALYZE) tasks")
+
+
+async def _search(
+    at_once: int, session: aiohttp.ClientSession, result: Result, seconds: float
+) -> None:
+    """Search for what no task has, as often as the API answers."""
+    path, end = f"/api/{_GREEDY}/tasks?q=nobody+has+it", time.monotonic() + seconds
+
+    async def search() -> None:
+        while time.monotonic() < end:
+            response = await result.flood.send(session, "GET", path, token_of(_GREEDY))
+            await asyncio.sleep(float(response.headers.get("Retry-After", 0)))
+
+    async with asyncio.TaskGroup() as searches:
+        for _ in range(at_once):
+            searches.create_task(search())
+
+
+async def _rounds(api: Running, seconds: float, rounds: int, flood: Flood) -> Result:
     result = Result(default("ThrottleRate"))
     async with session_of(api) as session:
         await _window(session, 1.0)  # starts the environments
         for _ in range(rounds):
             result.quiet.append(await _window(session, seconds))
             async with asyncio.TaskGroup() as both:
-                both.create_task(_flood(session, result, seconds, free))
+                both.create_task(flood(session, result, seconds))
                 window = both.create_task(_window(session, seconds))
             result.flooded.append(window.result())
         result.environments = environments(api)
@@ -137,7 +180,7 @@ async def _honest(session: aiohttp.ClientSession, user: str, end: float, felt: R
 
 
 async def _flood(
-    session: aiohttp.ClientSession, result: Result, seconds: float, free: asyncio.Semaphore
+    free: asyncio.Semaphore, session: aiohttp.ClientSession, result: Result, seconds: float
 ) -> None:
     """Send the junk evenly for so many seconds."""
     started = time.monotonic()
@@ -157,4 +200,6 @@ async def _flood(
 if __name__ == "__main__":
     result = run(_WINDOW_SECONDS, int(sys.argv[1]), at_once=int(default("ThrottleBurst")))
     print(result.table())
-    sys.exit(result.failed > 0 or result.ratio > MOST_RATIO)
+    searched = run(_WINDOW_SECONDS, int(sys.argv[1]), at_once=SEARCHES, searches=True)
+    print(f"\nThe same under {SEARCHES} searches of one user in parallel:\n\n{searched.table()}")
+    sys.exit(result.failed + searched.failed > 0 or result.ratio > MOST_RATIO)
