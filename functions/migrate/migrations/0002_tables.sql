@@ -51,19 +51,28 @@ CREATE POLICY own_keys ON public.idempotency_keys TO task_api
     USING (user_id = nullif(current_setting('app.user_id', true), ''))
     WITH CHECK (user_id = nullif(current_setting('app.user_id', true), ''));
 
--- No text outlives its task, however the task is deleted.
+-- No text outlives its task, however the task is deleted. The outcomes are locked in one order, or
+-- two deletions that share some of them would wait for each other.
 CREATE FUNCTION public.empty_outcomes() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE public.idempotency_keys AS known
     SET outcome = CASE WHEN json_typeof(known.outcome) = 'array' THEN (
         SELECT json_agg(
-            CASE WHEN element ->> 'id' <> ALL (gone.ids::text[]) THEN element END ORDER BY place
+            CASE WHEN element ->> 'id' <> ALL (held.ids) THEN element END ORDER BY place
         )
         FROM json_array_elements(known.outcome) WITH ORDINALITY AS elements (element, place)
     ) END
-    FROM (SELECT user_id, array_agg(id) AS ids FROM deleted GROUP BY user_id) AS gone
-    WHERE known.user_id = gone.user_id AND known.tasks && gone.ids AND known.outcome IS NOT NULL;
+    FROM (
+        SELECT holding.user_id, holding.scope, holding.key, gone.ids::text[] AS ids
+        FROM (SELECT user_id, array_agg(id) AS ids FROM deleted GROUP BY user_id) AS gone
+        JOIN public.idempotency_keys AS holding
+          ON holding.user_id = gone.user_id AND holding.tasks && gone.ids
+        WHERE holding.outcome IS NOT NULL
+        ORDER BY holding.user_id, holding.scope, holding.key
+        FOR UPDATE OF holding
+    ) AS held
+    WHERE known.user_id = held.user_id AND known.scope = held.scope AND known.key = held.key;
     RETURN NULL;
 END
 $$;
