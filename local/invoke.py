@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import psycopg
 
@@ -32,6 +31,7 @@ from local.token import make_token
 _MEANT_TO_FAIL = re.compile(r"bad|blank|expired|invalid|malformed|not_|another|unsigned|without")
 # A token with this in place of a signature is signed with the secret of the API at hand.
 _UNSIGNED_TOKEN = re.compile(r"(?<=Bearer )[\w-]+\.[\w-]+\.signed-by-make-invoke(?=\")")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CLOUDFORMATION = "/local/cloudformation"
 _STACK = """
 <DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/">
@@ -157,7 +157,7 @@ class _Player:
         """Return the function's result, or its error, and whether it failed."""
         event = _read(path, make_token("alice", self.api.environ))
         if self.api.postgres:
-            _insert_task(event, self.api.postgres)
+            _insert_tasks(event, self.api.postgres)
         is_custom_resource = isinstance(event, dict) and "ResponseURL" in event
         self._response = None
         if is_custom_resource:
@@ -200,19 +200,17 @@ def _read(path: Path, token: str = "") -> Any:
         raise LocalError(f"{path} is not JSON: {error}.") from None
 
 
-def _insert_task(event: Any, postgres: Postgres) -> None:
-    """Insert the task that the event's path names, unless the path is meant to be wrong."""
+def _insert_tasks(event: Any, postgres: Postgres) -> None:
+    """Insert the tasks that the event's path and body name, for the user of the path."""
     path = event.get("pathParameters", {}) if isinstance(event, dict) else {}
-    try:
-        row = (path["user_id"], UUID(path["task_id"]))
-    except (KeyError, ValueError):
-        return
+    named = _UUID.findall(f"{path.get('task_id')} {event.get('body')}") if path else []
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO tasks (user_id, id, title) VALUES (%s, %s, 'Made by make invoke')"
-            " ON CONFLICT DO NOTHING",
-            row,
-        )
+        for id_ in named:
+            connection.execute(
+                "INSERT INTO tasks (user_id, id, title) VALUES (%s, %s, 'Made by make invoke')"
+                " ON CONFLICT DO NOTHING",
+                (path["user_id"], id_),
+            )
 
 
 def _outcome(answer: Any, *, failed: bool) -> tuple[str, bool]:
