@@ -58,6 +58,10 @@ _FOREIGN = (
     "The database has other migrations than these, from an earlier state of this repository: "
     "`make reset` deletes the local one, any other has to be made anew"
 )
+_CHANGED = (
+    "{} was changed after it had been applied: restore the file, or delete the local database"
+    " with `make reset`"
+)
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -191,7 +195,7 @@ class Runner:
             if name != known.name:
                 raise MigrationError(_FOREIGN)
             if checksum != known.checksum:
-                raise MigrationError(f"{known.name} was changed after it had been applied")
+                raise MigrationError(_CHANGED.format(known.name))
         return recorded
 
     @staticmethod
