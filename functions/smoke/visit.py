@@ -91,11 +91,18 @@ def _steps_with(api: Api, path: str, task: dict[str, Any]) -> Iterator[str]:
     toggled = api.send("PATCH", f"{path}/complete").expect(200)
     _verify(toggled, updated | {"completed": True, "updated_at": ...})
 
+    yield "batch"  # reopens and completes it again
+    operations = [{"op": "toggle", "id": task["id"]}] * 2
+    done = api.send("POST", f"{_TASKS}/batch", {"operations": operations}).expect(200)
+    reopened, completed = (each["task"] for each in done["results"])
+    _verify(reopened, toggled | {"completed": False, "updated_at": ...})
+    _verify(completed, toggled | {"updated_at": ...})
+
     yield "list"
     tasks = api.send("GET", _TASKS).expect(200)
     found = [each for each in tasks if each["id"] == task["id"]]
     _check(len(found) == 1, "the list does not have the task once")
-    _verify(found[0], toggled)
+    _verify(found[0], completed)
 
     yield "keep_out"  # no way in under another user's path, nor with a bad token
     api.send("GET", f"/api/{USER}-other/tasks").expect(403)

@@ -34,6 +34,7 @@ STEPS = [
     "read",
     "update",
     "toggle",
+    "batch",
     "list",
     "keep_out",
     "delete",
