@@ -20,8 +20,8 @@ _CONNECT_SECONDS = 10
 _VERIFYING = ("require", "verify-ca", "verify-full")
 OF_ANOTHER = "{place} has the tasks of another application: `make adopt` moves them in."
 _STATE = """
-    SELECT EXISTS (SELECT FROM information_schema.columns
-                   WHERE table_name = 'schema_migrations' AND column_name = 'checksum'),
+    SELECT EXISTS (SELECT FROM pg_attribute  -- a login without rights sees it, too
+                   WHERE attrelid = to_regclass('schema_migrations') AND attname = 'checksum'),
            to_regclass('tasks') IS NOT NULL OR to_regclass('task') IS NOT NULL
 """
 

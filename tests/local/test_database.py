@@ -3,7 +3,7 @@
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +78,21 @@ def test_another_database_is_never_emptied(database: Path) -> None:
 def test_no_part_of_a_password_is_taken_for_the_databases_place() -> None:
     assert place_of("postgresql://u:1@hunter2@h/b") == "the one in DATABASE_URL"
     assert place_of("postgresql://u:1@h/b") == "b on h"
+
+
+def test_our_own_schema_is_known_to_a_login_without_rights(
+    new_database: Callable[[], str], postgres: Postgres
+) -> None:
+    url = new_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE schema_migrations (checksum text)")
+        connection.execute("CREATE TABLE tasks ()")
+        connection.execute("CREATE ROLE without_rights LOGIN")
+        login = postgres.url_for("without_rights", connection.info.dbname)
+        try:
+            check_database(cast("Settings", SimpleNamespace(database_url=login, environ={})))
+        finally:
+            connection.execute("DROP ROLE without_rights")
 
 
 def test_the_look_into_anothers_database_sends_nothing_before_tls() -> None:
