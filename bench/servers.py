@@ -257,15 +257,15 @@ class Authority:
         self.roots = directory / "roots.pem"
         self._write(self.roots, built.sign(self._key, hashes.SHA256()))
 
-    def issue(self, host: str, *, days: int = 1) -> Certificate:
-        """Issue a certificate for the host; negative `days` say how long ago it expired."""
+    def issue(self, host: str) -> Certificate:
+        """Issue a certificate for the host, which is good for a day."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.DNSName(host)])
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host[-60:])])
         public = self._key.public_key()
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
         built = (
-            _builder(subject, self._name, key, days)
+            _builder(subject, self._name, key)
             .add_extension(names, critical=False)
             .add_extension(issuer, critical=False)  # Python 3.13 wants this extension
         )
@@ -291,7 +291,7 @@ def _identifier(key: ec.EllipticCurvePrivateKey) -> x509.SubjectKeyIdentifier:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int = 1
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -301,5 +301,5 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=30))
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_after(now + timedelta(days=1))
     )
