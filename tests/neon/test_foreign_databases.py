@@ -15,7 +15,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from bench.proxy import Proxy
+from bench.proxy import Fault, Proxy
 from bench.servers import QUOTED, USER, PgBouncer, Postgres
 from neon import (
     ConfigurationError,
@@ -264,8 +264,13 @@ def test_a_service_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("part", [None, 0.98], ids=["refused", "refused and cut off"])
 def test_a_write_that_a_standby_refuses_goes_to_the_server_that_the_name_has_then(
-    connect: Connect, proxy: Proxy, tmp_path: Path, addresses: Callable[..., list[str]]
+    connect: Connect,
+    proxy: Proxy,
+    tmp_path: Path,
+    addresses: Callable[..., list[str]],
+    part: float | None,
 ) -> None:
     asked = addresses("127.0.0.1")
     with Postgres(tmp_path / "old") as old:
@@ -279,6 +284,8 @@ def test_a_write_that_a_standby_refuses_goes_to_the_server_that_the_name_has_the
         assert database._connection is not None
         assert database._connection._max_lifetime <= 60, "what a standby reads may be old"
         proxy.target = primary
+        if part:  # the error arrives, and the end of the response does not
+            proxy.arm(Fault.CUT_ANSWER, part)
         database.run(Statement("INSERT INTO hits VALUES ('a')"), effect=ONCE)
         assert asked == ["localhost", "localhost"]
         assert database.telemetry.retries == {"unsent": 1}

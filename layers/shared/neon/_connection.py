@@ -138,7 +138,9 @@ class Connection:
         return self._pgconn.status == _CONNECTED
 
     def parameter(self, name: str) -> str:
-        """Return a setting that the server reports without being asked; empty if it does not."""
+        """Return a setting that the server reports by itself; empty if none, or once closed."""
+        if self.closed:
+            return ""
         return (self._pgconn.parameter_status(name.encode()) or b"").decode()
 
     def learn(self, survey: PGresult) -> None:
