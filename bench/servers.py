@@ -184,15 +184,6 @@ class PgBouncer:
             self._process.wait()
             self._process = None
 
-    def console(self, command: str) -> list[tuple[object, ...]]:
-        """Run a command of the admin console, for example PAUSE."""
-        url = f"postgresql://{USER}@/pgbouncer?host={self.directory}&port={self.port}"
-        with psycopg.connect(
-            url, autocommit=True, cursor_factory=psycopg.ClientCursor, password=PASSWORD
-        ) as connection:
-            cursor = connection.execute(command.encode())
-            return cursor.fetchall() if cursor.description else []
-
     def _accepts(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self.directory / "log").read_text()

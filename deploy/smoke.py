@@ -21,7 +21,7 @@ _LOCAL_SECRET = _ROOT / ".local" / "jwt_secret"  # what `make run` signs tokens 
 def invoke_smoke(environment: Environment) -> None:
     """Invoke Smoke in the stack and print its report; exit with 1 when it failed.
 
-    No token and no secret is needed here. Raises DeployError when there is no such stack.
+    No token and no secret is needed here. Raise DeployError when there is no such stack.
     """
     function = outputs(environment.stack).get("SmokeFunction")
     if not function:
@@ -36,7 +36,7 @@ def invoke_smoke(environment: Environment) -> None:
 def visit_local(url: str) -> None:
     """Run Smoke's own code against the API at `url`, print each step, exit with 1 for a failure.
 
-    The token is signed with JWT_SECRET, or with what `make run` made. Raises DeployError.
+    The token is signed with JWT_SECRET, or with what `make run` made. Raise DeployError.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise DeployError("URL has to be the API's address: make smoke URL=http://127.0.0.1:8000")

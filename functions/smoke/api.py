@@ -40,7 +40,7 @@ class Answer(NamedTuple):
     body: Any
 
     def expect(self, status: int) -> Any:
-        """The body of an answer with this status. Raises UnexpectedError."""
+        """Return the body of an answer with this status. Raise UnexpectedError."""
         if self.status != status:
             request = self.headers.get("x-request-id", "without an id")
             raise UnexpectedError(f"answered {self.status} instead of {status} (request {request})")
@@ -57,7 +57,7 @@ class Api:
     def send(self, method: str, path: str, body: object = None) -> Answer:
         """Send a request; after 429 and 5xx send it again, a few times, with the same key.
 
-        Each try has a connection of its own. Raises UnexpectedError when no response comes.
+        Each try has a connection of its own. Raise UnexpectedError when no response comes.
         """
         headers = {
             "Authorization": f"Bearer {self.token}",
@@ -90,9 +90,9 @@ class Api:
 
 
 def secret() -> str:
-    """`JWT_SECRET`, or the current text of the secret that `JWT_SECRET_ID` names.
+    """Return `JWT_SECRET`, or the current text of the secret that `JWT_SECRET_ID` names.
 
-    Raises what `get_secret` does, and KeyError when neither is set.
+    Raise what `get_secret` does, and KeyError when neither is set.
     """
     if given := os.environ.get("JWT_SECRET"):
         return given
@@ -102,7 +102,7 @@ def secret() -> str:
 
 
 def token(key: str) -> str:
-    """A token for `USER`, with the issuer and audience that the API accepts."""
+    """Return a token for `USER`, with the issuer and audience that the API accepts."""
     now = int(time.time())
     claims: dict[str, Any] = {"sub": USER, "iat": now, "exp": now + _LIFE_SECONDS}
     for name, variable in (("iss", "JWT_ISSUER"), ("aud", "JWT_AUDIENCE")):

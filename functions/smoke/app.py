@@ -21,7 +21,7 @@ class SmokeFailedError(Exception):
 
 @observed
 def handler(event: Mapping[str, Any], _context: LambdaContext) -> dict[str, Any]:
-    """Use the API once as a customer does, and return the summary. Raises SmokeFailedError.
+    """Use the API once as a customer does, and return the summary. Raise SmokeFailedError.
 
     CloudFormation gets a failure as its response instead; a missing response would hold the
     deployment up until the resource's ServiceTimeout.

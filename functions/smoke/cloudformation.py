@@ -16,7 +16,7 @@ class NotDeployedError(Exception):
 
 
 def api_url() -> str:
-    """Return the stack's output ApiUrl. Raises NotDeployedError, and what boto3 raises."""
+    """Return the stack's output ApiUrl. Raise NotDeployedError, and what boto3 raises."""
     for output in _stack().get("Outputs", []):
         if output["OutputKey"] == "ApiUrl":
             return str(output["OutputValue"])

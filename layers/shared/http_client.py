@@ -82,7 +82,7 @@ def request(
     `timeout` is in seconds and covers everything from connecting to the last byte of the body,
     however slowly the bytes come. Only the look-up of the host's name is outside of it: the
     standard library cannot interrupt that. No redirect is followed. Servers prove their name by
-    the system's root certificates. Raises HTTPClientError; safe to call from several threads.
+    the system's root certificates. Raise HTTPClientError. Safe to call from several threads.
     """
     deadline = time.monotonic() + timeout
     parts = check_url(url)
@@ -101,7 +101,7 @@ def request(
 
 
 def check_url(url: str) -> SplitResult:
-    """Return the parts of a URL that may be asked. Raises UnsafeURLError, which says what is wrong.
+    """Return the parts of a URL that may be asked. Raise UnsafeURLError, which says what is wrong.
 
     It is https, or plain http to this very machine, where nobody can listen on the way.
     """

@@ -47,7 +47,7 @@ def get_secret(name: str, *, stage: str = "AWSCURRENT", timeout: float = 5.0) ->
     """Return the text of a secret, by its name or ARN.
 
     `stage` is a label of a version: `AWSCURRENT`, or `AWSPREVIOUS` for the one before the last
-    rotation. Tries up to three times within `timeout` seconds. Raises SecretRefusedError and
+    rotation. Try up to three times within `timeout` seconds. Raise SecretRefusedError and
     SecretUnavailableError; neither text holds anything of the secret.
     """
     deadline = time.monotonic() + timeout
@@ -113,7 +113,7 @@ def _endpoint(region: str) -> str:
 def _credentials(deadline: float) -> _Credentials:
     """Read Lambda's variables or, after SnapStart, which cannot set them, ask Lambda's endpoint.
 
-    https://docs.aws.amazon.com/lambda/latest/dg/snapstart-activate.html. Raises KeyError with the
+    https://docs.aws.amazon.com/lambda/latest/dg/snapstart-activate.html. Raise KeyError with the
     name of the missing variable, and HTTPClientError when the endpoint does not respond.
     """
     if url := os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):

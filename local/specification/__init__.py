@@ -26,7 +26,7 @@ class Route(NamedTuple):
 
 
 def routes() -> list[Route]:
-    """Every route of template.yaml, in its order."""
+    """Return every route of template.yaml, in its order."""
     document = template.parse(ROOT / "template.yaml")
     folders = template.functions(document)
     return [
