@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Values reach the commands in the environment, as they were given: make would expand a `$` in them,
 # and in a recipe the shell would run what stands between backticks.
 ON_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
-VALUES := CONFIRM DATABASE_URL ENV IDS JWT_ISSUERS JWT_SECRET OWNER_DATABASE_URL REPOSITORY ROTATE TOKEN URL YES ZONE
+VALUES := CONFIRM DATABASE_URL ENV IDS JWT_ISSUERS JWT_SECRET OWNER_DATABASE_URL REPOSITORY ROTATE TABLE TOKEN URL YES ZONE
 $(foreach name,$(filter $(VALUES),$(ON_COMMAND_LINE)),$(eval override export $(name) := $$(value $(name))))
 
 .PHONY: help
@@ -116,7 +116,7 @@ migrate: .venv/ready ## bring a database's schema up to date; asks for the owner
 	@PYTHONPATH=layers/shared:functions/migrate $(BIN)/python -m deploy.migrate
 
 .PHONY: adopt
-adopt: .venv/ready ## move a FastAPI + SQLModel task database in; asks for its connection string (IDS=new, ZONE=..., YES=1)
+adopt: .venv/ready ## move a FastAPI + SQLModel task database in; asks for its connection string (TABLE=..., IDS=new, ZONE=..., YES=1)
 	@PYTHONPATH=layers/shared:functions/migrate $(BIN)/python -m deploy.adopt
 
 # A file's tests share servers, so they stay together; the files keep their order.

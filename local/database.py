@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from deploy.printable import printable
 from local.errors import LocalError
 from local.postgres import BINARIES, Postgres
 from local.settings import Settings
@@ -63,7 +64,7 @@ def place_of(url: str) -> str:
         return "the one in DATABASE_URL"
     if "@" in f"{parts.get('dbname')}{parts.get('host')}":  # a part of the password
         return "the one in DATABASE_URL"
-    return f"{parts.get('dbname')} on {parts.get('host')}"
+    return printable(f"{parts.get('dbname')} on {parts.get('host')}")
 
 
 def check_database(settings: Settings) -> None:

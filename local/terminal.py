@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from aiohttp.http_exceptions import HttpProcessingError
 
+from deploy.printable import printable as without_controls
 from local.errors import LocalError
 from local.settings import Settings, private
 
@@ -132,8 +133,8 @@ def coloured(text: str, colour: str, stream: TextIO) -> str:
 
 
 def printable(text: str) -> str:
-    """Return one line without control characters: a client's text must not control the terminal."""
-    cleaned = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    """Return the beginning of a text of others, in one line."""
+    cleaned = without_controls(text)
     is_long = len(cleaned) > _SHOWN_CHARACTERS
     return f"{cleaned[:_SHOWN_CHARACTERS]}..." if is_long else cleaned
 

@@ -79,7 +79,8 @@ SELECT least(
 _STRANGERS = """
 SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END
 FROM pg_default_acl, aclexplode(defaclacl)
-WHERE defaclrole = session_user::regrole AND grantee <> defaclrole
+WHERE defaclrole = (SELECT oid FROM pg_roles WHERE rolname = session_user)
+  AND grantee <> defaclrole
 """
 
 

@@ -70,11 +70,11 @@ class OldDatabase:
         """Return the rows of a query, whoever owns them."""
         return self.superuser.execute(query).fetchall()
 
-    def adopt(self, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run the command as `make adopt` does."""
+    def adopt(self, command: str = "adopt", **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run the command as `make adopt` does, or `make migrate`."""
         paths = {"PYTHONPATH": "layers/shared:functions/migrate", "DATABASE_URL": self.url}
         return subprocess.run(
-            [sys.executable, "-m", "deploy.adopt"],
+            [sys.executable, "-m", f"deploy.{command}"],
             cwd=ROOT,
             env=paths | environ,
             capture_output=True,
@@ -191,9 +191,10 @@ def test_the_schema_is_the_one_that_a_new_database_gets(
 def test_without_an_answer_the_plan_is_shown_and_nothing_is_changed(old: OldDatabase) -> None:
     old.holds(INTEGERS).superuser.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
     shown = old.adopt()
-    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.returncode == 1
     assert "4 tasks of 2 users" in shown.stdout
-    assert "Nothing was changed" in shown.stdout
+    assert "its count(*) is 0" in shown.stdout
+    assert "Nothing was changed" in shown.stderr
     assert old.rows("SELECT id FROM tasks ORDER BY id") == [(1,), (2,), (3,), (4,)]
 
 
@@ -252,7 +253,65 @@ def test_another_roles_table_is_refused(old: OldDatabase, postgres: Postgres) ->
 
 def test_an_empty_database_is_told_that_it_needs_no_adoption(old: OldDatabase) -> None:
     done = old.adopt(YES="1")
-    assert (done.returncode, "make migrate" in done.stderr) == (1, True)
+    assert (done.returncode, "`make migrate` alone" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        ("public.task", ""),
+        ('"My app"."Tasks"', ""),
+        ("public.todo", "todo"),
+    ],
+)
+def test_the_old_table_is_found_by_the_names_of_sqlmodel_or_is_named(
+    old: OldDatabase, place: LiteralString, named: str
+) -> None:
+    """`make migrate` would leave its tasks unseen; where somebody ran it, they come over, too."""
+    old.holds('CREATE SCHEMA "My app"').holds(INTEGERS.replace(" tasks ", f" {place} "))
+    if not named:
+        said = old.adopt("migrate")
+        assert (said.returncode, "`make adopt` moves its tasks in" in said.stderr) == (1, True)
+    assert old.adopt("migrate", YES="1").returncode == 0
+    assert f"{place}: 4 tasks" in old.adopted(TABLE=named)
+    assert len(old.rows("SELECT FROM tasks")) == 4
+    assert "adopted already" in old.adopted()
+
+
+def test_of_two_tables_the_old_one_has_to_be_named_and_none_may_be_in_the_way(
+    old: OldDatabase,
+) -> None:
+    old.holds(INTEGERS).holds("CREATE TABLE task ()")
+    assert "public.task and public.tasks may both be" in old.refused()
+    assert "another table has that name" in old.refused(TABLE="public.task")
+    old.adopted(TABLE="tasks")
+
+
+@pytest.mark.parametrize("command", ["adopt", "migrate"])
+def test_a_string_that_cannot_work_is_one_sentence(
+    old: OldDatabase, postgres: Postgres, command: str
+) -> None:
+    old.superuser.execute("CREATE ROLE nobody LOGIN")
+    powerless = postgres.url_for("nobody", str(old.superuser.info.dbname))
+    try:
+        said = [
+            old.adopt(command, YES="1", DATABASE_URL=url, TABLE="").stderr
+            for url in ("", "mysql://u:secret@h/b", powerless)
+        ]
+    finally:
+        old.superuser.execute("DROP ROLE nobody")
+    assert [each.count("\n") for each in said] == [1, 1, 1]
+    assert "secret" not in "".join(said)
+    assert said[0].startswith("Set DATABASE_URL, or type the connection string")
+    assert said[1].startswith("DATABASE_URL has to be a connection string that starts with")
+    assert command == "adopt" or "the connection string of the database's owner" in said[2]
+
+
+def test_a_name_does_not_rule_the_terminal(old: OldDatabase) -> None:
+    old.holds(INTEGERS).holds("""ALTER TABLE tasks ADD "a\nb\x1b[31m" int""")
+    shown = old.adopt(ZONE="x")
+    assert "\x1b" not in shown.stdout + shown.stderr + old.adopt(TABLE="a\n\x1b[31m").stderr
+    assert re.search(r"columns .*a.b.\[31m: kept", old.adopted())
 
 
 def test_the_api_sees_the_adopted_tasks_of_its_user(old: OldDatabase) -> None:
