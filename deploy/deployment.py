@@ -94,9 +94,13 @@ def make_pipeline(environment: Environment, repository: str) -> None:
         "OidcProvider": "exists" if trusts_github else "create",
     }
     _deploy_beside(stack, Path("deploy/pipeline.yaml"), parameters)
-    print(f"Set these variables of the environment {environment.name} of {repository} on GitHub:")
-    print(f"  AWS_ROLE_ARN={outputs(stack)['RoleArn']}")
+    name, found = environment.name, outputs(stack)
+    print(f"On GitHub, let only the branch main of {repository} deploy to the environment {name}.")
+    print("Set its variables:")
+    print(f"  AWS_ROLE_ARN={found['RoleArn']}")
     print(f"  AWS_REGION={find_region()}")
+    print(f"In samconfig.toml, set in [{name}.global.parameters.parameter_overrides]:")
+    print(f'  PermissionsBoundary = "{found["BoundaryArn"]}"')
 
 
 def check_parameters(environment: Environment) -> dict[str, str]:

@@ -451,11 +451,13 @@ def test_make_pipeline_trusts_github_once_and_says_what_to_tell_it(
     project: Path, account: Account, telling_sam: Path
 ) -> None:
     role = "arn:aws:iam::123456789012:role/task-api-dev-pipeline-Deployer-1A2B"
-    _make_stack("task-api-dev-pipeline", RoleArn=role)  # as SAM CLI passes it
+    boundary = "arn:aws:iam::123456789012:policy/task-api-dev-pipeline-Boundary-1A2B"
+    _make_stack("task-api-dev-pipeline", RoleArn=role, BoundaryArn=boundary)
     for provider in ("create", "exists"):
         result = _make(project, "pipeline", f"SAM={telling_sam}", typed="owner/name\n")
         assert result.returncode == 0, result.stderr
-        assert f"  AWS_ROLE_ARN={role}" in result.stdout.splitlines()
+        said = {f"  AWS_ROLE_ARN={role}", f'  PermissionsBoundary = "{boundary}"'}
+        assert said <= set(result.stdout.splitlines())
         given = _given((project / "seen").read_text())[-1]
         assert (given["Repository"], given["OidcProvider"]) == ("owner/name", provider)
         if provider == "create":
