@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Values reach the commands in the environment, as they were given: make would expand a `$` in them,
 # and in a recipe the shell would run what stands between backticks.
 ON_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
-VALUES := CONFIRM DATABASE_URL ENV IDS JWT_ISSUERS JWT_SECRET OWNER_DATABASE_URL REPOSITORY ROTATE TABLE TOKEN URL YES ZONE
+VALUES := CONFIRM DATABASE_URL ENV FUNCTION IDS JWT_ISSUERS JWT_SECRET OWNER_DATABASE_URL REPOSITORY ROTATE TABLE TOKEN UNDO URL YES ZONE
 $(foreach name,$(filter $(VALUES),$(ON_COMMAND_LINE)),$(eval override export $(name) := $$(value $(name))))
 
 .PHONY: help
@@ -225,6 +225,10 @@ secrets: .venv/ready ## replace the connection strings; asks for the owner's and
 .PHONY: smoke
 smoke: .venv/ready ## use an API once as a customer does: make smoke ENV=dev, or URL=http://127.0.0.1:8000
 	@$(DEPLOY) smoke "$$ENV" $${URL:+"--url=$$URL"}
+
+.PHONY: rollback
+rollback: .venv/ready ## in an incident, serve the version before: make rollback ENV=prod (FUNCTION=ListTasks, UNDO=1)
+	@$(DEPLOY) rollback "$$ENV" $${UNDO:+--undo} $${FUNCTION:+"--functions=$$FUNCTION"}
 
 .PHONY: pipeline
 pipeline: .venv/ready .venv-sam/ready ## let GitHub deploy an environment: make pipeline ENV=dev REPOSITORY=owner/name

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.deployment import deploy, destroy, make_pipeline
 from deploy.environments import DeployError, Environment, find_region, read_environment
+from deploy.rollback import roll_back, undo
 from deploy.secret_store import replace_connection_strings, rotate_jwt
 from deploy.smoke import invoke_smoke, visit_local
 from deploy.template import TemplateError
@@ -24,9 +25,13 @@ _SECRET_VARIABLES = ("DATABASE_URL", "MIGRATION_URL", "JWT_SECRET")
 def main() -> None:
     """Run one command."""
     parser = ArgumentParser(prog="python -m deploy")
-    parser.add_argument("command", choices=["deploy", "destroy", "pipeline", "secrets", "smoke"])
+    parser.add_argument(
+        "command", choices=["deploy", "destroy", "pipeline", "rollback", "secrets", "smoke"]
+    )
     parser.add_argument("environment")
     parser.add_argument("--built", action="store_true", help="deploy what is in .aws-sam")
+    parser.add_argument("--functions", help="to roll back, with commas")
+    parser.add_argument("--undo", action="store_true", help="what the last rollback moved")
     parser.add_argument("--rotate", choices=["jwt"], help="the secret to store anew")
     parser.add_argument("--repository", help="on GitHub, as owner/name")
     parser.add_argument("--url", help="of a local API, to be used as a customer does")
@@ -56,6 +61,10 @@ def _run(given: Namespace, environment: Environment, for_sam: Sequence[str]) -> 
             destroy(environment)
         case "pipeline":
             make_pipeline(environment, given.repository)
+        case "rollback" if given.undo:
+            undo(environment)
+        case "rollback":
+            roll_back(environment, given.functions)
         case "secrets" if given.rotate:
             rotate_jwt(environment)
         case "secrets":

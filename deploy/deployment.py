@@ -18,6 +18,8 @@ from deploy.environments import (
     sam,
     sam_deploy,
 )
+from deploy.published import delete_old_versions, published, stack_resources
+from deploy.rollback import refuse_moved
 from deploy.secret_store import forget, owner_version, store_missing
 from deploy.template import parse
 from deploy.versions import complete, reserved_executions, stamp_build
@@ -40,12 +42,14 @@ def deploy(environment: Environment, *, is_built: bool, options: Sequence[str]) 
     values = check_parameters(environment)
     before = describe(environment.stack)
     executions = _check_quota(environment, values, before)
+    versions = published(environment.stack)
+    refuse_moved(environment, values["Rollout"], versions)
     print(f"This {'updates' if before.get('Outputs') else 'creates'} it:")
     print(f"  parameters: {', '.join(f'{k}={v}' for k, v in environment.parameters.items())}")
     store_missing(environment)
     if not is_built:
         sam("build", "--config-env", environment.name, ARCHITECTURE=values["Architecture"])
-    stamp_build(environment)
+    stamp_build(environment, versions)
     values["DatabaseSecretVersion"] = owner_version(environment)
     sam_deploy(values, "--config-env", environment.name, *options)
     after = describe(environment.stack)
@@ -55,6 +59,7 @@ def deploy(environment: Environment, *, is_built: bool, options: Sequence[str]) 
         _protect(environment.stack, is_protected=True)
     if environment.alarm_email is not None:
         _monitor(environment, values["SmokeMinutes"], executions)
+    delete_old_versions(versions, published(environment.stack))
     if before and _last_change(before) == _last_change(after):
         print(f"{environment.stack} was not changed.")
     _report(environment)
@@ -143,12 +148,7 @@ def _check_quota(
 
 def _monitor(environment: Environment, smoke_minutes: str, executions: int) -> None:
     """Deploy the alarms, the dashboard and the saved queries of a stack that is deployed."""
-    pages = boto3.client("cloudformation").get_paginator("list_stack_resources")
-    resources = {
-        each["LogicalResourceId"]: each.get("PhysicalResourceId", "")
-        for page in pages.paginate(StackName=environment.stack)
-        for each in page["StackResourceSummaries"]
-    }
+    resources = stack_resources(environment.stack)
     parameters = {
         "Service": environment.stack,
         "AlarmEmail": environment.alarm_email or "",
