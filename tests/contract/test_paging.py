@@ -188,6 +188,9 @@ def test_a_page_is_cut_before_it_is_too_large_to_be_answered(client: Client) -> 
     assert len(pages) > 1
     assert sum(map(len, pages)) == 260
     assert len({task["id"] for page in pages for task in page}) == 260
+    tag = client.send("GET", client.path()).headers["etag"]
+    seen = client.send("GET", client.path(), headers={"If-None-Match": tag})
+    assert (seen.status_code, seen.headers["etag"]) == (304, tag)
 
 
 def test_the_link_keeps_what_was_asked_for(filled: Client) -> None:

@@ -123,6 +123,21 @@ def test_a_cursor_that_somebody_made_up_is_refused_before_the_database_sees_it(
         store.list_page(user, wanted._replace(cursor=cursor))
 
 
+@pytest.mark.parametrize("sort", Sort)
+def test_the_database_sends_one_task_more_than_there_is_room_for(
+    sort: Sort, url: str, user: str
+) -> None:
+    execute(
+        url,
+        "INSERT INTO tasks (user_id, id, title, description) SELECT"
+        f" '{user}', gen_random_uuid(), 'x' || n, repeat('\U0001f375', 2500) FROM"
+        " generate_series(1, 300) n",
+    )
+    whole = store.list_page(user, PageRequest(sort=sort)).tasks
+    assert store.list_page(user, PageRequest(sort=sort), 1_000_000).tasks == whole[:100]
+    assert store.list_page(user, PageRequest(sort=sort), 9_000_000).tasks == whole
+
+
 def test_a_list_that_takes_too_long_is_stopped_in_the_database(
     configure: Configure, url: str, user: str
 ) -> None:

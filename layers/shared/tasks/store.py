@@ -19,7 +19,14 @@ from tasks.database import lock_number, run_as
 from tasks.errors import TaskNotFoundError, TooManyListsError, VersionMismatchError
 from tasks.idempotency import PROCEED, Preconditions, WriteResult, outcome, quota, run_once
 from tasks.ids import now, task_id
-from tasks.models import TASKS, Task, TaskCreate, TaskUpdate
+from tasks.models import (
+    DESCRIPTION_LENGTH,
+    TASKS,
+    TITLE_LENGTH,
+    Task,
+    TaskCreate,
+    TaskUpdate,
+)
 from tasks.orders import FILTERS
 from tasks.paging import Page, PageRequest
 from tasks.settings import settings
@@ -27,15 +34,17 @@ from tasks.settings import settings
 _NONE = Preconditions()
 
 
-def list_page(user_id: str, wanted: PageRequest) -> Page:
+def list_page(user_id: str, wanted: PageRequest, most_bytes: int | None = None) -> Page:
     """Return one page of the user's tasks.
 
-    Raise InvalidCursorError, TooManyListsError when `max_lists_per_user` of the user are at work
-    already, and neon.TimedOutError when the page takes the database longer than `list_timeout`.
+    `most_bytes` is what the caller has room for: if the texts have more bytes of UTF-8, the page
+    ends with the first task that passes it. Raise InvalidCursorError, TooManyListsError when
+    `max_lists_per_user` of the user are at work already, and neon.TimedOutError when the page takes
+    the database longer than `list_timeout`.
     """
     (rows,) = run_as(
         user_id,
-        page_statement(user_id, wanted),
+        page_statement(user_id, wanted, most_bytes),
         effect=Effect.READ,
         timeout=settings().list_timeout,
     )
@@ -114,7 +123,7 @@ def update_sql(*assignments: LiteralString) -> LiteralString:
     return f"UPDATE tasks SET {', '.join([*assignments, _VERSION])}"
 
 
-def page_statement(user_id: str, wanted: PageRequest) -> Statement:
+def page_statement(user_id: str, wanted: PageRequest, most_bytes: int | None = None) -> Statement:
     """Return the statement of a page; it reads one row more, to know whether more follow.
 
     If none of the user's places is free, it reads nothing and returns one row of nulls. (With a
@@ -131,11 +140,12 @@ def page_statement(user_id: str, wanted: PageRequest) -> Statement:
     if position := wanted.position(user_id):
         conditions.append(order.after)
         params |= position._asdict()
+    page = f"{_LIST} WHERE {' AND '.join(conditions)} ORDER BY {order.by} LIMIT %(rows)s"
+    if most_bytes is not None and wanted.limit * _MOST_BYTES > most_bytes:
+        page, params["bytes"] = _CUT.format(page), most_bytes
     sql = f"""
     SELECT page.* FROM (SELECT {_take_place(settings().max_lists_per_user)} AS is_free) AS place
-    LEFT JOIN LATERAL (
-        {_LIST} WHERE {" AND ".join(conditions)} ORDER BY {order.by} LIMIT %(rows)s
-    ) AS page ON true
+    LEFT JOIN LATERAL ({page}) AS page ON true
     WHERE page.id IS NOT NULL OR NOT is_free
     """
     params |= {"user_id": user_id, "rows": wanted.limit + 1, "place": _place(user_id)}
@@ -252,3 +262,15 @@ _TOGGLE = _update(TOGGLED)
 _DELETE = _changing("DELETE FROM tasks", "id")
 
 _LIST: LiteralString = f"SELECT {COLUMNS} FROM tasks"
+
+_MOST_BYTES = (TITLE_LENGTH + DESCRIPTION_LENGTH) * 4
+
+# Postgres knows the length of a long text without reading it. The window has the order of the page.
+_CUT: LiteralString = f"""
+SELECT {COLUMNS} FROM (
+    SELECT *, sum(octet_length(title) + coalesce(octet_length(description), 0))
+              OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+    FROM ({{}}) AS page
+) AS page
+WHERE bytes_before <= %(bytes)s OR bytes_before IS NULL
+"""

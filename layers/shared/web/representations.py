@@ -32,11 +32,11 @@ Headers = dict[str, str]
 
 # Lambda returns 6 MB at most, as a JSON text in which the body is a string: its quotes and
 # backslashes are escaped once more there.
-_PAGE_BYTES = 5_500_000
+PAGE_BYTES = 5_500_000
 _BYTES_AROUND = 350  # a task's other members, with all the names and quotes
 _BYTES_A_LETTER = 12  # at most: a surrogate pair, each half written as `\\uXXXX`
 _MOST_LETTERS = TITLE_LENGTH + DESCRIPTION_LENGTH + USER_ID_LENGTH
-_ALWAYS_FIT = _PAGE_BYTES // (_MOST_LETTERS * _BYTES_A_LETTER + _BYTES_AROUND)
+_ALWAYS_FIT = PAGE_BYTES // (_MOST_LETTERS * _BYTES_A_LETTER + _BYTES_AROUND)
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 # As `etag` writes it, and nothing else; 14 digits reach beyond the year 4000, and 15 beyond what a
@@ -163,9 +163,9 @@ def _count_fitting(tasks: list[Task]) -> int:
     if len(tasks) <= _ALWAYS_FIT:
         return len(tasks)
     letters = sum(len(t.title) + len(t.description or "") + len(t.user_id) for t in tasks)
-    if letters * _BYTES_A_LETTER + len(tasks) * _BYTES_AROUND <= _PAGE_BYTES:
+    if letters * _BYTES_A_LETTER + len(tasks) * _BYTES_AROUND <= PAGE_BYTES:
         return len(tasks)  # nearly always so, and no task had to be serialized
-    room = _PAGE_BYTES
+    room = PAGE_BYTES
     for number, task in enumerate(tasks):
         room -= len(json.dumps(task.model_dump_json()))
         if room < 0:
