@@ -12,9 +12,11 @@ from tests.running import ROOT
 ENVIRONMENTS = ("dev", "staging", "prod")
 
 
+WORKFLOWS = ROOT / ".github" / "workflows"
+
+
 def _jobs(name: str) -> dict[str, Any]:
-    parsed = yaml_parse((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())
-    jobs: dict[str, Any] = parsed["jobs"]
+    jobs: dict[str, Any] = yaml_parse((WORKFLOWS / f"{name}.yml").read_text())["jobs"]
     return jobs
 
 
@@ -35,6 +37,16 @@ def test_the_build_has_no_credentials_and_no_way_to_get_any() -> None:
     assert build["permissions"] == {"contents": "read"}
     assert "environment" not in build
     assert not [step for step in build["steps"] if "aws-actions" in step.get("uses", "")]
+
+
+def test_a_secret_is_used_on_main_only_and_before_any_code_has_run() -> None:
+    with_secrets = [path for path in WORKFLOWS.glob("*.yml") if "secrets." in path.read_text()]
+    assert [path.name for path in with_secrets] == ["neon.yml"]
+    assert yaml_parse(with_secrets[0].read_text())[True] == {"push": {"branches": ["main"]}}
+    first, *others = _jobs("neon")["neon"]["steps"]
+    assert "uses" not in first
+    assert "make" not in first["run"]
+    assert "secrets." not in str(others)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
