@@ -52,6 +52,9 @@ _SETTINGS = """
 _OWNS_DATABASE = """
     SELECT FROM pg_database WHERE datname = current_database() AND pg_has_role(datdba, 'USAGE')
 """
+_CAN_LOG_IN = (
+    "SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname = ANY(%s) ORDER BY rolname"
+)
 _MAY_ACT = """
     SELECT rolname FROM pg_roles WHERE oid IN (
         SELECT member FROM pg_auth_members WHERE roleid = 'task_api'::regrole::oid
@@ -99,10 +102,12 @@ def new_login(owner_url: str, environment: str, in_use: str) -> Iterator[str]:
     """Make the login that is not `in_use`, with a new password; yield its connection string.
 
     Once that is stored, the login in use can connect no more; open connections go on. `owner_url`
-    is the schema owner's. Raise DeployError when the owner may not do it, or when a role of that
-    name may do more than the API should.
+    is the schema owner's. Raise DeployError when the owner may not do it, when another stack may
+    use these logins, or when a role of that name may do more than the API should.
     """
     names = login_names(environment)
+    if in_use not in names:
+        _refuse_strangers(owner_url, names)
     name, former = names if in_use != names[0] else names[::-1]
     password = secrets.token_urlsafe(32)
     try:
@@ -132,6 +137,17 @@ def end_logins(owner_url: str, environment: str) -> None:
                     (name,),
                 )
                 _run(connection, "REVOKE {} FROM CURRENT_USER", name)
+
+
+def _refuse_strangers(owner_url: str, names: tuple[str, str]) -> None:
+    """Raise DeployError when one of the logins can connect, though none of ours is stored."""
+    with _connected(owner_url) as connection:
+        if found := connection.execute(_CAN_LOG_IN, (list(names),)).fetchone():
+            raise DeployError(
+                f"The login {found[0]} is there, and no secret of this stack has its password: "
+                "another stack may use it. Give each stack a branch of its own; if nobody uses "
+                f"this login, run ALTER ROLE {found[0]} NOLOGIN as the owner, and try again."
+            )
 
 
 def _make(owner_url: str, name: str, password: str, *, hashed: bool) -> None:

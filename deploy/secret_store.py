@@ -146,7 +146,20 @@ def _put(client: Any, name: str, text: str) -> None:
         client.create_secret(Name=name, SecretString=text)
         print(f"Secret {name} is new")
         return
-    if "DeletedDate" in described:  # for less than a week
+    is_deleted = "DeletedDate" in described  # for less than a week
+    if is_deleted:
         client.restore_secret(SecretId=name)
     client.put_secret_value(SecretId=name, SecretString=text)
+    if is_deleted:
+        _forget_version_before(client, name)
     print(f"Secret {name} has a new version")
+
+
+def _forget_version_before(client: Any, name: str) -> None:
+    """Take the label from what was deleted: the authorizer accepts the version that carries it."""
+    stages = client.describe_secret(SecretId=name)["VersionIdsToStages"]
+    for version, labels in stages.items():
+        if "AWSPREVIOUS" in labels:
+            client.update_secret_version_stage(
+                SecretId=name, VersionStage="AWSPREVIOUS", RemoveFromVersionId=version
+            )

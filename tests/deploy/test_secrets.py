@@ -98,8 +98,18 @@ def test_deleted_secrets_can_be_restored_for_a_week_and_stored_again(
     ]
     forget(dev)
     assert _said(capsys) == []
+    before = _versions(secrets_manager)
     store_missing(dev)
     assert secrets_manager.text(DATABASE) == URL
+    # A version of before with a label would still be good for the authorizer.
+    assert len(_versions(secrets_manager)) == 1
+    assert _versions(secrets_manager) != before
+
+
+def _versions(secrets_manager: SecretsManager) -> set[str]:
+    """Return the labelled versions of the tokens' secret."""
+    stages = secrets_manager.client.describe_secret(SecretId=JWT)["VersionIdsToStages"]
+    return {version for version, labels in stages.items() if labels}
 
 
 # -- which connection strings --------------------------------------------------------------------
@@ -242,6 +252,22 @@ def test_a_role_of_that_name_that_may_do_more_is_refused_and_nothing_is_stored(
     with pytest.raises(DeployError, match="task_api_dev_a may do more than task_api"):
         store_connection_strings(with_login, owner_url)
     assert secrets_manager.client.list_secrets()["SecretList"] == []
+
+
+def test_a_login_that_another_stack_may_use_is_refused_and_keeps_its_password(
+    with_login: Environment, secrets_manager: SecretsManager, owner_url: str
+) -> None:
+    """Until the other stack is destroyed, also when it uses its second login."""
+    names = {"DatabaseSecret": "other/database", "MigrationSecret": "other/owner"}
+    second = changed(with_login, parameters={**with_login.parameters, **names})
+    for login in ("task_api_dev_a", "task_api_dev_b"):
+        store_connection_strings(with_login, owner_url)
+        with pytest.raises(DeployError, match=f"The login {login} is there, and no secret"):
+            store_connection_strings(second, owner_url)
+        psycopg.connect(secrets_manager.text(DATABASE)).close()
+    forget(with_login)
+    store_connection_strings(second, owner_url)
+    psycopg.connect(secrets_manager.text("other/database")).close()
 
 
 def test_what_a_login_has_set_for_itself_is_undone_and_its_password_was_never_sent(
