@@ -34,16 +34,27 @@ LOCK := $(shell command -v flock >/dev/null && echo "mkdir -p .local && exec 9>.
 	  echo "Python 3.11 or newer is needed: install it, or name one with PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || {
 	  echo "Python's venv module is missing: install it (on Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	[ -w . ] || { echo "The tools go into this folder, and it cannot be written to" >&2; exit 1; }
 	$(LOCK)
 	[ ! "$@" -nt requirements/uv.txt ] || [ ! "$@" -nt requirements/dev.txt ] || exit 0
 	echo "Installing the tools into .venv (once) ..." >&2
-	rm -rf .venv
-	$(PYTHON) -m venv .venv
-	(umask 077 && $(BIN)/python -m pip config list >.venv/pip.config 2>/dev/null) || true
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt >.venv/log 2>&1 &&
-	  requirements/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt >>.venv/log 2>&1 || {
-	  echo "The tools could not be installed (is the package index reachable?); .venv/log says more" >&2; exit 1; }
+	rm -rf .venv && mkdir .venv
+	pip_config() (umask 077 && $(BIN)/python -m pip config list >.venv/pip.config 2>/dev/null || true)
+	install() {
+	  $(PYTHON) -m venv .venv && pip_config &&
+	    $(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt &&
+	    requirements/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	}
+	$(call logged,The tools)
 	touch $@
+
+define logged # NAME: run `install`, and say why it fails
+	trap 'exit 130' INT
+	install >.venv/log 2>&1 || {
+	  reason="is the package index reachable?"
+	  [ -s .venv/log ] && ! grep -qi "no space left" .venv/log || reason="the disk is full"
+	  echo "$(1) could not be installed ($$reason); .venv/log says more" >&2; exit 1; }
+endef
 
 .venv-sam/ready: .venv/ready requirements/sam.txt
 	@$(call tool,.venv-sam,SAM CLI,sam)
@@ -62,9 +73,11 @@ define tool # FOLDER, NAME, REQUIREMENTS: a virtual environment of its own
 	[ ! "$@" -nt .venv/ready ] || [ ! "$@" -nt requirements/$(3).txt ] || exit 0
 	echo "Installing into $(1) (once): $(2) ..." >&2
 	rm -rf $(1)
-	requirements/uv venv --quiet --python $(BIN)/python $(1)
-	requirements/uv pip sync --quiet --require-hashes --python $(1)/bin/python requirements/$(3).txt || {
-	  echo "$(2) could not be installed: is the package index reachable?" >&2; exit 1; }
+	install() {
+	  requirements/uv venv --quiet --python $(BIN)/python $(1) &&
+	    requirements/uv pip sync --quiet --require-hashes --python $(1)/bin/python requirements/$(3).txt
+	}
+	$(call logged,$(2))
 	touch $(1)/ready
 endef
 
@@ -180,7 +193,7 @@ policy: .venv-policy/ready ## check template.yaml and the workflows against good
 # --- building ------------------------------------------------------------------------------------
 
 .PHONY: build
-build: .venv-sam/ready runtime-python ## build what is deployed, into .aws-sam
+build: runtime-python .venv-sam/ready ## build what is deployed, into .aws-sam
 	@$(SAM) build
 
 .PHONY: sam-local
@@ -215,7 +228,7 @@ endif
 endif
 
 .PHONY: deploy
-deploy: .venv-sam/ready $(if $(BUILT),,runtime-python) ## build and deploy; the first time it asks for the database: make deploy ENV=dev
+deploy: $(if $(BUILT),,runtime-python) .venv-sam/ready ## build and deploy; the first time it asks for the database: make deploy ENV=dev
 	@$(DEPLOY) deploy "$$ENV" $(if $(BUILT),--built) $${CONFIRM:+"$$CONFIRM"}
 
 .PHONY: secrets

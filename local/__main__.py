@@ -1,7 +1,7 @@
 """The command line: `python -m local COMMAND`, where the Makefile has the commands.
 
 It works on the folder that it is called in. An error is one sentence on stderr and exit status 1;
-Ctrl-C and SIGTERM end everything and are no error.
+Ctrl-C, Ctrl-\\ and SIGTERM end everything and are no error.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from local.errors import SENTENCES, LocalError
+from local.errors import SENTENCES, LocalError, sentence
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         # Ctrl-C is how these are meant to end; anything else did not finish.
         sys.exit(0 if name in ("run", "logs", "sam-local") else 128 + signal.SIGINT)
     except SENTENCES as error:
-        sys.exit(str(error))
+        sys.exit(sentence(error))
 
 
 def _command(name: str, arguments: list[str]) -> int:
@@ -57,8 +57,8 @@ def _command(name: str, arguments: list[str]) -> int:
     if len(arguments) > most:
         raise LocalError(f"usage: python -m local [{' | '.join(commands)}]")
     settings = read_settings(Path.cwd(), os.environ)
-    for sentence in near_misses(settings):
-        print(sentence, file=sys.stderr, flush=True)
+    for near_miss in near_misses(settings):
+        print(near_miss, file=sys.stderr, flush=True)
     done = commands[name](settings, *arguments)
     return done if isinstance(done, int) else _until_signalled(done)
 

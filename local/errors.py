@@ -19,8 +19,15 @@ class LocalError(Exception):
     """The local API cannot start or go on; `str()` is one clear sentence."""
 
 
-# `str()` of each is the one sentence for the user.
+# `sentence` of each is for the user.
 SENTENCES = (LocalError, TemplateError, OSError)
+
+
+def sentence(error: Exception) -> str:
+    """Return the one sentence that the user reads."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} cannot be used: {error.strerror}."
+    return str(error)
 
 
 class InvocationError(Exception):

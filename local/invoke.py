@@ -88,6 +88,7 @@ async def _play_all(settings: Settings) -> int:
             surprises += not is_expected
             shown = coloured(text, GREEN if is_expected else RED, sys.stdout)
             print(f"{function:<12} {path.stem:<32} {milliseconds:>5} ms  {shown}", flush=True)
+        await player.delete_tasks()
     return int(surprises > 0)
 
 
@@ -141,6 +142,7 @@ class _Player:
 
     def __init__(self) -> None:
         self._response: Any = None
+        self._deletions: list[dict[str, Any]] = []
 
     def answer(self, request: Request, _: Mapping[str, str]) -> Response | None:
         """Respond as CloudFormation to a function's request; None for every other request."""
@@ -156,8 +158,7 @@ class _Player:
     async def play(self, function: str, path: Path) -> tuple[Any, bool]:
         """Return the function's result, or its error, and whether it failed."""
         event = _read(path, make_token("alice", self.api.environ))
-        if self.api.postgres:
-            _insert_tasks(event, self.api.postgres)
+        made = _insert_tasks(event, self.api.postgres) if self.api.postgres else []
         is_custom_resource = isinstance(event, dict) and "ResponseURL" in event
         self._response = None
         if is_custom_resource:
@@ -170,7 +171,16 @@ class _Player:
         if is_custom_resource:
             response = self._response or {"Status": "FAILED", "Reason": "It sent no response"}
             return response, response["Status"] == "FAILED"
-        return json.loads(answer), False
+        result = json.loads(answer)
+        for id_ in [*made, *_created(result)]:
+            names = {**event["pathParameters"], "task_id": id_}
+            self._deletions.append({**event, "pathParameters": names, "body": None})
+        return result, False
+
+    async def delete_tasks(self) -> None:
+        """Delete the tasks that were made for the events, and by them."""
+        for event in self._deletions:
+            await self.api.runtime.invoke("DeleteTask", json.dumps(event).encode())
 
 
 @contextlib.asynccontextmanager
@@ -200,17 +210,31 @@ def _read(path: Path, token: str = "") -> Any:
         raise LocalError(f"{path} is not JSON: {error}.") from None
 
 
-def _insert_tasks(event: Any, postgres: Postgres) -> None:
-    """Insert the tasks that the event's path and body name, for the user of the path."""
+def _insert_tasks(event: Any, postgres: Postgres) -> list[str]:
+    """Insert the tasks that the event's path and body name, for the user of the path.
+
+    Return the ids of those that were not there.
+    """
     path = event.get("pathParameters", {}) if isinstance(event, dict) else {}
     named = _UUID.findall(f"{path.get('task_id')} {event.get('body')}") if path else []
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        for id_ in named:
-            connection.execute(
-                "INSERT INTO tasks (user_id, id, title) VALUES (%s, %s, 'Made by make invoke')"
-                " ON CONFLICT DO NOTHING",
-                (path["user_id"], id_),
-            )
+        insert = (
+            "INSERT INTO tasks (user_id, id, title) VALUES (%s, %s, 'Made by make invoke')"
+            " ON CONFLICT DO NOTHING"
+        )
+        return [id_ for id_ in named if connection.execute(insert, (path["user_id"], id_)).rowcount]
+
+
+def _created(result: Any) -> list[str]:
+    """Return the ids of the tasks that a request created, alone or in a batch."""
+    status = result.get("statusCode") if isinstance(result, dict) else None
+    if status not in (200, 201) or not result["headers"]["Content-Type"].endswith("json"):
+        return []
+    body = json.loads(result["body"])
+    if status == 201:
+        return [body["id"]]
+    results = body.get("results", []) if isinstance(body, dict) else []
+    return [each["task"]["id"] for each in results if each["status"] == 201]
 
 
 def _outcome(answer: Any, *, failed: bool) -> tuple[str, bool]:

@@ -88,10 +88,9 @@ async def _run_installer(requirements: Path, target: Path) -> None:
             process.kill()
             await process.wait()
     if process.returncode:
-        raise LocalError(
-            f"requirements/{requirements.name} cannot be installed"
-            f" (is the package index reachable?): {_reason(output.decode(errors='replace'))}"
-        )
+        reason = _reason(output.decode(errors="replace"))
+        hint = "" if "os error 28" in reason else " (is the package index reachable?)"
+        raise LocalError(f"requirements/{requirements.name} cannot be installed{hint}: {reason}")
 
 
 def _reason(output: str) -> str:

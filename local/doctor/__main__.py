@@ -17,7 +17,7 @@ from threading import Thread
 from deploy.template import functions
 from local.doctor import database, deployed, issuer, surroundings
 from local.doctor.findings import BROKEN, FINE, HURTS, UNCHECKED, Finding, Findings
-from local.errors import SENTENCES
+from local.errors import SENTENCES, sentence
 from local.settings import Settings
 from local.terminal import DIM, GREEN, RED, YELLOW, coloured, printable
 
@@ -133,4 +133,4 @@ if __name__ == "__main__":
     try:
         main()
     except SENTENCES as error:
-        sys.exit(str(error))
+        sys.exit(sentence(error))

@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import jwt
+import psycopg
 import pytest
 
+from local.postgres import Postgres
 from tests.local.toy import SECRET, command, served, write_product
 from tests.running import ROOT
 
@@ -87,6 +89,8 @@ def test_every_event_does_what_its_name_says(tmp_path: Path, packages: Path) -> 
     assert table["get_task"] == "200"
     assert table["create_task_blank_title"] == "422"
     assert table["list_tasks_of_another_user"] == "403"
+    with Postgres(folder / ".local/postgres") as server, psycopg.connect(server.url) as connection:
+        assert connection.execute("SELECT title FROM tasks").fetchall() == []
 
 
 def test_invoke_without_an_event_takes_the_functions_own(tmp_path: Path, packages: Path) -> None:

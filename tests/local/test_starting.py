@@ -40,8 +40,9 @@ def test_it_prints_routes_settings_and_a_first_request_before_it_is_ready(folder
         assert toy.url.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_signal_ends_all_that_it_started_also_in_the_middle_of_a_request(
-    folder: Path, gate: Gate
+    folder: Path, gate: Gate, number: signal.Signals
 ) -> None:
     add_database(folder)
     process = start(environment({}), cwd=folder)
@@ -53,7 +54,7 @@ def test_a_signal_ends_all_that_it_started_also_in_the_middle_of_a_request(
         gate.wait_for(1)
         children = psutil.Process(process.pid).children(recursive=True)
         server = (folder / ".local/postgres/postmaster.pid").read_text().split()[0]
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         output, _ = process.communicate(timeout=10)
         assert isinstance(busy.exception(), httpx.HTTPError)
     assert process.returncode == 0
@@ -69,6 +70,12 @@ def test_functions_end_even_when_it_is_killed(folder: Path, gate: Gate) -> None:
         gate.wait_for(1)
         toy.running.process.kill()
         until(lambda: not any(map(_is_alive, functions)))
+
+
+def test_a_file_that_cannot_be_used_is_said_in_one_sentence(folder: Path) -> None:
+    secret = folder / ".local" / "jwt_secret"
+    secret.mkdir(parents=True)
+    assert refused(folder, JWT_SECRET="") == f"{secret} cannot be used: Is a directory."
 
 
 def test_a_taken_port_is_said_in_one_sentence(folder: Path) -> None:
