@@ -39,9 +39,6 @@ _STACK = """
     <StackName>local</StackName>
     <StackStatus>UPDATE_COMPLETE</StackStatus>
     <CreationTime>2026-01-01T00:00:00Z</CreationTime>
-    <Outputs><member>
-      <OutputKey>ApiUrl</OutputKey><OutputValue>http://{host}</OutputValue>
-    </member></Outputs>
   </member></Stacks></DescribeStacksResult>
 </DescribeStacksResponse>
 """
@@ -135,7 +132,7 @@ def _snake_case(function: str) -> str:
 class _Player:
     """Plays events to the functions of `api`, and stands in for CloudFormation.
 
-    It takes the responses of custom resources, and knows one stack, whose output is the API's URL.
+    It takes the responses of custom resources, and knows one stack.
     """
 
     api: Api
@@ -148,8 +145,7 @@ class _Player:
         """Respond as CloudFormation to a function's request; None for every other request."""
         match request.method, request.path:
             case "POST", path if path.startswith(_CLOUDFORMATION):  # to describe the stack
-                stack = _STACK.format(host=request.headers["host"])
-                return Response(200, (("content-type", "text/xml"),), stack.encode())
+                return Response(200, (("content-type", "text/xml"),), _STACK.encode())
             case "PUT", path if path.startswith(_CLOUDFORMATION):
                 self._response = json.loads(request.body)
                 return Response(200)
@@ -163,7 +159,6 @@ class _Player:
         self._response = None
         if is_custom_resource:
             event["ResponseURL"] = f"{self.api.address}{_CLOUDFORMATION}"
-            event["ResourceProperties"]["ApiUrl"] = self.api.address
         try:
             answer = await self.api.runtime.invoke(function, json.dumps(event).encode())
         except InvocationError as failure:
@@ -192,7 +187,8 @@ async def _player(settings: Settings) -> AsyncIterator[_Player]:
             settings, 0, terminal, shared=True, answer=player.answer
         ) as player.api:
             variables = {
-                "AWS_ENDPOINT_URL_CLOUDFORMATION": f"{player.api.address}{_CLOUDFORMATION}"
+                "API_URL": player.api.address,
+                "AWS_ENDPOINT_URL_CLOUDFORMATION": f"{player.api.address}{_CLOUDFORMATION}",
             }
             functions = {
                 name: dataclasses.replace(each, environment={**each.environment, **variables})

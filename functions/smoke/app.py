@@ -27,14 +27,14 @@ def handler(event: Mapping[str, Any], _context: LambdaContext) -> dict[str, Any]
     deployment up until the resource's ServiceTimeout.
     """
     if not isinstance(event, Mapping) or "ResponseURL" not in event:
-        return _run(cloudformation.api_url())
-    cloudformation.respond(event, lambda: _run(event["ResourceProperties"]["ApiUrl"]))
+        return _run()
+    cloudformation.respond(event, _run)
     return {}
 
 
-def _run(url: str) -> dict[str, Any]:
+def _run() -> dict[str, Any]:
     steps = []
-    for step in visit(Api(url, token(secret()))):
+    for step in visit(Api(cloudformation.api_url(), token(secret()))):
         steps.append(step)
         _count(step)
     last = steps[-1]

@@ -11,16 +11,18 @@ from cloudformation_response import failed
 from observability import logger
 
 
-class NotDeployedError(Exception):
-    """The stack has no address yet: its first deployment is not complete."""
-
-
 def api_url() -> str:
-    """Return the stack's output ApiUrl. Raise NotDeployedError, and what boto3 raises."""
-    for output in _stack().get("Outputs", []):
-        if output["OutputKey"] == "ApiUrl":
-            return str(output["OutputValue"])
-    raise NotDeployedError("the stack has no output ApiUrl")
+    """Return the address of the stack's own API. Raise what boto3 raises.
+
+    No event can name another one, which would get the token.
+    """
+    url = os.environ["API_URL"]
+    if "{}" not in url:
+        return url
+    api = _client().describe_stack_resource(
+        StackName=os.environ["STACK_ID"], LogicalResourceId="Api"
+    )
+    return url.format(api["StackResourceDetail"]["PhysicalResourceId"])
 
 
 def respond(event: Mapping[str, Any], judge: Callable[[], object]) -> None:
@@ -40,10 +42,11 @@ def respond(event: Mapping[str, Any], judge: Callable[[], object]) -> None:
 
 
 def _stack() -> dict[str, Any]:
+    (stack,) = _client().describe_stacks(StackName=os.environ["STACK_ID"])["Stacks"]
+    return dict(stack)
+
+
+def _client() -> Any:
     import boto3  # Lambda's own, which is not part of what we build
 
-    client = boto3.client("cloudformation")
-    stacks: list[dict[str, Any]] = client.describe_stacks(StackName=os.environ["STACK_ID"])[
-        "Stacks"
-    ]
-    return stacks[0]
+    return boto3.client("cloudformation")

@@ -92,8 +92,10 @@ def test_a_domain_closes_the_address_of_aws() -> None:
     assert endpoint == {"disableExecuteApiEndpoint": True}
     address = stack["Outputs"]["ApiUrl"]["Value"]
     assert resolved(stack, address) == "https://api.example.com"
-    assert stack["Resources"]["SmokeTest"]["Properties"]["ApiUrl"] == address
     assert ".execute-api." in resolved(document("prod"), address)
+    for each in (stack, document("prod")):
+        smoke = each["Resources"]["Smoke"]["Properties"]["Environment"]["Variables"]
+        assert resolved(each, smoke["API_URL"]).format("Api") == resolved(each, address)
 
 
 # -- permissions and settings --------------------------------------------------------------------
@@ -110,7 +112,8 @@ def _own(stack: dict[str, Any], function: str) -> set[tuple[str, str]]:
 
 def test_a_function_reads_the_secret_that_it_needs_and_may_do_nothing_else() -> None:
     stack = document("prod")
-    look = ("cloudformation:DescribeStacks", resolved(stack, {"Ref": "AWS::StackId"}))
+    own = resolved(stack, {"Ref": "AWS::StackId"})
+    look = {(f"cloudformation:Describe{each}", own) for each in ("Stacks", "StackResource")}
     read = {
         name: {("secretsmanager:GetSecretValue", f"task-api/prod/{secret}")}
         for secret, names in {
@@ -120,7 +123,7 @@ def test_a_function_reads_the_secret_that_it_needs_and_may_do_nothing_else() -> 
         }.items()
         for name in names
     }
-    read["Smoke"].add(look)
+    read["Smoke"] |= look
     assert {name: _own(stack, name) for name in functions()} == {"Docs": set()} | read
     for name, properties in resources(stack, FUNCTION):
         variables = resolved(stack, properties["Environment"]["Variables"]).values()

@@ -54,24 +54,21 @@ def api(database: str) -> Iterator[Running]:
         yield served
 
 
-def _deploy_stack(name: str, **outputs: str) -> str:
-    """Create a stack with these outputs in moto, and return its id."""
-    template = {
-        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
-        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
-    }
+def _deploy_stack(**resources: str) -> str:
+    """Create a stack in moto, and return its id."""
+    template = {"Resources": {name: {"Type": kind} for name, kind in resources.items()}}
     client = boto3.client("cloudformation")
-    created = client.create_stack(StackName=name, TemplateBody=json.dumps(template))
+    created = client.create_stack(StackName="task-api-test", TemplateBody=json.dumps(template))
     return str(created["StackId"])
 
 
 @pytest.fixture
 def smoke(api: Running, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return Smoke's modules in its function's environment; its stack has the API's address."""
+    """Return Smoke's modules in its function's environment."""
     assert aws_endpoint
     monkeypatch.delenv("JWT_SECRET_ID", raising=False)
-    stack = _deploy_stack("task-api-test", ApiUrl=api.url)
-    for name, value in {"STACK_ID": stack, **TOKENS}.items():
+    stack = _deploy_stack(Api="AWS::SQS::Queue")
+    for name, value in {"STACK_ID": stack, "API_URL": api.url, **TOKENS}.items():
         monkeypatch.setenv(name, value)
     found = modules("smoke")
     monkeypatch.setattr(found["api"], "_PAUSES", (0.0, 0.0, 0.0))
@@ -181,12 +178,15 @@ def test_a_step_that_fails_is_named_raises_and_leaves_nothing(
     assert _rows(database) == 0
 
 
-def test_a_stack_without_an_address_is_a_failure(
-    smoke: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_the_address_is_the_domain_or_has_the_apis_id(
+    smoke: dict[str, Any], api: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STACK_ID", _deploy_stack("broken"))
-    with pytest.raises(smoke["cloudformation"].NotDeployedError, match="has no output ApiUrl"):
-        smoke["app"].handler({}, Context())
+    assert smoke["cloudformation"].api_url() == api.url
+    monkeypatch.setenv("API_URL", "https://{}.execute-api.example")
+    queue = boto3.client("cloudformation").describe_stack_resource(
+        StackName="task-api-test", LogicalResourceId="Api"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    assert smoke["cloudformation"].api_url() == f"https://{queue}.execute-api.example"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_what_needs_no_identity_is_visited_as_well(
         return 200, body if asked.path == path else b'{"status": "ok"}'
 
     with serving(answer) as server:
-        monkeypatch.setenv("STACK_ID", _deploy_stack("spoiled", ApiUrl=server.url))
+        monkeypatch.setenv("API_URL", server.url)
         with pytest.raises(smoke["app"].SmokeFailedError, match=reason):
             smoke["app"].handler({}, Context())
 
@@ -246,11 +246,9 @@ def s3(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server
         yield server
 
 
-def _request(s3: Server, kind: str, url: str) -> dict[str, Any]:
+def _request(s3: Server, kind: str) -> dict[str, Any]:
     event: dict[str, Any] = recorded("smoke_deployment")
-    event |= {"RequestType": kind, "ResponseURL": f"{s3.url}/answer?signature=1"}
-    event["ResourceProperties"]["ApiUrl"] = url
-    return event
+    return event | {"RequestType": kind, "ResponseURL": f"{s3.url}/answer?signature=1"}
 
 
 def _verdict(s3: Server) -> dict[str, Any]:
@@ -263,7 +261,6 @@ def _verdict(s3: Server) -> dict[str, Any]:
 
 def test_cloudformation_is_told_that_a_customer_can_use_the_new_code(
     smoke: dict[str, Any],
-    api: Running,
     s3: Server,
     secrets_manager: SecretsManager,
     monkeypatch: pytest.MonkeyPatch,
@@ -272,7 +269,7 @@ def test_cloudformation_is_told_that_a_customer_can_use_the_new_code(
     secrets_manager.create("task-api/dev/jwt", SECRET)
     monkeypatch.delenv("JWT_SECRET")
     monkeypatch.setenv("JWT_SECRET_ID", "task-api/dev/jwt")
-    event = _request(s3, "Update", api.url)
+    event = _request(s3, "Update")
     smoke["app"].handler(event, Context())
     assert _verdict(s3) == {
         "Status": "SUCCESS",
@@ -284,9 +281,13 @@ def test_cloudformation_is_told_that_a_customer_can_use_the_new_code(
 
 
 def test_cloudformation_is_told_why_a_customer_cannot(
-    smoke: dict[str, Any], s3: Server, caplog: pytest.LogCaptureFixture
+    smoke: dict[str, Any],
+    s3: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    smoke["app"].handler(_request(s3, "Update", "http://127.0.0.1:1"), Context())
+    monkeypatch.setenv("API_URL", "http://127.0.0.1:1")
+    smoke["app"].handler(_request(s3, "Update"), Context())
     verdict = _verdict(s3)
     assert verdict["Status"] == "FAILED"
     assert verdict["Reason"].startswith("SmokeFailedError: health: no answer")
@@ -294,12 +295,21 @@ def test_cloudformation_is_told_why_a_customer_cannot(
 
 
 def test_cloudformation_is_told_also_when_the_secret_cannot_be_read(
-    smoke: dict[str, Any], api: Running, s3: Server, monkeypatch: pytest.MonkeyPatch
+    smoke: dict[str, Any], s3: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JWT_SECRET")
     monkeypatch.setenv("JWT_SECRET_ID", "none")
-    smoke["app"].handler(_request(s3, "Update", api.url), Context())
+    smoke["app"].handler(_request(s3, "Update"), Context())
     assert _verdict(s3)["Status"] == "FAILED"
+
+
+def test_no_event_leads_smoke_elsewhere(smoke: dict[str, Any], s3: Server) -> None:
+    with serving(lambda _: (200, b"{}")) as stranger:
+        event = _request(s3, "Update")
+        event["ResourceProperties"]["ApiUrl"] = event["ApiUrl"] = stranger.url
+        smoke["app"].handler(event, Context())
+        assert stranger.asked.empty()
+    assert _verdict(s3)["Status"] == "SUCCESS"
 
 
 @pytest.mark.parametrize(
@@ -313,7 +323,7 @@ def test_a_stack_that_goes_back_or_away_is_not_judged(
     smoke: dict[str, Any], s3: Server, kind: str, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(smoke["cloudformation"], "_stack", lambda: {"StackStatus": status})
-    smoke["app"].handler(_request(s3, kind, "http://127.0.0.1:1"), Context())
+    smoke["app"].handler(_request(s3, kind), Context())
     assert _verdict(s3)["Status"] == "SUCCESS"
 
 
