@@ -162,6 +162,9 @@ def _texts(value: object, where: str) -> frozenset[str]:
 
 
 def _separated(text: str, where: str) -> frozenset[str]:
+    """Read texts with commas between them; `*` alone says in so many words that any will do."""
+    if text.strip() == "*":
+        return frozenset()
     return _texts([each.strip() for each in text.split(",")], where)
 
 

@@ -195,6 +195,13 @@ def test_a_secret_alone_accepts_any_issuer_and_any_audience(settings: Any) -> No
     assert (issuer.issuer, issuer.audience, issuer.algorithms) == ("", set(), {"HS256"})
 
 
+def test_a_star_for_subjects_allows_any_and_stands_alone(settings: Any) -> None:
+    given = {"JWT_SECRET": SECRET, "JWT_SUBJECTS": "*"}
+    assert settings.from_environment(given)[0].subjects == set()
+    with pytest.raises(settings.SettingsError, match="takes no wildcard"):
+        settings.from_environment(given | {"JWT_SUBJECTS": "a,*"})
+
+
 def test_all_that_an_issuer_may_say_is_read(settings: Any) -> None:
     (issuer,) = settings.from_environment(
         entry(
