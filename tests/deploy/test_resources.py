@@ -131,15 +131,6 @@ def test_a_function_reads_the_secret_that_it_needs_and_may_do_nothing_else() -> 
         assert {each for each in variables if str(each).startswith("task-api/prod/")} == may, name
 
 
-def test_no_role_has_more_of_awss_policies_than_sam_gives_it(stack: dict[str, Any]) -> None:
-    named = {
-        arn.rpartition("/")[2]
-        for _, role in resources(stack, "AWS::IAM::Role")
-        for arn in role.get("ManagedPolicyArns", [])
-    }
-    assert named == {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"}
-
-
 def test_no_secret_is_in_any_functions_configuration(stack: dict[str, Any]) -> None:
     for name, properties in resources(stack, FUNCTION):
         variables = resolved(stack, properties["Environment"]["Variables"])
