@@ -113,6 +113,11 @@ def check_parameters(environment: Environment) -> dict[str, str]:
     template = parse(_TEMPLATE)
     if unknown := set(environment.parameters) - set(template["Parameters"]):
         raise DeployError(f"template.yaml has no parameter {min(unknown)}: see samconfig.toml.")
+    if '"secret"' in environment.parameters.get("JwtIssuers", ""):
+        raise DeployError(
+            "JwtIssuers is plain configuration and may hold no secret: store it by `make secrets "
+            f"ENV={environment.name} ROTATE=jwt`, and describe it by JwtIssuer and JwtAudience."
+        )
     if environment.alarm_email == "":
         raise DeployError(
             f"Nobody is told of the alarms of {environment.name}: set its alarm_email in "

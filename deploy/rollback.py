@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import boto3
@@ -21,7 +20,8 @@ def roll_back(environment: Environment, names: str | None) -> None:
     stack = _settled(environment)
     found = {name: each for name, each in published(environment.stack).items() if name != "Migrate"}
     begun = stack.get("LastUpdatedTime", stack["CreationTime"])
-    chosen = names.split(",") if names else _changed_since(begun, found)
+    changed = [name for name, each in found.items() if each.times[each.serving] >= begun]
+    chosen = names.split(",") if names else changed
     if unknown := set(chosen) - set(found):
         raise DeployError(f"{environment.stack} has no function {min(unknown)} to move.")
     earlier = {
@@ -66,10 +66,6 @@ def _settled(environment: Environment) -> Mapping[str, Any]:
             f"`aws cloudformation cancel-update-stack --stack-name {environment.stack}`."
         )
     return stack
-
-
-def _changed_since(begun: datetime, found: Mapping[str, Function]) -> list[str]:
-    return [name for name, each in found.items() if each.times[each.serving] >= begun]
 
 
 def _move(name: str, function: Function, version: int) -> None:

@@ -202,6 +202,12 @@ def test_a_value_that_sam_cli_would_change_is_refused(value: str) -> None:
     ("old", "new", "environment", "sentence"),
     [
         ("LogRetention", "LogRetension", "dev", "template.yaml has no parameter LogRetension"),
+        (
+            'LogRetention = "7"',
+            """JwtIssuers = '[{"secret": "x"}]'""",
+            "dev",
+            "JwtIssuers is plain",
+        ),
         ("a@b.c", "", "staging", "Nobody is told of the alarms of staging"),
     ],
 )
