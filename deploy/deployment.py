@@ -59,6 +59,8 @@ def deploy(environment: Environment, *, is_built: bool, options: Sequence[str]) 
         _protect(environment.stack, is_protected=True)
     if environment.alarm_email is not None:
         _monitor(environment, values["SmokeMinutes"], executions)
+    elif describe(monitoring := _monitoring_stack(environment)):
+        print(f"{monitoring} is still there: `sam delete --stack-name {monitoring}` deletes it.")
     delete_old_versions(versions, published(environment.stack))
     if before and _last_change(before) == _last_change(after):
         print(f"{environment.stack} was not changed.")

@@ -154,6 +154,7 @@ def test_a_deployment_carries_any_value_and_without_its_line_the_default_returns
 ) -> None:
     """SAM CLI's real parser reads them, and would keep the previous value of what is left out."""
     _deployed(STACK, secrets_manager)
+    _make_stack(f"{STACK}-monitoring")  # when the environment had an alarm_email
     settings = project / "samconfig.toml"
     plain = settings.read_text()
     lines = "".join(f"{name} = {_toml(value)}\n" for name, value in HOSTILE.items())
@@ -166,6 +167,8 @@ def test_a_deployment_carries_any_value_and_without_its_line_the_default_returns
         "This updates it:",
     ]
     assert f"  try it:     curl --fail {API}/health" in said
+    left = f"{STACK}-monitoring"
+    assert f"{left} is still there: `sam delete --stack-name {left}` deletes it." in said
     values = _parameters(STACK)
     assert {name: values[name] for name in HOSTILE} == HOSTILE
     settings.write_text(plain)
@@ -376,17 +379,7 @@ def test_a_first_deployment_without_a_connection_string_changes_nothing(
 # -- secrets -------------------------------------------------------------------------------------
 
 
-def test_make_secrets_reads_standard_input_and_shows_no_secret(
-    project: Path, account: Account, secrets_manager: SecretsManager
-) -> None:
-    result = _make(project, "secrets", "ENV=dev", typed=f"{URL}\n")
-    assert result.returncode == 0, result.stderr
-    assert secrets_manager.text("task-api/dev/database") == URL
-    assert "hush" not in result.stdout + result.stderr
-    assert account.invoked == []
-
-
-NEW = URL.replace("hush", "new")
+NEW = URL.replace("hush", "hush-hush")
 
 
 @pytest.mark.parametrize(
@@ -418,6 +411,7 @@ def test_what_customers_use_changes_only_after_the_stacks_name(
     assert (state(), account.protected) == (before, {})
     result = _make(project, *command, "ENV=prod", typed=f"{typed}{PRODUCTION}\n")
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "hush" not in result.stdout + result.stderr
     after = state()
     assert after == (bool(left), left)
     assert after != before  # which ANY alone would not show

@@ -47,6 +47,7 @@ def _make(folder: Path, *arguments: str, **variables: str) -> subprocess.Complet
         ("smoke", "URL"),
         ("deploy", "ENV"),
         ("secrets", "ROTATE"),
+        ("rollback", "FUNCTION"),
         ("pipeline", "REPOSITORY"),
         ("adopt", "DATABASE_URL"),
         ("run", "DATABASE_URL"),
