@@ -347,8 +347,11 @@ def _make_smoke(url: str, **settings: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_make_smoke_prints_a_table_of_the_same_steps(api: Running, database: str) -> None:
-    result = _make_smoke(f"{api.url}/", **TOKENS)
+@pytest.mark.parametrize("settings", [TOKENS, {"JWT_SECRET": ""}], ids=["given", "asked for"])
+def test_make_smoke_prints_a_table_of_the_same_steps(
+    api: Running, database: str, settings: dict[str, str]
+) -> None:
+    result = _make_smoke(f"{api.url}/", **settings)
     assert result.returncode == 0, result.stderr
     lines = [line.split() for line in result.stdout.splitlines() if line]
     assert [(line[0], line[-1]) for line in lines] == [(step, "ok") for step in STEPS]
