@@ -58,7 +58,7 @@ def deploy(environment: Environment, *, is_built: bool, options: Sequence[str]) 
     if environment.is_protected:
         _protect(environment.stack, is_protected=True)
     if environment.alarm_email is not None:
-        _monitor(environment, values["SmokeMinutes"], executions)
+        _monitor(environment, _parameters(after)["SmokeMinutes"], executions)
     elif describe(monitoring := _monitoring_stack(environment)):
         print(f"{monitoring} is still there: `sam delete --stack-name {monitoring}` deletes it.")
     delete_old_versions(versions, published(environment.stack))
@@ -138,7 +138,7 @@ def _check_quota(
     limits = boto3.client("lambda").get_account_settings()["AccountLimit"]
     allowed = int(limits["ConcurrentExecutions"])
     template = parse(_TEMPLATE)
-    former = {each["ParameterKey"]: each["ParameterValue"] for each in before.get("Parameters", [])}
+    former = _parameters(before)
     reserved = reserved_executions(template, values)
     held = reserved_executions(template, former) if before else 0
     missing = reserved + _UNRESERVED - held - int(limits["UnreservedConcurrentExecutions"])
@@ -165,6 +165,10 @@ def _monitor(environment: Environment, smoke_minutes: str, executions: int) -> N
     named = set(parse(_MONITORING)["Parameters"]) & set(resources)
     parameters |= {name: resources[name] for name in named}
     _deploy_beside(_monitoring_stack(environment), _MONITORING, parameters)
+
+
+def _parameters(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
 
 
 def _monitoring_stack(environment: Environment) -> str:

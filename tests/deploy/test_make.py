@@ -302,7 +302,7 @@ def test_production_is_protected_and_monitored_once_it_is_deployed(
     assert beside == {
         "Service": PRODUCTION,
         "AlarmEmail": "a@b.c",
-        "SmokeMinutes": "5",
+        "SmokeMinutes": "60",  # of the stack as it is: nothing was deployed
         "AccountConcurrency": "1000",
         "Log": topic,
     }

@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 import pytest
 
 from tasks.models import Time
-from tests.functions.handlers import Context, event
-from web.binding import Parameter
+from tasks.paging import PageRequest
+from tests.functions.handlers import Context, event, modules
+from web.binding import Parameter, parameters
 from web.endpoint import endpoint
 from web.parameters import UserId
 from web.response import Response
@@ -27,6 +28,12 @@ def changes(
     """Keep what was taken."""
     TAKEN.append(since)
     return Response(200, None, user_id)
+
+
+def test_a_list_takes_all_that_a_page_can_be_asked_for() -> None:
+    declared = parameters(modules("list_tasks")["app"].handler.function)
+    taken = [name for name, (_, parameter, _) in declared.items() if parameter.place == "query"]
+    assert sorted(taken) == sorted(PageRequest._fields)
 
 
 def _asked(**query: str) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from tasks.idempotency import Preconditions
 from tasks.models import Task, TaskCreate, TaskUpdate
 from tasks.paging import PageRequest
 from tasks.settings import settings
+from tests.functions.handlers import Context, as_sent, handler
 from tests.identity.conftest import Cluster, execute, migrate
 from tests.identity.harness import use_database
+from tests.routes import TASK_ROUTES, Route
 from tests.running import ROOT
 
 _OWN = re.compile(r"\buser_id\s*=\s*(%s|%\(user_id\)s)")
@@ -119,6 +121,14 @@ def test_an_operation_without_its_condition_neither_finds_nor_changes_anothers_t
         operate("alice", made["bob"].id)
     assert rows(urls["superuser"]) == before
     operate("bob", made["bob"].id)
+
+
+@pytest.mark.usefixtures("careless")
+@pytest.mark.parametrize("route", TASK_ROUTES, ids=lambda route: route.key)
+def test_every_statement_of_every_route_names_the_user(route: Route) -> None:
+    request = as_sent(route, "alice", str(one_each("alice")["alice"].id))
+    answer = handler(route.folder)(request, Context())
+    assert answer["statusCode"] in (200, 201), f"{route.folder}: name user_id in its SQL"
 
 
 @contextmanager

@@ -195,27 +195,27 @@ def test_a_replay_shows_the_tasks_that_are_left_and_no_text_of_others_is_kept(
     url: str, user: str
 ) -> None:
     """Tasks are deleted by the batch itself, by another batch, and by statements of their own."""
-    one, two, three = made(user, "secret one", "secret two", "secret three")
+    one, two, three = made(user, "private one", "private two", "private three")
     operations = [
-        update(one.id, description="a secret description"),
+        update(one.id, description="a private description"),
         delete(one.id),
-        create("secret four"),
+        create("private four"),
         toggle(two.id),
         toggle(three.id),
     ]
     first, _, four, second, third = send(user, *operations, key="one").value
     assert first
     assert four
-    assert first.description == "a secret description"
+    assert first.description == "a private description"
     assert send(user, *operations, key="one") == ([None, None, four, second, third], True)
     kept = everything(url)
-    assert "secret one" not in kept
-    assert "a secret description" not in kept
+    assert "private one" not in kept
+    assert "a private description" not in kept
     send(user, delete(four.id), toggle(three.id), key="two")
     assert send(user, *operations, key="one") == ([None, None, None, second, third], True)
     execute(url, f"DELETE FROM tasks WHERE user_id = '{user}'")
     assert send(user, *operations, key="one") == ([None] * 5, True)
-    assert "secret" not in everything(url)
+    assert "private" not in everything(url)
 
 
 @pytest.mark.usefixtures("url")

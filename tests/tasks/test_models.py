@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import ClassVar
+from types import NoneType
+from typing import ClassVar, get_args
 
-from tasks.models import TaskUpdate
+from tasks.models import Task, TaskUpdate
 
 
 class WithDueDay(TaskUpdate):
@@ -26,6 +27,13 @@ def test_null_changes_nothing_unless_the_member_can_be_cleared() -> None:
     sent = {"title": None, "description": None, "completed": None, "due": None}
     assert WithDueDay.model_validate(sent).changes() == {"due": None}
     assert WithDueDay.model_validate({}).changes() == {}
+
+
+def test_every_member_that_may_be_null_can_be_cleared() -> None:
+    """The empty string clears a text."""
+    kinds = {name: get_args(Task.model_fields[name].annotation) for name in TaskUpdate.model_fields}
+    nullable = {name for name, each in kinds.items() if NoneType in each and str not in each}
+    assert nullable == TaskUpdate.CLEARABLE
 
 
 def test_the_specification_says_which_members_null_clears() -> None:

@@ -23,7 +23,14 @@ def test_what_is_set_is_read() -> None:
         "DEFAULT_SORT": "-updated",
         "ALLOW_OWNER_LOGIN": "1",
     }
-    assert read(given) == Settings(Sort.UPDATED_DESCENDING, 0.5, 7, 8, 9, True)
+    assert read(given) == Settings(
+        default_sort=Sort.UPDATED_DESCENDING,
+        list_timeout=0.5,
+        max_tasks_per_user=7,
+        max_keys_per_user=8,
+        max_lists_per_user=9,
+        allow_owner_login=True,
+    )
 
 
 @pytest.mark.parametrize(
