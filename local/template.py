@@ -123,7 +123,7 @@ def _function(
         for key, value in variables.items()
     }
     if "JWT_SECRET" in environment and "JWT_PREVIOUS_SECRET" in environ:
-        # No parameter is for it, and a developer may still want to try it (docs/identity.md).
+        # No parameter is for it, and a developer may still want to try it (docs/issuers.md).
         environment["JWT_PREVIOUS_SECRET"] = environ["JWT_PREVIOUS_SECRET"]
     return Function(
         name=name,

@@ -1,4 +1,4 @@
-"""docs/identity.md: Better Auth with its JWKS, here a real Better Auth from npm."""
+"""docs/issuers.md: Better Auth with its JWKS, here a real Better Auth from npm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.running import ROOT, free_port, running
 pytestmark = pytest.mark.campaign
 
 SOURCES = ROOT / "tests" / "identity" / "better_auth"
-PAGE = (ROOT / "docs" / "identity.md").read_text()
+PAGE = (ROOT / "docs" / "issuers.md").read_text()
 
 
 @pytest.fixture

@@ -149,7 +149,8 @@ def test_an_issuers_clock_may_be_five_seconds_ahead(
 
 
 def test_the_settings_that_the_documentation_shows_are_accepted() -> None:
-    shown = re.findall(r"^JWT_ISSUERS='(.+)'$", (ROOT / "docs" / "identity.md").read_text(), re.M)
+    page = (ROOT / "docs" / "issuers.md").read_text()
+    shown = re.findall(r"^JWT_ISSUERS='(.+)'$", page, re.M)
     assert len(shown) >= 5
     with load({"JWT_SECRET": SECRET}) as modules:
         for text in shown:

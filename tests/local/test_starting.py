@@ -134,7 +134,7 @@ def test_a_setting_that_a_function_refuses_is_said_without_its_secrets(
 
 
 def test_an_issuer_beside_the_secret_needs_no_other_setting(tmp_path: Path, packages: Path) -> None:
-    """The page of docs/identity.md sets JWT_ISSUERS alone; tokens of `make token` are good, too."""
+    """The page of docs/issuers.md sets JWT_ISSUERS alone; tokens of `make token` are good, too."""
     issuer = {
         "issuer": "http://localhost:3000",
         "audience": "http://localhost:3000",

@@ -1,4 +1,4 @@
-// Better Auth with its jwt plugin, as docs/identity.md has it, and users in memory: server.mjs PORT
+// Better Auth with its jwt plugin, as docs/issuers.md has it, and users in memory: server.mjs PORT
 import { createServer } from "node:http";
 import { betterAuth } from "better-auth";
 import { memoryAdapter } from "better-auth/adapters/memory";
