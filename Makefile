@@ -10,7 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 BIN := .venv/bin
 SAM := .venv-sam/bin/sam
-DEPLOY := PYTHONPATH=layers/shared:functions/smoke SAM=$(SAM) $(BIN)/python -m deploy
+DEPLOY := PYTHONPATH=layers/shared:functions/smoke:functions/authorizer SAM=$(SAM) $(BIN)/python -m deploy
 export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

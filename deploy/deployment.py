@@ -21,7 +21,7 @@ from deploy.environments import (
 from deploy.published import delete_old_versions, published, stack_resources
 from deploy.rollback import refuse_moved
 from deploy.secret_store import forget, owner_version, store_missing
-from deploy.template import parse
+from deploy.template import Document, Resolver, functions, parse
 from deploy.versions import complete, reserved_executions, stamp_build
 
 # A new account has 10: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
@@ -125,7 +125,20 @@ def check_parameters(environment: Environment) -> dict[str, str]:
             f"Nobody is told of the alarms of {environment.name}: set its alarm_email in "
             "samconfig.toml, or remove the line for an environment without monitoring."
         )
-    return complete(template, environment.parameters)
+    values = complete(template, environment.parameters)
+    _check_issuers(template, values)
+    return values
+
+
+def _check_issuers(template: Document, values: Mapping[str, str]) -> None:
+    """Raise DeployError for issuers with which the authorizer would not start."""
+    from settings import SettingsError, from_environment  # the authorizer's own
+
+    given = functions(template)["Authorizer"]["Environment"]["Variables"]
+    try:
+        from_environment(Resolver(template, values).resolve(given))
+    except SettingsError as error:
+        raise DeployError(f"The authorizer would not start: {error}.") from None
 
 
 def _check_quota(

@@ -142,9 +142,10 @@ def _secrets(secrets_manager: SecretsManager) -> set[str]:
 
 
 HOSTILE = {
-    "JwtIssuers": '[{"issuer": "https://a.example/x y", "jwks_url": "https://a.example/k?a=b&c"}]',
+    "JwtIssuers": '[{"issuer": "https://a.example/x y", "audience": "a,  b", "algorithms":'
+    ' ["ES256"], "jwks_url": "https://a.example/k?a=b&c"}]',
     "JwtIssuer": """it's a "quoted" \\a = : # {} ü 😀 $HOME `id` %s""",
-    "JwtAudience": " , ",
+    "JwtAudience": "a , b",
     "JwtSubjects": "file:///etc/hosts",
 }
 
@@ -210,6 +211,12 @@ def test_a_value_that_sam_cli_would_change_is_refused(value: str) -> None:
             """JwtIssuers = '[{"secret": "x"}]'""",
             "dev",
             "JwtIssuers is plain",
+        ),
+        (
+            'LogRetention = "7"',
+            """JwtIssuers = '[{"issuer": "https://a.example"}]'""",
+            "dev",
+            "The authorizer would not start: JWT_ISSUERS[0]",
         ),
         ("a@b.c", "", "staging", "Nobody is told of the alarms of staging"),
     ],
