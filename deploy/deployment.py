@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from settings import SettingsError, from_environment
 
 from deploy.environments import (
     DeployError,
@@ -21,7 +22,7 @@ from deploy.environments import (
 from deploy.published import delete_old_versions, published, stack_resources
 from deploy.rollback import refuse_moved
 from deploy.secret_store import forget, owner_version, store_missing
-from deploy.template import Document, Resolver, functions, parse
+from deploy.template import Resolver, functions, parse
 from deploy.versions import complete, reserved_executions, stamp_build
 
 # A new account has 10: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html.
@@ -40,6 +41,7 @@ def deploy(environment: Environment, *, is_built: bool, options: Sequence[str]) 
     Raise DeployError.
     """
     values = check_parameters(environment)
+    _check_issuers(values)
     before = describe(environment.stack)
     executions = _check_quota(environment, values, before)
     versions = published(environment.stack)
@@ -125,15 +127,12 @@ def check_parameters(environment: Environment) -> dict[str, str]:
             f"Nobody is told of the alarms of {environment.name}: set its alarm_email in "
             "samconfig.toml, or remove the line for an environment without monitoring."
         )
-    values = complete(template, environment.parameters)
-    _check_issuers(template, values)
-    return values
+    return complete(template, environment.parameters)
 
 
-def _check_issuers(template: Document, values: Mapping[str, str]) -> None:
+def _check_issuers(values: Mapping[str, str]) -> None:
     """Raise DeployError for issuers with which the authorizer would not start."""
-    from settings import SettingsError, from_environment  # the authorizer's own
-
+    template = parse(_TEMPLATE)
     given = functions(template)["Authorizer"]["Environment"]["Variables"]
     try:
         from_environment(Resolver(template, values).resolve(given))

@@ -69,6 +69,7 @@ def test_with_a_token_trying_it_creates_a_task_and_lists_it(
     _assert_asks_its_own_host_only(chrome, client)
 
 
+@pytest.mark.campaign
 def test_on_a_phone_an_open_operation_is_no_wider_than_the_screen(
     chrome: Chrome, page: SwaggerUI
 ) -> None:

@@ -33,6 +33,7 @@ def ambient(tmp_path: Path) -> dict[str, str]:
     return {**AMBIENT, "HOME": str(home)}
 
 
+@pytest.mark.campaign
 def test_every_command_uses_the_embedded_database_all_the_same(
     tmp_path: Path, packages: Path, ambient: dict[str, str]
 ) -> None:
