@@ -246,7 +246,7 @@ def test_what_is_deployed_is_the_build_with_its_versions_named(
     _deployed(STACK, secrets_manager)
     _write_toy(project)
     assert "Build Succeeded" in "\n".join(_deploy(project, "ENV=dev"))
-    toy = account.templates[-1]["Resources"]["Toy"]["Properties"]
+    toy = account.templates[-1]["Resources"]["Authorizer"]["Properties"]
     assert toy["CodeUri"].startswith("s3://aws-sam-cli-managed-default-")
     assert re.fullmatch("[0-9a-f]{64}", toy["AutoPublishCodeSha256"])
 
@@ -255,16 +255,21 @@ def _write_toy(project: Path) -> None:
     """Replace the real template by one with a single function."""
     template = _small_template()
     template["Transform"] = "AWS::Serverless-2016-10-31"
-    template["Resources"]["Toy"] = {
+    template["Resources"]["Authorizer"] = {
         "Type": "AWS::Serverless::Function",
         "Metadata": {"BuildMethod": "makefile"},
-        "Properties": {"CodeUri": "toy", "Handler": "app.handler", "Runtime": "python3.13"},
+        "Properties": {
+            "CodeUri": "toy",
+            "Handler": "app.handler",
+            "Runtime": "python3.13",
+            "Environment": {"Variables": {"JWT_SECRET_ID": "task-api/dev/jwt"}},
+        },
     }
     (project / "template.yaml").unlink()
     (project / "template.yaml").write_text(json.dumps(template))
     (project / "toy").mkdir()
     (project / "toy" / "app.py").write_text("def handler(event, context): ...\n")
-    (project / "toy" / "Makefile").write_text("build-Toy:\n\tcp app.py $(ARTIFACTS_DIR)\n")
+    (project / "toy" / "Makefile").write_text("build-Authorizer:\n\tcp app.py $(ARTIFACTS_DIR)\n")
 
 
 def test_a_deployment_ignores_exported_secrets_and_names_the_version_of_the_stored_one(
