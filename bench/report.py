@@ -12,7 +12,6 @@ from typing import Any
 
 from bench import servers
 from bench.contenders import FLOOR, lambda_python, run, runtime_client
-from bench.contract import BATCH
 from bench.databases import FAR
 from local.postgres import BINARIES
 
@@ -75,21 +74,7 @@ def parts(results: Results) -> dict[str, str]:
     if results.get("cold-far"):
         starts = {way["title"]: way for way in results["cold-far"].values()}
         found["cold-far"] = _compared("Cold starts", starts, "cold", "init", "cold_trips")
-    if "batch" in results:
-        found["batch"] = _batch(results["batch"], results["contenders"])
     return found
-
-
-def _batch(found: Results, titles: Results) -> str:
-    """Return the table of batches: p50 in milliseconds, and the batch divided by the create."""
-    rows = [["p50 in ms", "a create", f"a batch of {BATCH}", "batch / create", f"{BATCH} creates"]]
-    for way in found.values():
-        for name, each in way["contenders"].items():
-            create, whole = each["create"]["p50"]["median"], each["batch"]["p50"]["median"]
-            ratio = _spread(each["ratios"]["p50"], ".2f")
-            times = [f"{ms:.4g}" for ms in (create, whole, create * BATCH)]
-            rows.append([f"{titles[name]}; {way['title']}", *times[:2], ratio, times[2]])
-    return table(rows)
 
 
 def _ratios(ratios: Results) -> str:

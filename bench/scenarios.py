@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 from bench import measuring
 from bench.contenders import OURS, Contender
@@ -94,39 +93,6 @@ def cold_far(bench: Bench) -> Result:
     }
 
 
-def batch(bench: Bench) -> Result:
-    """A batch of creates beside single creates, for ours and for FastAPI's bulk insert."""
-    return {name: _of_way(way) | {"contenders": _batch(bench, way)}
-            for name, way in bench.ways.items()}  # fmt: skip
-
-
-def _batch(bench: Bench, way: Way) -> Result:
-    effort = bench.level.far if way.latency else bench.level.near
-    both = [each for each in bench.contenders if each.name in (OURS, "fastapi-psycopg2")]
-    single = {each.name: _creating(each, way, "create_task") for each in both}
-    batches = {f"{each.name}, batch": _creating(each, way, "batch_tasks") for each in both}
-    samples = measuring.warm(single | batches, effort, way.round_trips)
-    return {
-        name: {
-            "create": measuring.figures(samples[name]),
-            "batch": measuring.figures(samples[f"{name}, batch"]),
-            "ratios": measuring.ratios(samples[f"{name}, batch"], samples[name]),
-        }
-        for name in single
-    }
-
-
-def _creating(contender: Contender, way: Way, operation: str) -> Subject:
-    """Return a subject whose requests have a new user each: the quota counts a user's tasks."""
-
-    def events(times: int) -> list[bytes]:
-        return [json.dumps(event(operation, f"user-{uuid4()}")).encode() for _ in range(times)]
-
-    command = contender.command(operation, way.url(contender.name))
-    status = 201 if operation == "create_task" else 200
-    return Subject(command, events, partial(check, status=status))
-
-
 def _of_way(way: Way) -> Result:
     return {"title": way.title, "latency_ms": way.latency}
 
@@ -140,9 +106,4 @@ def _compared(samples: Mapping[str, Samples]) -> Result:
     }
 
 
-SCENARIOS = {
-    "headline": headline,
-    "endpoints": endpoints,
-    "cold-far": cold_far,
-    "batch": batch,
-}
+SCENARIOS = {"headline": headline, "endpoints": endpoints, "cold-far": cold_far}

@@ -3,10 +3,10 @@
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, StringConstraints
 
 WITHOUT_NUL = r"^[^\x00]*$"  # Postgres stores no NUL
 Title = Annotated[
@@ -34,19 +34,6 @@ class TaskCreate(BaseModel):
 
     title: Title
     description: Description | None = None
-
-
-class Create(BaseModel):
-    """An operation of a batch."""
-
-    op: Literal["create"]
-    task: TaskCreate
-
-
-class Batch(BaseModel):
-    """The body that creates many tasks."""
-
-    operations: Annotated[list[Create], Field(min_length=1, max_length=50)]
 
 
 class TaskUpdate(BaseModel):

@@ -100,7 +100,6 @@ def results() -> dict[str, Any]:
         "contenders": dict.fromkeys(NAMES, measured),
         "ratios": dict.fromkeys(report.TARGETS, measured),
     }
-    batch = dict.fromkeys(("create", "batch", "ratios"), measured)
     way = {"title": "far away", "operations": dict.fromkeys(OPERATIONS, compared)}
     return {
         "conditions": "Measured in a test.",
@@ -108,7 +107,6 @@ def results() -> dict[str, Any]:
         "headline": compared,
         "endpoints": {"far": way},
         "cold-far": {"far": {"title": "far away"} | compared},
-        "batch": {"far": {"title": "far away", "contenders": {NAMES[0]: batch}}},
     }
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from database import Db
 from fastapi import HTTPException
-from models import Batch, TaskCreate, TaskRead, TaskUpdate, uuid7
+from models import TaskCreate, TaskRead, TaskUpdate, uuid7
 from serving import User, app, handler_of
 from sqlalchemy import DateTime
 from sqlmodel import Field, Session, SQLModel, col, delete, func, not_, select, update
@@ -50,15 +50,6 @@ def create_task(db: Db, user_id: User, new: TaskCreate):
     db.add(task)
     db.commit()
     return task
-
-
-@app.post(TASKS + "/batch", response_model=list[TaskRead])
-def batch_tasks(db: Db, user_id: User, batch: Batch):
-    """Create all of them by one INSERT, as SQLAlchemy does for rows that are added together."""
-    tasks = [Task(user_id=user_id, **each.task.model_dump()) for each in batch.operations]
-    db.add_all(tasks)
-    db.commit()
-    return tasks
 
 
 @app.get(TASK, response_model=TaskRead)
