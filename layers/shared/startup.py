@@ -11,6 +11,7 @@ Elsewhere (in tests, while the specification is generated) importing a function 
 
 import gc
 import os
+import typing
 
 from lambda_environment import is_lambda
 
@@ -26,6 +27,24 @@ def begin() -> None:
         from tasks.database import database
 
         database().start_warming()
+
+
+def _import_pydantic_core() -> None:
+    """Import it with plain classes for the 80 TypedDicts that describe its schemas.
+
+    Only type checkers read those, and making them takes 5 % of a cold start
+    (docs/performance.md).
+    """
+
+    class Plain(dict[str, typing.Any]):
+        def __init_subclass__(cls, total: bool = True) -> None:
+            pass
+
+    original, typing.TypedDict = typing.TypedDict, Plain  # type: ignore[assignment]
+    try:
+        import pydantic_core  # noqa: F401
+    finally:
+        typing.TypedDict = original
 
 
 def finish(*, database: bool = True) -> None:
@@ -45,3 +64,5 @@ def finish(*, database: bool = True) -> None:
 
 
 begin()
+if is_lambda():
+    _import_pydantic_core()

@@ -61,6 +61,12 @@ while_importing = gc.isenabled()
 import app
 print(json.dumps([while_importing, gc.isenabled(), gc.get_freeze_count()]))
 """
+_DESCRIBED = """
+import json, typing, app
+from pydantic_core.core_schema import CoreConfig
+class Own(typing.TypedDict): name: str
+print(json.dumps([typing.is_typeddict(each) for each in (CoreConfig, Own)]))
+"""
 
 Run = Callable[..., Any]
 
@@ -115,3 +121,10 @@ def test_nothing_is_collected_in_init_and_what_it_left_is_not_looked_at_again(ru
 def test_the_connection_begins_before_pydantic_and_the_models_are_imported(run: Run) -> None:
     begun = set(run("ListTasks", _BEGUN, **_IN_LAMBDA))
     assert not {name.partition(".")[0] for name in begun} & (_PYDANTIC | _POWERTOOLS)
+
+
+def test_pydantic_core_does_without_its_typed_dicts_in_lambda_and_nothing_else_does(
+    run: Run,
+) -> None:
+    assert run("ListTasks", _DESCRIBED, **_IN_LAMBDA) == [False, True]
+    assert run("ListTasks", _DESCRIBED) == [True, True]

@@ -178,7 +178,9 @@ def resolved(target: Target) -> list[str]:
     if target.is_socket:
         return [""]
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        # As bytes: for a text Python imports and applies IDNA, which libpq does not either.
+        host = target.host.encode()
+        found = socket.getaddrinfo(host, target.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ConnectFailedError(f"the host name cannot be resolved ({error.strerror})") from error
     ordered = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)
