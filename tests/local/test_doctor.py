@@ -417,8 +417,8 @@ def test_channel_binding_that_is_turned_off_is_named(place: Place, tmp_path: Pat
 def test_neons_direct_host_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.getaddrinfo
 
-    def resolved(host: str, *rest: Any, **named: Any) -> Any:
-        return real("127.0.0.1" if host == NEON_DIRECT else host, *rest, **named)
+    def resolved(host: bytes, *rest: Any, **named: Any) -> Any:
+        return real("127.0.0.1" if host == NEON_DIRECT.encode() else host, *rest, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
     issued = place.authority.issue(NEON_DIRECT)

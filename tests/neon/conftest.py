@@ -108,10 +108,11 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     real = socket.getaddrinfo
 
     def resolve_to(*found: str) -> list[str]:
-        def getaddrinfo(host: str, port: int, *rest: Any, **named: Any) -> list[Any]:
-            if host[-1].isdigit():
+        def getaddrinfo(host: str | bytes, port: int, *rest: Any, **named: Any) -> list[Any]:
+            name = host.decode() if isinstance(host, bytes) else host
+            if name[-1].isdigit():
                 return real(host, port, *rest, **named)
-            asked.append(host)
+            asked.append(name)
             return [_entry(each, port) for each in found]
 
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)

@@ -309,6 +309,11 @@ def test_a_name_that_does_not_resolve_is_unavailable(
         connect("postgresql://u@db.example.org/db").run(ONE, effect=READ)
 
 
+def test_a_name_that_no_server_may_have_is_unavailable(connect: Connect) -> None:
+    with deadline(0.3), pytest.raises(UnavailableError, match="cannot be resolved"):
+        connect(f"postgresql://u@{'x' * 64}.example.org/db").run(ONE, effect=READ)
+
+
 # -- set-up --------------------------------------------------------------------------------------
 
 
