@@ -1,12 +1,14 @@
-"""The pages: every link leads somewhere, README to every page, and the changelog to the version."""
+"""The pages: links lead somewhere, and what the API has is in README and in the contract."""
 
+import json
 import re
 from pathlib import Path
 
 from observability import VERSION
+from tests.routes import ROUTES
 from tests.running import ROOT
 
-README = ROOT / "README.md"
+README, CONTRACT = ROOT / "README.md", ROOT / "docs" / "api.md"
 PAGES = [README, *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench" / "README.md"]
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
@@ -46,3 +48,22 @@ def test_the_first_page_leads_to_every_page_in_two_clicks() -> None:
 def test_the_newest_release_of_the_changelog_is_the_version() -> None:
     releases = re.findall(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert releases[0] == VERSION
+
+
+def test_readme_and_the_contract_have_every_route() -> None:
+    for page in (README, CONTRACT):
+        text = page.read_text()
+        assert not [route.key for route in ROUTES if f"`{route.key}`" not in text], page.name
+
+
+def test_the_contract_has_every_parameter() -> None:
+    specification = json.loads((ROOT / "functions" / "docs" / "openapi.json").read_text())
+    names = {
+        each["name"]
+        for path in specification["paths"].values()
+        for operation in path.values()
+        for each in operation.get("parameters", [])
+        if each["in"] != "path"
+    }
+    text = CONTRACT.read_text()
+    assert not [name for name in names if f"`{name}`" not in text]
