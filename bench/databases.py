@@ -143,7 +143,6 @@ def pooled(databases: Databases, folder: Path, size: int) -> Iterator[Way]:
     """Start a PgBouncer with TLS and so many server connections, as Neon has one."""
     authority = Authority(folder / "certificates")
     certificate = authority.issue("localhost")
-    certificate.key.chmod(0o644)  # the server runs as another account
     users = folder / "users"
     users.write_text("".join(f'"{login}" "{PASSWORD}"\n' for login, _ in _LOGINS.values()))
     pooler = PgBouncer(

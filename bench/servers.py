@@ -11,13 +11,10 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+import trustme
 
 from local import postgres
 from local.postgres import as_another_than_root, make_anew
@@ -230,67 +227,21 @@ class Certificate:
 
 
 class Authority:
-    """A certificate authority for one test."""
+    """A certificate authority for one test; `roots` is its own certificate, as a file."""
 
     def __init__(self, directory: Path, name: str = "Tests") -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        basic = x509.BasicConstraints(ca=True, path_length=None)
-        usage = x509.KeyUsage(*(index in (5, 6) for index in range(9)))  # sign certificates, lists
-        built = (
-            _builder(self._name, self._name, self._key)
-            .add_extension(basic, critical=True)
-            .add_extension(usage, critical=True)
-            .add_extension(_identifier(self._key), critical=False)
-        )
+        self._authority = trustme.CA(organization_name=name)
         self.roots = directory / "roots.pem"
-        self._write(self.roots, built.sign(self._key, hashes.SHA256()))
+        self._authority.cert_pem.write_to_path(self.roots)
 
     def issue(self, host: str) -> Certificate:
-        """Issue a certificate for the host, which is good for a day."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.DNSName(host)])
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host[-60:])])
-        public = self._key.public_key()
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(public)
-        built = (
-            _builder(subject, self._name, key)
-            .add_extension(names, critical=False)
-            .add_extension(issuer, critical=False)  # Python 3.13 wants this extension
-        )
+        """Issue a certificate for the host; the account that runs the servers may read its key."""
+        issued = self._authority.issue_cert(host)
         stem = self._directory / f"{len(list(self._directory.iterdir()))}"
-        issued = Certificate(stem.with_suffix(".key"), stem.with_suffix(".pem"))
-        issued.key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        self._write(issued.chain, built.sign(self._key, hashes.SHA256()))
-        return issued
-
-    @staticmethod
-    def _write(path: Path, certificate: x509.Certificate) -> None:
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-
-def _identifier(key: ec.EllipticCurvePrivateKey) -> x509.SubjectKeyIdentifier:
-    return x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=30))
-        .not_valid_after(now + timedelta(days=1))
-    )
+        files = Certificate(stem.with_suffix(".key"), stem.with_suffix(".pem"))
+        issued.private_key_pem.write_to_path(files.key)
+        issued.cert_chain_pems[0].write_to_path(files.chain)
+        files.key.chmod(0o644)
+        return files
