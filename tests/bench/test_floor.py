@@ -23,7 +23,7 @@ pytestmark = pytest.mark.campaign
 # A busy machine scatters by more than some targets have to spare, so one of three has to meet it.
 MEASUREMENTS = 3
 # Beside work on the other core, which shares the memory and the last cache, a process that touches
-# more of both loses more. The same code took 1.53 of the floor's cold start alone and 1.58 to 1.65
+# more of both loses more. One version took 1.53 of the floor's cold start alone and 1.58 to 1.65
 # beside other tests (AMD EPYC, 2026-11-28). `make bench` judges the targets themselves.
 LOADED = 1.12
 EFFORT = Effort(starts=8, lives=3, rounds=8, warm_up=100)
