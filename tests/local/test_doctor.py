@@ -31,7 +31,7 @@ from local.token import make_token
 from tests import aws
 from tests.aws import SecretsManager
 from tests.identity.issuers import Jwks, Key, token
-from tests.neon.conftest import _issued, _open_to_all, need_pgbouncer
+from tests.neon.conftest import _open_to_all, need_pgbouncer
 from tests.neon.direct_tls import direct_tls
 from tests.running import ROOT
 
@@ -461,7 +461,7 @@ def test_a_server_that_is_older_than_the_tested_ones_is_named(
 def pooler(place: Place, folder: Path, host: str, **settings: Any) -> Iterator[int]:
     """Run PgBouncer with a certificate for the host; by default it tracks prepared statements."""
     need_pgbouncer(1, 21)
-    issued = _issued(place.authority, host)
+    issued = place.authority.issue(host)
     usual = {"max_prepared_statements": 100, "default_pool_size": 3}
     directory = _open_to_all(folder) / "pooler"
     with PgBouncer(directory, place.postgres, certificate=issued, **(usual | settings)) as found:

@@ -163,12 +163,6 @@ def _entry(address: str, port: int) -> tuple[Any, ...]:
     return family, socket.SOCK_STREAM, 6, "", (address, port)
 
 
-def _issued(authority: Authority, host: str, **options: int) -> servers.Certificate:
-    certificate = authority.issue(host, **options)
-    certificate.key.chmod(0o644)
-    return certificate
-
-
 def _open_to_all(directory: Path) -> Path:
     """Open pytest's private folders to the other account that runs the servers."""
     for each in (directory, *directory.parents):

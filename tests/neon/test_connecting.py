@@ -31,7 +31,7 @@ from neon import (
     deadline,
     direct_connection,
 )
-from tests.neon.conftest import HOST, _issued, through, verified
+from tests.neon.conftest import HOST, through, verified
 from tests.neon.direct_tls import direct_tls
 
 READ = Effect.READ
@@ -47,7 +47,7 @@ DEAD = "127.9.9.9"
 def test_a_connect_over_tls_costs_six_round_trips_and_a_unit_of_work_one(
     connect: Connect, new_pooler: Callable[..., PgBouncer], authority: Authority
 ) -> None:
-    pooler = new_pooler(certificate=_issued(authority, "localhost"))
+    pooler = new_pooler(certificate=authority.issue("localhost"))
     with Proxy(pooler.port, latency=0.02) as proxy:
         database = connect(_url("localhost", proxy.port, verified(authority)))
         database.run(ONE, effect=READ)
@@ -65,7 +65,7 @@ def test_a_neon_host_gets_direct_tls_and_a_remote_one_is_verified_in_full(
 ) -> None:
     monkeypatch.setattr(_address, "_SHIPPED_ROOTS", str(authority.roots))
     plain, asked = new_pooler(), addresses("127.0.0.1")
-    certificate = _issued(authority, HOST)
+    certificate = authority.issue(HOST)
     with (
         direct_tls(plain.port, certificate.chain, certificate.key) as port,
         Proxy(port, latency=0.02) as proxy,
@@ -89,7 +89,7 @@ def test_a_server_that_knows_no_direct_tls_is_asked_the_old_way(
         pytest.skip("this PgBouncer knows direct TLS: PGBOUNCER can name an older one")
     monkeypatch.setattr(_address, "_SHIPPED_ROOTS", str(authority.roots))
     addresses("127.0.0.1")
-    pooler = new_pooler(certificate=_issued(authority, HOST))
+    pooler = new_pooler(certificate=authority.issue(HOST))
     with Proxy(pooler.port) as proxy:
         database = connect(_url(HOST, proxy.port, "?channel_binding=prefer"))
         assert database.run(ONE, effect=READ) == [[{"one": 1}]]
@@ -108,7 +108,7 @@ def test_the_systems_roots_are_the_second_try(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
     addresses("127.0.0.1")
-    pooler = new_pooler(certificate=_issued(authority, "db.example.org"))
+    pooler = new_pooler(certificate=authority.issue("db.example.org"))
     with Proxy(pooler.port) as proxy:
         database = connect(_url("db.example.org", proxy.port))
         assert database.run(ONE, effect=READ) == [[{"one": 1}]]
@@ -136,7 +136,7 @@ def test_a_certificate_that_proves_nothing_is_refused_at_once(
 ) -> None:
     addresses("127.0.0.1", "127.0.0.2")
     roots = authority if trusted == "tests" else Authority(tmp_path / "other", "Others")
-    pooler = new_pooler(certificate=_issued(authority, host))
+    pooler = new_pooler(certificate=authority.issue(host))
     with Proxy(pooler.port) as proxy:
         parameters = f"?sslrootcert={roots.roots}"
         with pytest.raises(ConfigurationError, match=said) as caught:
@@ -161,7 +161,7 @@ def test_a_neon_host_has_to_bind_the_login_to_its_tls_channel(
 ) -> None:
     """PgBouncer cannot bind a login to its channel, Neon's proxy can, and that tells them apart."""
     addresses("127.0.0.1")
-    pooler = new_pooler(certificate=_issued(authority, HOST))
+    pooler = new_pooler(certificate=authority.issue(HOST))
     parameters = f"?sslnegotiation=postgres&sslrootcert={authority.roots}"
     with pytest.raises(ConfigurationError, match="channel binding"):
         connect(_url(HOST, pooler.port, parameters)).run(ONE, effect=READ)
@@ -284,8 +284,8 @@ def test_a_known_address_that_shows_a_wrong_certificate_is_resolved_again(
 ) -> None:
     """The address belongs to somebody else until the name is resolved again."""
     name = "db.example.org"
-    ours = new_pooler(certificate=_issued(authority, name))
-    theirs = new_pooler(certificate=_issued(authority, "elsewhere.example.org"))
+    ours = new_pooler(certificate=authority.issue(name))
+    theirs = new_pooler(certificate=authority.issue("elsewhere.example.org"))
     asked = addresses("127.0.0.1")
     with Proxy(ours.port) as proxy:
         targets = iter([ours.port, theirs.port, ours.port])
