@@ -35,6 +35,7 @@ def _import_pydantic_core() -> None:
     Only type checkers read those, and making them takes 5 % of a cold start
     (docs/performance.md).
     """
+    import typing_extensions  # noqa: F401 - from Python 3.15 on, it takes typing's for its own
 
     class Plain(dict[str, typing.Any]):
         def __init_subclass__(cls, total: bool = True) -> None:
