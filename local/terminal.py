@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from aiohttp.http_exceptions import HttpProcessingError
 
-from deploy.printable import printable as without_controls
+from deploy.printable import printable
 from local.errors import LocalError
 from local.settings import Settings, private
 
@@ -53,14 +53,14 @@ class Terminal(contextlib.AbstractContextManager["Terminal"]):
     def complain(self, text: str) -> None:
         """Print an error: a sentence, and a traceback if there is one."""
         for line in text.splitlines():
-            _print(coloured(printable(line), RED, sys.stderr), sys.stderr)
+            _print(coloured(shortened(line), RED, sys.stderr), sys.stderr)
 
     def answered(self, method: str, path: str, status: int, seconds: float) -> None:
         """Print the line of a request, without its query, which may hold secrets."""
         if not self._quiet:
             colour = GREEN if status < 400 else YELLOW if status < 500 else RED
             shown = coloured(str(status), colour, self._out)
-            self.say(f"{method} {printable(path)} {shown} {round(seconds * 1000)} ms")
+            self.say(f"{method} {shortened(path)} {shown} {round(seconds * 1000)} ms")
 
     def function_line(self, function: str, line: str) -> None:
         """Keep a line that a function wrote, and show it shortly."""
@@ -116,15 +116,15 @@ def shown_lines(function: str, line: str, stream: TextIO) -> Iterator[str]:
     prefix = coloured(f"{function}:", DIM, stream)
     if not {"message", "errorType"} & record.keys():
         for each in line.splitlines():
-            yield f"{prefix} {printable(each)}"
+            yield f"{prefix} {shortened(each)}"
         return
     level = str(record.get("level", "INFO"))
     location = f" ({record['location']})" if "location" in record else ""
-    text = printable(f"{level} {record.get('message', 'the function failed')}{location}")
+    text = shortened(f"{level} {record.get('message', 'the function failed')}{location}")
     colour = _COLOURS.get(level)
     yield f"{prefix} {coloured(text, colour, stream) if colour else text}"
     for each in _traceback(record).splitlines():
-        yield coloured(f"  {printable(each)}", colour or DIM, stream)
+        yield coloured(f"  {shortened(each)}", colour or DIM, stream)
 
 
 def coloured(text: str, colour: str, stream: TextIO) -> str:
@@ -132,9 +132,9 @@ def coloured(text: str, colour: str, stream: TextIO) -> str:
     return f"\x1b[{colour}m{text}\x1b[0m" if stream.isatty() else text
 
 
-def printable(text: str) -> str:
+def shortened(text: str) -> str:
     """Return the beginning of a text of others, in one line."""
-    cleaned = without_controls(text)
+    cleaned = printable(text)
     is_long = len(cleaned) > _SHOWN_CHARACTERS
     return f"{cleaned[:_SHOWN_CHARACTERS]}..." if is_long else cleaned
 

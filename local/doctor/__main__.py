@@ -19,7 +19,7 @@ from local.doctor import database, deployed, issuer, surroundings
 from local.doctor.findings import BROKEN, FINE, HURTS, UNCHECKED, Finding, Findings
 from local.errors import SENTENCES, sentence
 from local.settings import Settings
-from local.terminal import DIM, GREEN, RED, YELLOW, coloured, printable
+from local.terminal import DIM, GREEN, RED, YELLOW, coloured, shortened
 
 _SECONDS = 8.0
 _CONCURRENCY = 10  # as CONCURRENCY of `make run`
@@ -122,9 +122,9 @@ def table(findings: list[Finding]) -> list[str]:
     areas = max(len(each.area) for each in findings)
     names = max(len(each.name) for each in findings)
     return [
-        f"{printable(each.area):<{areas}}  {each.name:<{names}}  "
+        f"{shortened(each.area):<{areas}}  {each.name:<{names}}  "
         f"{coloured(f'{each.state.value:<11}', _COLOURS[each.state], sys.stdout)}  "
-        f"{printable(each.text)}"
+        f"{shortened(each.text)}"
         for each in findings
     ]
 

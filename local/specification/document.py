@@ -305,6 +305,9 @@ def _complete(parameter: dict[str, Any], examples: dict[str, Any]) -> None:
 if __name__ == "__main__":
     text = json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
     if "--check" not in sys.argv[1:]:
-        _DOCUMENT.write_text(text)
+        try:
+            _DOCUMENT.write_text(text)
+        except OSError as error:
+            sys.exit(f"functions/docs/openapi.json cannot be written: {error.strerror}")
     elif _DOCUMENT.read_text() != text:
         sys.exit("functions/docs/openapi.json is out of date: run `make openapi`")

@@ -138,7 +138,7 @@ class Task(BaseModel, hide_input_in_errors=True, json_schema_serialization_defau
 
 # The rest is built when it is first used, because no function needs all of it.
 TASKS = TypeAdapter(list[Task], config=ConfigDict(defer_build=True))
-"""Tasks by the list, to and from what they are outside of Python."""
+"""A list of tasks: made of rows, and written as JSON."""
 
 
 class TaskCreate(BaseModel, defer_build=True):

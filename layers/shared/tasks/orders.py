@@ -47,7 +47,7 @@ class Order(NamedTuple):
 
     @property
     def by(self) -> LiteralString:
-        """Return what comes after ORDER BY."""
+        """Return the columns of the ORDER BY clause."""
         columns: list[LiteralString] = [self.key.of_row] if self.key else []
         return ", ".join(f"{each} DESC" if self.descending else each for each in [*columns, "id"])
 
