@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -317,21 +316,6 @@ def test_while_a_batch_runs_its_key_is_in_use(
         with pytest.raises(KeyInUseError):
             crowd.submit(send, user, toggle(one.id), key="one").result()
     assert first.result().value
-
-
-def accepted(write: Callable[[], object]) -> bool:
-    try:
-        write()
-    except OperationRefusedError:
-        return False
-    return True
-
-
-def test_one_client_never_passes_the_quota_with_batches(configure: Configure, user: str) -> None:
-    configure(MAX_TASKS_PER_USER=100)
-    done = [accepted(lambda: send(user, *map(create, "abcdefg"))) for _ in range(20)]
-    assert done == [True] * 14 + [False] * 6
-    assert len(left(user)) == 98
 
 
 def test_a_single_write_with_the_same_key_is_another_write(url: str, user: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -50,9 +49,3 @@ def test_a_user_has_so_many_lists_at_work_and_a_stranger_others(
         lists.append(start(stranger, 3))
     assert [each.result().tasks for each in lists] == [mine, mine, theirs]
     assert crowd.submit(store.list_page, user, PageRequest()).result().tasks == mine
-
-
-def test_one_client_lists_as_often_as_it_likes(configure: Configure, user: str) -> None:
-    configure(MAX_LISTS_PER_USER=1)
-    pages: list[Any] = [store.list_page(user, PageRequest()).tasks for _ in range(20)]
-    assert pages == [[]] * 20
