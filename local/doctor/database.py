@@ -32,13 +32,10 @@ _ADVICE = "give the API a login of its own, and the owner's string in OWNER_DATA
 _SEARCH_PATH: LiteralString = "SELECT pg_catalog.set_config('search_path', 'pg_catalog', true)"
 _FACTS: LiteralString = """
 SELECT current_setting('server_version_num')::int / 10000 AS version,
-       rolname AS role,
-       rolsuper OR rolbypassrls
-       OR has_schema_privilege(to_regnamespace('public')::oid, 'CREATE') AS may_do_more,
+       session_user AS role,
        EXISTS (SELECT FROM pg_attribute WHERE attname = 'checksum'
                AND attrelid = to_regclass('public.schema_migrations')) AS is_ours,
        coalesce(to_regclass('public.tasks'), to_regclass('public.task')) IS NOT NULL AS has_tasks
-FROM pg_roles WHERE rolname = session_user
 """
 
 
@@ -62,7 +59,8 @@ def check(area: str, url: str, *, serves: bool = False, migrates: bool = False) 
             if migrates:
                 yield _schema(line, connection, facts, place_of(url))
             if serves:
-                yield _role(line, connection, facts)
+                if facts["is_ours"]:
+                    yield _role(line, connection, facts["role"])
                 is_direct = is_neon(host) and "-pooler." not in host
                 text = "It is Neon's direct host: take the pooled string, whose host has -pooler."
                 yield line("host", host, (is_direct, HURTS, text))
@@ -105,17 +103,14 @@ def _applied(connection: Connection) -> tuple[State, str]:
     return FINE, f"all {len(known)} are applied"
 
 
-def _role(line: Line, connection: Connection, facts: Facts) -> Finding:
-    role, may_act, may_do_more = facts["role"], True, facts["may_do_more"]
-    if facts["is_ours"]:
-        query = "SELECT pg_has_role(session_user, 'task_api', 'MEMBER')"
-        ((may_act,),) = connection.execute(query).fetchall()
-        may_do_more = _is_refused(connection)
+def _role(line: Line, connection: Connection, role: str) -> Finding:
+    query = "SELECT pg_has_role(session_user, 'task_api', 'MEMBER')"
+    ((may_act,),) = connection.execute(query).fetchall()
     return line(
         "role",
         role,
         (not may_act, BROKEN, f'It may not act as task_api: GRANT task_api TO "{role}".'),
-        (may_do_more, HURTS, f"{role} may do more than task_api: {_ADVICE}."),
+        (_is_refused(connection), HURTS, f"{role} may do more than task_api: {_ADVICE}."),
     )
 
 
