@@ -94,11 +94,10 @@ class Gateway:
         user_id: str = "alice",
         task_id: str = "019a9f3c-5b1e-7c64-8f0a-3f1d2b7c9e55",
         body: str | None = None,
-        raw: bool = False,
     ) -> Answer:
-        """Send one request. With `raw`, `user_id` is already encoded as in the path."""
-        segment = user_id if raw else quote(user_id, safe="")
-        event = event_of(function, {"user_id": segment, "task_id": task_id}, body)
+        """Send one request."""
+        segments = {"user_id": quote(user_id, safe=""), "task_id": task_id}
+        event = event_of(function, segments, body)
         if authorization is not None:
             event["headers"]["authorization"] = authorization
             question = {**event, "type": "REQUEST", "identitySource": [authorization]}
