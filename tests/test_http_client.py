@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 
@@ -110,20 +111,22 @@ def trickle(before: bytes, each: bytes) -> Talk:
     return talk
 
 
-TRICKLES: dict[str, Talk] = {
-    "nothing": lambda connected: connected.makefile().read(),
-    "a header": trickle(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
-    "the body": trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+TRICKLES: dict[str, tuple[str, Talk]] = {
+    "nothing": ("http:", lambda connected: connected.makefile().read()),
+    "a header": ("http:", trickle(b"HTTP/1.1 200 OK\r\nX: ", b"x")),
+    "the body": ("http:", trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" ")),
+    "a TLS handshake": ("https:", trickle(b"\x16\x03\x03\x40\x00", b"\0")),
 }
 
 
 @pytest.mark.parametrize("part", TRICKLES)
 def test_a_server_that_sends_a_byte_now_and_then_does_not_pass_the_deadline(part: str) -> None:
+    scheme, talk = TRICKLES[part]
     with (
-        talking(TRICKLES[part]) as url,
+        talking(talk) as url,
         pytest.raises(TimedOutError, match=r"no complete response within 0\.2 s"),
     ):
-        request("GET", url, timeout=0.2)
+        request("GET", url.replace("http:", scheme), timeout=0.2)
 
 
 def test_a_server_that_does_not_read_does_not_pass_the_deadline() -> None:
@@ -136,14 +139,6 @@ def test_a_server_that_does_not_read_does_not_pass_the_deadline() -> None:
         with pytest.raises(TimedOutError):
             request("PUT", url, timeout=0.2, body=bytes(64 * 1024 * 1024))
         left.set()
-
-
-def test_a_tls_handshake_that_never_ends_does_not_pass_the_deadline() -> None:
-    with (
-        talking(trickle(b"\x16\x03\x03\x40\x00", b"\0")) as url,
-        pytest.raises(TimedOutError),
-    ):
-        request("GET", url.replace("http:", "https:"), timeout=0.2)
 
 
 # --- the size ------------------------------------------------------------------------------------
@@ -169,15 +164,18 @@ def test_what_is_no_complete_response_is_an_error(text: bytes) -> None:
         request("GET", url, timeout=5)
 
 
+def in_gzip(body: bytes) -> Talk:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    return answers(head % len(body) + body)
+
+
 def test_a_body_that_comes_in_gzip_is_read() -> None:
-    packed = gzip.compress(b'{"keys": []}')
-    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
-    with talking(answers(head.encode() + packed)) as url:
+    with talking(in_gzip(gzip.compress(b'{"keys": []}'))) as url:
         assert request("GET", url, timeout=10).body == b'{"keys": []}'
 
 
 @pytest.mark.parametrize(
-    ("packed", "error"),
+    ("body", "error"),
     [
         pytest.param(gzip.compress(b"x" * 2000), TooLargeError, id="grows beyond the limit"),
         pytest.param(gzip.compress(b"x" * 99)[:-8], UnreachableError, id="ends early"),
@@ -185,10 +183,9 @@ def test_a_body_that_comes_in_gzip_is_read() -> None:
     ],
 )
 def test_gzip_that_is_too_long_or_broken_is_an_error(
-    packed: bytes, error: type[HTTPClientError]
+    body: bytes, error: type[HTTPClientError]
 ) -> None:
-    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
-    with talking(answers(head.encode() + packed)) as url, pytest.raises(error):
+    with talking(in_gzip(body)) as url, pytest.raises(error):
         request("GET", url, timeout=10, max_bytes=1000)
 
 
@@ -196,22 +193,19 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
     echo: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A listener that accepts nobody and whose queue is full is silent, as a dead host is."""
-    port = int(echo.url.rpartition(":")[2].strip("/"))
+    port = int(echo.url.rpartition(":")[2])
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in HOSTS]
+    real = socket.getaddrinfo
+
+    def resolved(host: str, *rest: Any, **more: Any) -> Any:
+        return found if host == "localhost" else real(host, *rest, **more)
+
     with socket.socket() as silent:
-        silent.bind(("127.0.0.2", port))
+        silent.bind((HOSTS[0], port))
         silent.listen(0)
-        with closing(socket.create_connection(("127.0.0.2", port))):
-            found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in HOSTS]
-            real = socket.getaddrinfo
-            monkeypatch.setattr(
-                socket,
-                "getaddrinfo",
-                lambda host, *rest, **more: (
-                    found if host == "localhost" else real(host, *rest, **more)
-                ),
-            )
-            url = f"http://localhost:{port}/"
-            assert request("POST", url, body=b"hello", timeout=2).body == b"hello"
+        with closing(socket.create_connection(silent.getsockname())):
+            monkeypatch.setattr(socket, "getaddrinfo", resolved)
+            assert request("POST", echo.url, body=b"hello", timeout=2).body == b"hello"
 
 
 # --- the place -----------------------------------------------------------------------------------
