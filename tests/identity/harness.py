@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 from unittest import mock
-from urllib.parse import quote, unquote
 
 import pytest
 
-from tests import routes
-from tests.functions.handlers import Context, handler
-from tests.routes import TASK_ROUTES
+from tests.functions.handlers import Context, as_sent, handler
+from tests.routes import TASK_ROUTES, fitting_request
 from tests.running import ROOT
 
 # As in the template. Powertools reads them when the functions are imported.
@@ -27,7 +25,7 @@ os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "TaskApi")
 
 SECRET = "a-secret-of-the-tests-with-more-than-32-bytes"
 
-ROUTES = {route.folder: route.key for route in TASK_ROUTES}
+ROUTES = {route.folder: route for route in TASK_ROUTES}
 
 
 @contextmanager
@@ -79,7 +77,7 @@ class Answer:
 
 @dataclass
 class Gateway:
-    """Enough of an HTTP API: decode the path once, ask the authorizer, call the handler."""
+    """Enough of an HTTP API: ask the authorizer, call the handler."""
 
     authorizer: Any
     handlers: dict[str, Any] = field(
@@ -96,8 +94,7 @@ class Gateway:
         body: str | None = None,
     ) -> Answer:
         """Send one request."""
-        segments = {"user_id": quote(user_id, safe=""), "task_id": task_id}
-        event = event_of(function, segments, body)
+        event = event_of(function, user_id, task_id, body)
         if authorization is not None:
             event["headers"]["authorization"] = authorization
             question = {**event, "type": "REQUEST", "identitySource": [authorization]}
@@ -113,25 +110,14 @@ class Gateway:
         return Answer(answer["statusCode"], answer.get("headers", {}), answer.get("body", ""))
 
 
-def event_of(function: str, segments: dict[str, str], body: str | None) -> dict[str, Any]:
-    route = ROUTES[function]
-    method, _, template = route.partition(" ")
-    fitting = routes.fitting_request(function)
-    parameters = {name: unquote(text) for name, text in segments.items() if f"{{{name}}}" in route}
-    return {
-        "version": "2.0",
-        "routeKey": route,
-        "rawPath": template.format(**segments),
-        "rawQueryString": fitting.query_string,
-        "headers": {"host": "localhost", "content-type": "application/json"} | fitting.headers,
-        "requestContext": {"http": {"method": method}, "routeKey": route, "stage": "$default"},
-        "pathParameters": parameters,
-        "isBase64Encoded": False,
-        **({} if body is None else {"body": body}),
-    }
+def event_of(function: str, user_id: str, task_id: str, body: str | None) -> dict[str, Any]:
+    """Return an event that no authorizer has seen."""
+    event = as_sent(ROUTES[function], user_id, task_id)
+    del event["requestContext"]["authorizer"]
+    return event | {"body": body}
 
 
 def fitting_body(function: str) -> str | None:
     """Return a body that the route accepts."""
-    body = routes.fitting_request(function).body
+    body = fitting_request(function).body
     return None if body is None else json.dumps(body)

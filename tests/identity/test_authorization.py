@@ -60,7 +60,7 @@ def bearer(
 
 def with_authorizer(function: str, authorizer: object) -> dict[str, Any]:
     """Return an event under alice's path, with whatever the gateway's authorizer said."""
-    event = event_of(function, {"user_id": "alice", "task_id": "019a9f3c"}, "not JSON")
+    event = event_of(function, "alice", "019a9f3c", "not JSON")
     event["requestContext"]["authorizer"] = authorizer
     return event
 
@@ -159,6 +159,7 @@ def test_a_verdict_that_the_gateway_keeps_is_checked_against_the_time_of_each_re
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("sub", ["alice@b.c", "alice%40b.c", "a/b", "a+b", "\u00e9"])
 def test_the_path_is_decoded_once_and_compared_exactly(gateway: Gateway, sub: str) -> None:
+    """The gateway has decoded it."""
     assert gateway.call("list_tasks", bearer(sub), user_id=sub).status == 200
 
 
