@@ -24,15 +24,9 @@ TESTS = {path.stem for path in FILES} | {
 }
 
 
-def named(cell: str) -> list[str]:
-    """Return the tests that a cell of the table names; a name may end in dots."""
-    return re.findall(r"`(test_\w+(?:\.\.\.)?)`", cell)
-
-
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_every_threat_has_a_test_that_exists(row: list[str]) -> None:
-    tests = named(row[3])
-    assert tests
-    for test in tests:
-        begins = test.removesuffix("...")
-        assert test in TESTS or (begins != test and any(n.startswith(begins) for n in TESTS)), test
+    named = re.findall(r"`(test_\w+)(\.\.\.)?`", row[3])
+    assert named
+    for name, dots in named:
+        assert name in TESTS or (dots and any(each.startswith(name) for each in TESTS)), name
