@@ -173,8 +173,9 @@ def test_no_sequence_of_operations_lets_an_answer_or_a_row_cross_over(
     use_database(monkeypatch, lambda: opened)
     Users.urls = urls
     Users.gateway = Gateway(authorizer({"JWT_SECRET": SECRET}))
-    run = settings(max_examples=20, stateful_step_count=40, deadline=None)
-    run_state_machine_as_test(
-        Users, settings=settings(run, suppress_health_check=list(HealthCheck))
+    quiet = list(HealthCheck)
+    plan = settings(
+        max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=quiet
     )
+    run_state_machine_as_test(Users, settings=plan)
     opened.close()
