@@ -1,4 +1,4 @@
-"""`make doctor`: run all checks, print the table, exit with 1 if something is broken.
+"""`make doctor`: run all checks side by side, print the table, exit with 1 if something is broken.
 
 Every value comes in the environment, as for the other targets.
 """
@@ -8,16 +8,25 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from threading import Thread
 
+from deploy.template import functions
 from local.doctor import database, deployed, issuer, surroundings
 from local.doctor.findings import BROKEN, FINE, HURTS, UNCHECKED, Finding, Findings
 from local.errors import SENTENCES, sentence
 from local.settings import Settings
 from local.terminal import DIM, GREEN, RED, YELLOW, coloured, shortened
 
+_SECONDS = 8.0
+_CONCURRENCY = 10  # as CONCURRENCY of `make run`
+_KEPT_SECRET = Path(".local", "jwt_secret")  # what `make run` signs tokens with
 _COLOURS = {FINE: GREEN, HURTS: YELLOW, BROKEN: RED, UNCHECKED: DIM}
+
+Check = Callable[[], Findings]
 
 
 def main() -> None:
@@ -25,66 +34,87 @@ def main() -> None:
     logging.disable(logging.CRITICAL)  # the functions' lines, in JSON
     findings = diagnose()
     print("\n".join(table(findings)), flush=True)
-    sys.exit(int(any(each.state is BROKEN for each in findings)))
+    os._exit(any(each.state is BROKEN for each in findings))  # also past a check that hangs
 
 
 def diagnose() -> list[Finding]:
-    """Run every check that has something to look at."""
+    """Run every check that has something to look at, within ten seconds in total."""
     given = {name: value for name, value in os.environ.items() if value}
+    settings = Settings(Path.cwd(), 0, _CONCURRENCY, given.get("DATABASE_URL"), given)
+    found = list(surroundings.check(settings))
     for name in [each for each in os.environ if each.startswith("PG")]:
         del os.environ[name]  # as every command does
-    settings = Settings(Path.cwd(), 0, 0, given.get("DATABASE_URL"), given)
-    return [
-        *surroundings.check(settings),
-        *_guarded("database", _databases(given)),
-        *_guarded("issuer", _issuers(given)),
-        *_guarded("deployed", _deployed(given)),
-    ]
+    checks = [*_databases(given), *_issuers(given), *_deployed(given)]
+    return found + _side_by_side(checks)
 
 
-def _databases(given: Mapping[str, str]) -> Findings:
+def _databases(given: dict[str, str]) -> Iterator[tuple[str, Check]]:
     url, owner = given.get("DATABASE_URL"), given.get("OWNER_DATABASE_URL")
-    if url:
-        yield from database.check("database", url, serves=True, migrates=not owner)
-    else:
+    if not url:
         yield _unchecked("database", "DATABASE_URL")
+    else:
+        found = functions(surroundings.template()).values()
+        variables = (each.get("Environment", {}).get("Variables", {}) for each in found)
+        environments = _CONCURRENCY * sum("DATABASE_URL" in each for each in variables)
+        look = partial(database.check, "database", url, serves=True, migrates=not owner)
+        yield "database", partial(look, environments=environments)
     if owner:
-        yield from database.check("owner", owner, migrates=True)
+        yield "owner", partial(database.check, "owner", owner, migrates=True)
 
 
-def _issuers(given: Mapping[str, str]) -> Findings:
+def _issuers(given: dict[str, str]) -> Iterator[tuple[str, Check]]:
     if not given.keys() & set(issuer.SOURCES):
-        yield _unchecked("issuer", " or ".join(issuer.SOURCES))
-        return
+        if not _KEPT_SECRET.exists():
+            yield _unchecked("issuer", " or ".join(issuer.SOURCES))
+            yield _unchecked("token", "TOKEN, or an issuer,")
+            return
+        given = {**given, "JWT_SECRET": _KEPT_SECRET.read_text().strip()}
     trusted, line = issuer.read(given)
-    yield line
+    yield "issuer", lambda: iter([line])
     for each in trusted:
         if each.jwks_url:
-            yield issuer.check(each)
+            yield "issuer", partial(issuer.check, each)
     if trusted and "TOKEN" in given:
-        yield issuer.check_token(given["TOKEN"].strip(), trusted)
+        yield "token", partial(issuer.check_token, given["TOKEN"], trusted)
     else:
         yield _unchecked("token", "TOKEN")
 
 
-def _deployed(given: Mapping[str, str]) -> Findings:
+def _deployed(given: dict[str, str]) -> Iterator[tuple[str, Check]]:
     if name := given.get("ENV"):
-        yield from deployed.check(name)
+        yield name, partial(deployed.check, name)
     else:
         yield _unchecked("deployed", "ENV")
 
 
-def _unchecked(area: str, what: str) -> Finding:
-    return Finding(area, "", UNCHECKED, f"{what} is not given")
+def _unchecked(area: str, what: str) -> tuple[str, Check]:
+    return area, lambda: iter([Finding(area, "", UNCHECKED, f"{what} is not given")])
 
 
-def _guarded(area: str, findings: Findings) -> Findings:
+def _side_by_side(checks: list[tuple[str, Check]]) -> list[Finding]:
+    """Run each check in a thread of its own, and say which do not end in time."""
+    end, running = time.monotonic() + _SECONDS, []
+    for area, check in checks:
+        lines: list[Finding] = []
+        thread = Thread(target=_collect, args=[area, check, lines], daemon=True)
+        thread.start()
+        running.append((area, thread, lines))
+    found: list[Finding] = []
+    for area, thread, lines in running:
+        thread.join(max(0.0, end - time.monotonic()))
+        found += lines
+        if thread.is_alive():
+            found.append(Finding(area, "time", BROKEN, "It does not answer in time."))
+    return found
+
+
+def _collect(area: str, check: Check, lines: list[Finding]) -> None:
     try:
-        yield from findings
+        lines.extend(check())
     except Exception as error:
         # Its text may hold a value; its type says enough.
         text = f"The check itself failed ({type(error).__name__})."
-        yield Finding(area, "check", BROKEN, text)
+        lines.append(Finding(area, "check", BROKEN, text))
 
 
 def table(findings: list[Finding]) -> list[str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
 import keys
 import tokens
 from settings import Issuer, SettingsError, from_environment
 
 import http_client
-from local.doctor.findings import BROKEN, FINE, HURTS, UNCHECKED, Finding, State, judge
+from local.doctor.findings import BROKEN, FINE, HURTS, UNCHECKED, Finding, Findings, State, judge
 from secrets_manager import SecretRefusedError, SecretUnavailableError
 
+_EARLY_SECONDS = 5
 SOURCES = ("JWT_SECRET", "JWT_SECRET_ID", "JWT_ISSUERS", "NEON_AUTH_URL")
 
 
@@ -26,7 +28,7 @@ def read(environ: Mapping[str, str]) -> tuple[list[Issuer], Finding]:
     return found, Finding("issuer", "settings", FINE, names)
 
 
-def check(issuer: Issuer) -> Finding:
+def check(issuer: Issuer) -> Findings:
     """Fetch the JWKS as the authorizer does, and say which keys fit and why others do not."""
     try:
         response = http_client.request(
@@ -34,17 +36,31 @@ def check(issuer: Issuer) -> Finding:
         )
         judged = list(keys.judged(response, issuer.algorithms))
     except (http_client.HTTPClientError, ValueError) as error:
-        return Finding("issuer", "keys", BROKEN, f"{issuer.jwks_url}: {error}.")
+        yield Finding("issuer", "keys", BROKEN, f"{issuer.jwks_url}: {error}.")
+        return
     fit = [kid for kid, key in judged if not isinstance(key, str)]
     parts = [f"{kid} fits" if kid in fit else f"{kid} {key}" for kid, key in judged]
     text = "; ".join(parts) or "there is none"
     none = f"No key of {issuer.jwks_url} can be used: {text}."
-    return judge("issuer", "keys", text, (not fit, BROKEN, none))
+    yield judge("issuer", "keys", text, (not fit, BROKEN, none))
+    yield Finding("issuer", "clock", *_clock(response))
 
 
-def check_token(text: str, trusted: list[Issuer]) -> Finding:
+def _clock(response: http_client.Response) -> tuple[State, str]:
+    try:
+        theirs = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+    except ValueError:
+        return UNCHECKED, "the issuer's response has no date"
+    ahead = round(time.time() - theirs)
+    if abs(ahead) <= _EARLY_SECONDS:
+        return FINE, "the same as the issuer's"
+    where = "ahead of" if ahead > 0 else "behind"
+    return HURTS, f"This clock is {abs(ahead)} s {where} the issuer's: synchronize both."
+
+
+def check_token(text: str, trusted: list[Issuer]) -> Findings:
     """Verify a token as the authorizer does, and say why it is refused."""
-    return Finding("token", "token", *_verified(text, trusted))
+    yield Finding("token", "token", *_verified(text.strip(), trusted))
 
 
 def _verified(text: str, trusted: list[Issuer]) -> tuple[State, str]:
