@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import time
 from typing import Any
@@ -22,6 +23,7 @@ from tests.identity.harness import (
 )
 from tests.identity.issuers import hs256, token
 from tests.running import ROOT
+from web import identity
 from web.endpoint import Endpoint
 from web.route import Route
 
@@ -161,6 +163,21 @@ def test_a_verdict_that_the_gateway_keeps_is_checked_against_the_time_of_each_re
 def test_the_path_is_decoded_once_and_compared_exactly(gateway: Gateway, sub: str) -> None:
     """The gateway has decoded it."""
     assert gateway.call("list_tasks", bearer(sub), user_id=sub).status == 200
+
+
+@pytest.mark.usefixtures("database")
+def test_user_and_path_are_compared_in_constant_time(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def spy(left: bytes, right: bytes) -> bool:
+        compared.append((left, right))
+        return hmac.compare_digest(left, right)
+
+    monkeypatch.setattr(identity, "hmac", type("Spied", (), {"compare_digest": staticmethod(spy)}))
+    assert gateway.call("list_tasks", bearer("\u00e9"), user_id="\u00e9").status == 200
+    assert compared == [("\u00e9".encode(), "\u00e9".encode())]
 
 
 @pytest.mark.usefixtures("database")
