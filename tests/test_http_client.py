@@ -129,6 +129,22 @@ def test_a_server_that_sends_a_byte_now_and_then_does_not_pass_the_deadline(part
         request("GET", url.replace("http:", scheme), timeout=0.2)
 
 
+def test_a_tls_handshake_has_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float | None] = []
+
+    class Handshake:
+        def wrap_socket(self, plain: socket.socket, **_: object) -> None:
+            limits.append(plain.gettimeout())
+            raise TimeoutError
+
+    monkeypatch.setattr("http_client._tls", lambda _: Handshake())
+    with talking(TRICKLES["nothing"][1]) as url, pytest.raises(TimedOutError):
+        request("GET", url.replace("http:", "https:"), timeout=5)
+    (limit,) = limits
+    assert limit is not None
+    assert 0 < limit < 5
+
+
 def test_a_server_that_does_not_read_does_not_pass_the_deadline() -> None:
     left = threading.Event()
 
